@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Clocks, in nanoseconds. All by the vDSO: no system call on the machines that matter. */
+#ifndef TKR_BASE_CLOCK_H
+#define TKR_BASE_CLOCK_H
+
+#include <stdint.h>
+#include <time.h>
+
+#define TKR_NS_PER_S INT64_C(1000000000)
+#define TKR_NS_PER_MS INT64_C(1000000)
+#define TKR_NS_PER_US INT64_C(1000)
+
+static inline int64_t tkr_clock_ns(clockid_t id)
+{
+    struct timespec t;
+    (void)clock_gettime(id, &t); /* fails only for an unknown id */
+    return (int64_t)t.tv_sec * TKR_NS_PER_S + t.tv_nsec;
+}
+
+/* Unix time, behind by up to one tick (1..10 ms); some 6 ns. */
+static inline int64_t tkr_clock_coarse_ns(void)
+{
+    return tkr_clock_ns(CLOCK_REALTIME_COARSE);
+}
+
+/* Unix time, precise. */
+static inline int64_t tkr_clock_unix_ns(void)
+{
+    return tkr_clock_ns(CLOCK_REALTIME);
+}
+
+/* Time since boot that never goes back; the same for all processes of a host. */
+static inline int64_t tkr_clock_monotonic_ns(void)
+{
+    return tkr_clock_ns(CLOCK_MONOTONIC);
+}
+
+#endif

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/cycle.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "tokenring/tokenring.h"
+
+#define S_PER_DAY INT64_C(86400)
+#define YEAR_MIN 1970
+#define YEAR_MAX 2261
+#define OFFSET_MAX_MINUTES 1440
+
+int64_t tkr_days_from_civil(int64_t year, unsigned month, unsigned day)
+{
+    int64_t era;
+    int64_t year_of_era;
+    int64_t day_of_year;
+
+    year -= month <= 2;
+    era = (year >= 0 ? year : year - 399) / 400;
+    year_of_era = year - era * 400;
+    day_of_year = (153 * ((int64_t)month + (month > 2 ? -3 : 9)) + 2) / 5 + (int64_t)day - 1;
+    return era * 146097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719468;
+}
+
+/* The inverse of tkr_days_from_civil (Hinnant, civil_from_days). */
+static void civil_from_days(int64_t days, int64_t *ret_year, unsigned *ret_month, unsigned *ret_day)
+{
+    int64_t z = days + 719468;
+    int64_t era = (z >= 0 ? z : z - 146096) / 146097;
+    int64_t day_of_era = z - era * 146097;
+    int64_t year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
+    int64_t day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    int64_t shifted = (5 * day_of_year + 2) / 153;
+
+    *ret_day = (unsigned)(day_of_year - (153 * shifted + 2) / 5 + 1);
+    *ret_month = (unsigned)(shifted < 10 ? shifted + 3 : shifted - 9);
+    *ret_year = year_of_era + era * 400 + (*ret_month <= 2);
+}
+
+static unsigned days_in_month(int64_t year, unsigned month)
+{
+    static const unsigned char days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+    bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+
+    return month == 2 && leap ? 29 : days[month - 1];
+}
+
+static uint32_t pack_date(int64_t year, unsigned month, unsigned day)
+{
+    return (uint32_t)year * 10000 + month * 100 + day;
+}
+
+bool tkr_cycle_valid(uint32_t cycle)
+{
+    uint32_t year = cycle / 10000;
+    uint32_t month = cycle / 100 % 100;
+    uint32_t day = cycle % 100;
+
+    return year >= YEAR_MIN && year <= YEAR_MAX && month >= 1 && month <= 12 && day >= 1 &&
+           day <= days_in_month(year, month);
+}
+
+/* Day on which the cycle of year and month begins. */
+static unsigned anchor_in(const struct tkr_cycle_rule *rule, int64_t year, unsigned month)
+{
+    unsigned last = days_in_month(year, month);
+
+    return (unsigned)rule->anchor_day < last ? (unsigned)rule->anchor_day : last;
+}
+
+/* Cycles lie in 1970..2261; one that would begin before is named by, and begins on, the first day. */
+static void find_month(const struct tkr_cycle_rule *rule, int64_t unix_ns, struct tkr_cycle_span *ret_span)
+{
+    int64_t offset_s = (int64_t)rule->utc_offset_minutes * 60;
+    int64_t local_s = unix_ns / TKR_NS_PER_S + offset_s;
+    int64_t days = local_s >= 0 ? local_s / S_PER_DAY : -((S_PER_DAY - 1 - local_s) / S_PER_DAY);
+    int64_t year;
+    int64_t end_s;
+    int64_t begin_s;
+    unsigned month;
+    unsigned day;
+
+    civil_from_days(days, &year, &month, &day);
+    if (day < anchor_in(rule, year, month)) {
+        year -= month == 1;
+        month = month == 1 ? 12 : month - 1;
+    }
+    day = anchor_in(rule, year, month);
+    begin_s = tkr_days_from_civil(year, month, day) * S_PER_DAY - offset_s;
+    ret_span->cycle = year < YEAR_MIN ? pack_date(YEAR_MIN, 1, 1) : pack_date(year, month, day);
+    year += month == 12;
+    month = month == 12 ? 1 : month + 1;
+    end_s = tkr_days_from_civil(year, month, anchor_in(rule, year, month)) * S_PER_DAY - offset_s;
+    ret_span->begin_ns = begin_s * TKR_NS_PER_S;
+    ret_span->end_ns = end_s > INT64_MAX / TKR_NS_PER_S ? INT64_MAX : end_s * TKR_NS_PER_S;
+}
+
+/* The span found for a local day is that of its hour: days change length, quarter-hour zones exist, and an hour is
+ * looked up often enough not to matter. */
+static void find_day(int64_t unix_ns, struct tkr_cycle_span *ret_span)
+{
+    const int64_t quarter_ns = 900 * TKR_NS_PER_S;
+    time_t t = (time_t)(unix_ns / TKR_NS_PER_S);
+    struct tm local;
+
+    if (localtime_r(&t, &local) == NULL)
+        memset(&local, 0, sizeof(local)); /* not for times that fit 63 bits of nanoseconds */
+    ret_span->cycle = local.tm_year < YEAR_MIN - 1900
+                          ? pack_date(YEAR_MIN, 1, 1)
+                          : pack_date(local.tm_year + INT64_C(1900), (unsigned)local.tm_mon + 1, (unsigned)local.tm_mday);
+    ret_span->begin_ns = unix_ns - unix_ns % quarter_ns;
+    ret_span->end_ns = ret_span->begin_ns > INT64_MAX - quarter_ns ? INT64_MAX : ret_span->begin_ns + quarter_ns;
+}
+
+void tkr_cycle_find(const struct tkr_cycle_rule *rule, int64_t unix_ns, struct tkr_cycle_span *ret_span)
+{
+    if (rule->day_local)
+        find_day(unix_ns, ret_span);
+    else
+        find_month(rule, unix_ns, ret_span);
+}
+
+int tkr_cycle(int64_t unix_ns, int32_t anchor_day, int32_t utc_offset_minutes, uint32_t *ret_cycle)
+{
+    struct tkr_cycle_rule rule = {.anchor_day = anchor_day, .utc_offset_minutes = utc_offset_minutes};
+    struct tkr_cycle_span span;
+
+    if (ret_cycle == NULL)
+        return TKR_EINVAL;
+    if (anchor_day < 1 || anchor_day > 31)
+        return TKR_ECYCLE;
+    if (unix_ns < 0 || utc_offset_minutes < -OFFSET_MAX_MINUTES || utc_offset_minutes > OFFSET_MAX_MINUTES)
+        return TKR_ERANGE;
+    tkr_cycle_find(&rule, unix_ns, &span);
+    if (!tkr_cycle_valid(span.cycle))
+        return TKR_ERANGE;
+    *ret_cycle = span.cycle;
+    return TKR_OK;
+}
+
+void tkr_cycle_format(uint32_t cycle, char ret_text[TKR_CYCLE_TEXT_BYTES])
+{
+    char text[24];
+
+    (void)snprintf(text, sizeof(text), "%04u-%02u-%02u", cycle / 10000, cycle / 100 % 100, cycle % 100);
+    memcpy(ret_text, text, TKR_CYCLE_TEXT_BYTES - 1);
+    ret_text[TKR_CYCLE_TEXT_BYTES - 1] = '\0';
+}
+
+bool tkr_cycle_parse(const char *text, uint32_t *ret_cycle)
+{
+    uint32_t digits = 0;
+
+    for (int i = 0; i < 10; i++) {
+        if (i == 4 || i == 7) {
+            if (text[i] != '-')
+                return false;
+        } else if (text[i] >= '0' && text[i] <= '9') {
+            digits = digits * 10 + (uint32_t)(text[i] - '0');
+        } else {
+            return false;
+        }
+    }
+    if (text[10] != '\0' || !tkr_cycle_valid(digits))
+        return false;
+    *ret_cycle = digits;
+    return true;
+}

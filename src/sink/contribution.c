@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "sink/contribution.h"
+
+static bool nowhere_above(const tkr_counts *a, const tkr_counts *b)
+{
+    for (int i = 0; i < TKR_COUNTER_COUNT; i++) {
+        if (a->value[i] > b->value[i])
+            return false;
+    }
+    return true;
+}
+
+static bool same(const tkr_record *a, const tkr_record *b)
+{
+    return a->life == b->life && nowhere_above(&a->counts, &b->counts) && nowhere_above(&b->counts, &a->counts);
+}
+
+enum tkr_decision tkr_contribution_decide(struct tkr_contribution *item, bool in_order)
+{
+    const tkr_record *found = &item->found;
+
+    if (item->outcome == TKR_OUTCOME_POISON)
+        return TKR_DECIDE_PARK;
+    if (item->outcome == TKR_OUTCOME_APPLIED || same(found, &item->now)) { /* a reply was lost */
+        item->known = item->now;
+        return TKR_DECIDE_ACKNOWLEDGED;
+    }
+    if (found->life == 0 && item->known.life == item->now.life && in_order)
+        return TKR_DECIDE_AMBIGUOUS;
+    if (found->life > item->now.life || (found->life == item->now.life && !nowhere_above(&found->counts, &item->now.counts)))
+        return TKR_DECIDE_CONFLICT;
+    item->known = *found; /* same life and behind, an older life, or nothing */
+    return TKR_DECIDE_RESEND;
+}

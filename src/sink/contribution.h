@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What an answer of the sink means: the whole decision of the protocol, free of any sink. */
+#ifndef TKR_SINK_CONTRIBUTION_H
+#define TKR_SINK_CONTRIBUTION_H
+
+#include <stdbool.h>
+
+#include "sink/sink.h"
+
+enum tkr_decision {
+    TKR_DECIDE_ACKNOWLEDGED, /* the sink has `now`: known = now */
+    TKR_DECIDE_RESEND,       /* known was set to what the sink has: send again */
+    TKR_DECIDE_AMBIGUOUS,    /* a record we knew is gone although the sink did not go back: park */
+    TKR_DECIDE_CONFLICT,     /* the sink has a newer life, or more than we do: never subtract; alarm */
+    TKR_DECIDE_PARK          /* poison: park, report, retry slowly */
+};
+
+/*
+ * Reads item->outcome and decides; item->known is brought up to what the sink has for the first two decisions.
+ * in_order: the sink did not go back (its `seen` is one that we sent or knew). The outcome is not PENDING.
+ */
+enum tkr_decision tkr_contribution_decide(struct tkr_contribution *item, bool in_order);
+
+#endif

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Where contributions go: Redis, a SQLite ledger, or nowhere (for benches). One interface and one guarantee.
+ *
+ * A contribution is what one source (one shard of one collector) has added to one (account, cycle) within one life
+ * of its table entry: a vector that only grows. The sink keeps, beside the totals, a record of each contribution.
+ * Sending is conditional: the sink compares the record it has with the one that is expected (`known`).
+ *
+ *     record == known   ->  totals += now - known (all of now when known is of another life, or nothing),
+ *                           record = now, outcome APPLIED
+ *     otherwise         ->  nothing changes, outcome FOUND with what the record is
+ *
+ * so sending the same contribution again, late or in any order can never add it twice. What FOUND means is decided in
+ * one place for all sinks: sink/contribution.h.
+ *
+ * Threads: one thread at a time uses a sink.
+ */
+#ifndef TKR_SINK_SINK_H
+#define TKR_SINK_SINK_H
+
+#include <stdint.h>
+
+#include "base/counters.h"
+#include "base/settings.h"
+
+#define TKR_SOURCE_BYTES 24 /* "0123456789abcdef.12": the collector's name in hex, the shard; with its NUL */
+#define TKR_REASON_BYTES 120
+
+/* A state of a contribution: which life, and its vector. life 0 is "no record". */
+typedef struct tkr_record {
+    uint64_t life;
+    tkr_counts counts;
+} tkr_record;
+
+enum tkr_outcome {
+    TKR_OUTCOME_PENDING, /* not answered */
+    TKR_OUTCOME_APPLIED, /* the sink has `now` */
+    TKR_OUTCOME_FOUND,   /* nothing changed; `found` is what the sink has */
+    TKR_OUTCOME_POISON   /* this account cannot be written as it is; nothing changed; `reason` says why */
+};
+
+struct tkr_contribution {
+    uint64_t kind;     /* of the account */
+    const char *id;    /* borrowed until the chunk is collected */
+    uint32_t id_len;   /* bytes */
+    uint32_t cycle;    /* yyyymmdd */
+    uint64_t tag;      /* the caller's own */
+    tkr_record now;    /* life is not 0 */
+    tkr_record known;  /* what the sink is believed to have recorded; only a hint */
+    tkr_record found;  /* out */
+    enum tkr_outcome outcome; /* out */
+    char reason[TKR_REASON_BYTES]; /* out */
+};
+
+/* Contributions of one source that are sent, answered and retried together. */
+struct tkr_chunk {
+    struct tkr_chunk *next;       /* the sink's, while in flight */
+    char source[TKR_SOURCE_BYTES];
+    uint64_t seen_expected;       /* the source's last chunk number that the sink acknowledged; 0: none */
+    uint64_t seen_next;           /* this chunk's number */
+    uint64_t seen_found;          /* out: the number that the sink had before this chunk; 0: none */
+    uint32_t count;               /* may be 0: the chunk then only carries `seen` */
+    uint32_t count_max;
+    struct tkr_contribution *item;
+};
+
+/* One line of the totals that a sink holds. */
+struct tkr_usage_row {
+    uint64_t kind;
+    const char *id; /* valid during the visit */
+    uint32_t id_len;
+    uint32_t cycle;
+    tkr_counts counts;
+    int64_t limit;  /* usage_limit; -1: none */
+};
+
+/* Which totals to read. */
+struct tkr_usage_query {
+    const char *id;  /* NULL: all accounts */
+    uint32_t id_len;
+    uint32_t cycle;  /* 0: all cycles */
+    uint64_t kind;   /* looked at when any_kind is 0 */
+    int any_kind;
+};
+
+/* Called once a row; anything but 0 stops the reading. */
+typedef int tkr_usage_visit(const struct tkr_usage_row *row, void *arg);
+
+typedef struct tkr_sink tkr_sink;
+
+struct tkr_sink_ops {
+    const char *name; /* "redis", "sqlite", "null" */
+
+    /* Makes the sink ready to take chunks; idempotent. 0, or -1 with the reason. Blocks for the timeouts configured. */
+    int (*connect)(tkr_sink *sink, tkr_message *ret_message);
+
+    /* Sends a chunk; at most sink->window may be in flight. 0, or -1: then the connection is of no more use, and
+     * what was sent and not collected may or may not have been applied. Borrows the chunk until it is collected. */
+    int (*submit)(tkr_sink *sink, struct tkr_chunk *chunk, tkr_message *ret_message);
+
+    /* Waits for the oldest chunk in flight and fills in its outcomes. 0 with *ret_chunk, or -1 as for submit. */
+    int (*collect)(tkr_sink *sink, struct tkr_chunk **ret_chunk, tkr_message *ret_message);
+
+    /* Forgets what is in flight and drops the connection; never fails. */
+    void (*disconnect)(tkr_sink *sink);
+
+    /* Reads totals. Connects by itself. 0, the visitor's number, or -1 with the reason. */
+    int (*read)(tkr_sink *sink, const struct tkr_usage_query *query, tkr_usage_visit *visit, void *arg,
+                tkr_message *ret_message);
+
+    /* Frees everything; accepts a sink that never connected. */
+    void (*close)(tkr_sink *sink);
+};
+
+/* Embedded first in each sink's own structure. */
+struct tkr_sink {
+    const struct tkr_sink_ops *ops;
+    uint32_t chunk_items_max; /* contributions in a chunk that serve this sink best */
+    uint32_t window;          /* chunks in flight at most, at least 1 */
+};
+
+enum tkr_sink_kind { TKR_SINK_REDIS, TKR_SINK_SQLITE, TKR_SINK_NULL };
+
+#define TKR_SINK_TEXT_BYTES 512
+#define TKR_SINK_PATH_BYTES 4096
+
+/* Where and how; filled from the environment. Passwords are never printed. */
+struct tkr_sink_config {
+    enum tkr_sink_kind kind;
+    char host[TKR_SINK_TEXT_BYTES];   /* Redis over TCP, when socket is empty */
+    char socket[TKR_SINK_TEXT_BYTES]; /* Redis over a Unix socket */
+    char username[TKR_SINK_TEXT_BYTES];
+    char password[TKR_SINK_TEXT_BYTES];
+    char ledger[TKR_SINK_PATH_BYTES]; /* SQLite file */
+    int port;
+    int db;
+    int connect_timeout_ms;
+    int command_timeout_ms;
+};
+
+/*
+ * TOKENRING_SINK = redis | sqlite | null; unset: redis when a Redis address is configured, else sqlite.
+ * Redis: REDIS_URL (redis://[[user]:password@]host[:port][/db], unix://[[user]:password@]/path[?db=N]), else
+ * REDIS_SOCKET, else REDIS_HOST and REDIS_PORT (a number, or tcp://host:port as Kubernetes puts it there);
+ * REDIS_USERNAME, REDIS_PASSWORD, REDIS_DB. SQLite: TOKENRING_LEDGER, else ledger.db in TOKENRING_STATE_DIR, else in
+ * /var/lib/tokenring where that exists, else in ~/.local/state/tokenring.
+ * 0, or -1 with a sentence that names the variable, its value (no password) and what is allowed.
+ */
+int tkr_sink_config_read(struct tkr_sink_config *ret_config, tkr_message *ret_message);
+
+/* "redis at unix:/run/redis.sock, db 0", "sqlite at /var/lib/tokenring/ledger.db": never a password. */
+void tkr_sink_describe(const struct tkr_sink_config *config, tkr_message *ret_text);
+
+/* Makes the sink; does not connect. 0, or -1 with the reason (out of memory). The caller closes it. */
+int tkr_sink_open(const struct tkr_sink_config *config, tkr_sink **ret_sink, tkr_message *ret_message);
+
+/* The sinks, each in its own folder; tkr_sink_open chooses. */
+int tkr_sink_redis_open(const struct tkr_sink_config *config, tkr_sink **ret_sink, tkr_message *ret_message);
+int tkr_sink_sqlite_open(const struct tkr_sink_config *config, tkr_sink **ret_sink, tkr_message *ret_message);
+int tkr_sink_null_open(const struct tkr_sink_config *config, tkr_sink **ret_sink, tkr_message *ret_message);
+
+#endif
