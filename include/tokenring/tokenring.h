@@ -97,7 +97,8 @@ enum {
     TKR_ERROR_NETWORK = 5,
     TKR_ERROR_PROVIDER = 6,    /* the provider answered with an error (5xx) */
     TKR_ERROR_REQUEST = 7,     /* the provider refused the request (4xx) */
-    TKR_ERROR_CONTENT_FILTER = 8
+    TKR_ERROR_CONTENT_FILTER = 8,
+    TKR_ERROR_ORPHANED = 9     /* set by the collector: the gateway died before the call ended */
 };
 
 /* Which figures of a tkr_usage are estimates rather than reported: tkr_usage.estimated. */

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The host and its runtime directory: where it is, whether it may be used, which boot this is, random bytes. */
+#ifndef TKR_BASE_HOST_H
+#define TKR_BASE_HOST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define TKR_BOOT_ID_BYTES 16
+#define TKR_RUNTIME_PATH_BYTES 4096
+
+/* Random identifier of this boot of the kernel (/proc/sys/kernel/random/boot_id). false: not to be had. */
+bool tkr_boot_id(uint8_t ret_id[TKR_BOOT_ID_BYTES]);
+
+/* Fills bytes from the kernel's generator. false: not to be had. */
+bool tkr_random(void *ret_bytes, size_t count);
+
+/*
+ * Path of the runtime directory: given, else $TOKENRING_RUNTIME_DIR, else /run/tokenring where that is a directory, else
+ * /dev/shm/tokenring-UID. ret_own says that it is the last one, which belongs to this user alone.
+ * 0, or TKR_ENODIR when the path is too long.
+ */
+int tkr_runtime_path(const char *given, char ret_path[TKR_RUNTIME_PATH_BYTES], bool *ret_own);
+
+/*
+ * Opens the runtime directory and checks that it is a directory on a tmpfs, not a symbolic link and, the user's own one,
+ * really this user's. With create set, makes a missing one: mode 0700 when it is the user's own, else 3773 (producers of
+ * other users may create files in it and reach only their own).
+ * A file descriptor (close-on-exec; O_PATH when the directory may not be listed), or TKR_ENODIR, TKR_ETMPFS.
+ */
+int tkr_runtime_open(const char *path, bool own, bool create);
+
+#endif

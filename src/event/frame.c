@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "event/frame.h"
+
+#include <string.h>
+
+#include "base/account.h"
+#include "base/cycle.h"
+
+#define FLAG_WIDE 1u
+#define FLAG_CALL_ID 2u
+#define FLAGS_KNOWN (FLAG_WIDE | FLAG_CALL_ID)
+#define CALL_ID_BYTES 16u
+#define CALL_BYTES (CALL_ID_BYTES + sizeof(uint32_t))
+#define KIND_BYTES sizeof(uint64_t)
+#define US_PER_MS 1000
+
+_Static_assert(TKR_FRAME_BYTES_MAX <= UINT16_MAX, "a frame's length is a 16-bit number");
+
+static bool has_call_id(const tkr_start *start)
+{
+    uint64_t half[2];
+
+    memcpy(half, start->call_id, sizeof(half));
+    return (half[0] | half[1] | start->attempt) != 0;
+}
+
+size_t tkr_frame_head_bytes(const tkr_start *start)
+{
+    size_t bytes = TKR_FRAME_HEADER_BYTES + start->model_len + start->provider_len;
+
+    for (uint32_t i = 0; i < start->account_count; i++)
+        bytes += 2 + (start->account[i].kind != TKR_KIND_USER ? KIND_BYTES : 0) + start->account[i].len;
+    if (has_call_id(start))
+        bytes += CALL_BYTES;
+    return TKR_FRAME_ROUND(bytes);
+}
+
+static unsigned char *put(unsigned char *at, const void *bytes, size_t count)
+{
+    if (count > 0)
+        memcpy(at, bytes, count);
+    return at + count;
+}
+
+static unsigned char *put_account(unsigned char *at, const tkr_account *account)
+{
+    *at++ = (unsigned char)account->len;
+    *at++ = account->kind != TKR_KIND_USER;
+    if (account->kind != TKR_KIND_USER)
+        at = put(at, &account->kind, KIND_BYTES);
+    return put(at, account->id, account->len);
+}
+
+void tkr_frame_head_put(void *frame, size_t head_bytes, const tkr_start *start, uint32_t cycle, int64_t start_ns)
+{
+    struct tkr_frame_header header = {
+        .bytes = (uint16_t)head_bytes,
+        .values_offset = (uint16_t)head_bytes,
+        .type = TKR_FRAME_OPEN,
+        .start_ns = start_ns,
+        .cycle = cycle,
+        .account_count = (uint8_t)start->account_count,
+        .model_len = (uint8_t)start->model_len,
+        .provider_len = (uint8_t)start->provider_len,
+    };
+    unsigned char *at = frame;
+
+    memset(at + head_bytes - TKR_FRAME_ALIGN, 0, TKR_FRAME_ALIGN); /* the zeros after the identity */
+    if (has_call_id(start))
+        header.flags = FLAG_CALL_ID;
+    at = put(at, &header, sizeof(header));
+    for (uint32_t i = 0; i < start->account_count; i++)
+        at = put_account(at, &start->account[i]);
+    at = put(at, start->model, start->model_len);
+    at = put(at, start->provider, start->provider_len);
+    if (header.flags & FLAG_CALL_ID) {
+        at = put(at, start->call_id, CALL_ID_BYTES);
+        (void)put(at, &start->attempt, sizeof(start->attempt));
+    }
+}
+
+void tkr_frame_finish(void *frame, size_t head_bytes, const struct tkr_frame_values *values, uint64_t sequence)
+{
+    struct tkr_frame_header *header = frame;
+    unsigned char *at = (unsigned char *)frame + head_bytes;
+    size_t bytes = tkr_frame_bytes(head_bytes, values);
+
+    header->bytes = (uint16_t)bytes;
+    header->type = TKR_FRAME_USAGE;
+    header->values = values->present;
+    header->error = values->error;
+    header->sequence = sequence;
+    if (values->wide) {
+        header->flags |= FLAG_WIDE;
+        (void)put(at, values->value, values->count * sizeof(int64_t));
+        return;
+    }
+    if (values->count % 2 != 0)
+        memset(at + values->count * 4, 0, 4);
+    for (uint32_t i = 0; i < values->count; i++) {
+        uint32_t narrow = (uint32_t)values->value[i];
+        at = put(at, &narrow, sizeof(narrow));
+    }
+}
+
+void tkr_frame_padding_put(void *frame, size_t bytes)
+{
+    unsigned char padding[TKR_FRAME_ALIGN] = {0};
+    uint16_t length = (uint16_t)bytes;
+
+    memcpy(padding, &length, sizeof(length));
+    padding[offsetof(struct tkr_frame_header, type)] = TKR_FRAME_PADDING;
+    memcpy(frame, padding, sizeof(padding));
+}
+
+size_t tkr_frame_length(const void *bytes, size_t available)
+{
+    uint16_t length;
+
+    if (available < TKR_FRAME_ALIGN)
+        return 0;
+    memcpy(&length, bytes, sizeof(length));
+    if (length < TKR_FRAME_ALIGN || length % TKR_FRAME_ALIGN != 0 || length > available)
+        return 0;
+    return length;
+}
+
+/* A cursor over bytes that are checked before they are read. */
+struct input {
+    const unsigned char *at;
+    size_t left;
+};
+
+static const unsigned char *take(struct input *in, size_t count)
+{
+    const unsigned char *at = in->at;
+
+    if (count > in->left)
+        return NULL;
+    in->at += count;
+    in->left -= count;
+    return at;
+}
+
+static bool take_text(struct input *in, uint32_t len, const char **ret_text)
+{
+    *ret_text = (const char *)take(in, len);
+    return *ret_text != NULL && tkr_text_clean(*ret_text, len);
+}
+
+static bool take_account(struct input *in, tkr_account *ret_account)
+{
+    const unsigned char *lead = take(in, 2);
+
+    if (lead == NULL || lead[0] == 0 || lead[1] > 1)
+        return false;
+    ret_account->len = lead[0];
+    ret_account->kind = TKR_KIND_USER;
+    ret_account->pad = 0;
+    if (lead[1] == 1) {
+        const unsigned char *kind = take(in, KIND_BYTES);
+        if (kind == NULL)
+            return false;
+        memcpy(&ret_account->kind, kind, KIND_BYTES);
+        if (ret_account->kind == TKR_KIND_USER || !tkr_kind_valid(ret_account->kind))
+            return false;
+    }
+    return take_text(in, ret_account->len, &ret_account->id);
+}
+
+static bool take_identity(struct input *in, const struct tkr_frame_header *header, struct tkr_event *ret_event)
+{
+    if (header->account_count < 1 || header->account_count > TKR_ACCOUNTS_MAX ||
+        header->provider_len > TKR_PROVIDER_BYTES_MAX)
+        return false;
+    ret_event->account_count = header->account_count;
+    for (uint32_t i = 0; i < header->account_count; i++) {
+        if (!take_account(in, &ret_event->account[i]))
+            return false;
+    }
+    ret_event->model_len = header->model_len;
+    ret_event->provider_len = header->provider_len;
+    if (!take_text(in, header->model_len, &ret_event->model) ||
+        !take_text(in, header->provider_len, &ret_event->provider))
+        return false;
+    ret_event->call_id = NULL;
+    ret_event->attempt = 0;
+    if (header->flags & FLAG_CALL_ID) {
+        const unsigned char *call = take(in, CALL_BYTES);
+        if (call == NULL)
+            return false;
+        ret_event->call_id = call;
+        memcpy(&ret_event->attempt, call + CALL_ID_BYTES, sizeof(ret_event->attempt));
+    }
+    return in->left < TKR_FRAME_ALIGN;
+}
+
+static int64_t value_max(unsigned bit)
+{
+    if (bit == TKR_COUNTER_COST)
+        return TKR_COST_MAX;
+    if (bit == TKR_COUNTER_DURATION || bit == TKR_VALUE_FIRST_TOKEN_US)
+        return INT64_MAX;
+    return TKR_TOKENS_MAX;
+}
+
+#define VALUES_KNOWN                                                                                                   \
+    (((1u << TKR_COUNTER_COUNT) - 1 - (1u << TKR_COUNTER_CALLS) - (1u << TKR_COUNTER_ERRORS)) |                        \
+     (1u << TKR_VALUE_FIRST_TOKEN_US))
+
+static bool take_values(struct input *in, const struct tkr_frame_header *header, struct tkr_frame_values *ret_values)
+{
+    size_t width = header->flags & FLAG_WIDE ? 8 : 4;
+
+    memset(ret_values, 0, offsetof(struct tkr_frame_values, value));
+    ret_values->count = 0;
+    ret_values->present = header->values;
+    ret_values->error = header->error;
+    ret_values->wide = width == 8;
+    if ((header->values & ~VALUES_KNOWN) != 0)
+        return false;
+    for (unsigned rest = header->values; rest != 0; rest &= rest - 1) {
+        const unsigned char *at = take(in, width);
+        int64_t value = 0;
+        if (at == NULL)
+            return false;
+        memcpy(&value, at, width);
+        if (value < 0 || value > value_max((unsigned)__builtin_ctz(rest)))
+            return false;
+        ret_values->value[ret_values->count++] = value;
+    }
+    return in->left < TKR_FRAME_ALIGN;
+}
+
+bool tkr_frame_decode(const void *bytes, size_t length, struct tkr_event *ret_event)
+{
+    const unsigned char *frame = bytes;
+    struct tkr_frame_header header;
+    struct input in;
+
+    ret_event->type = frame[offsetof(struct tkr_frame_header, type)];
+    if (ret_event->type != TKR_FRAME_USAGE && ret_event->type != TKR_FRAME_OPEN)
+        return ret_event->type != 0;
+    if (length < TKR_FRAME_HEADER_BYTES)
+        return false;
+    memcpy(&header, frame, sizeof(header));
+    if (header.values_offset < TKR_FRAME_HEADER_BYTES || header.values_offset > length ||
+        header.values_offset % TKR_FRAME_ALIGN != 0 || (header.flags & ~FLAGS_KNOWN) != 0 ||
+        header.start_ns < 0 || !tkr_cycle_valid(header.cycle))
+        return false;
+    ret_event->sequence = header.sequence;
+    ret_event->start_ns = header.start_ns;
+    ret_event->cycle = header.cycle;
+    in = (struct input){frame + TKR_FRAME_HEADER_BYTES, header.values_offset - TKR_FRAME_HEADER_BYTES};
+    if (!take_identity(&in, &header, ret_event))
+        return false;
+    in = (struct input){frame + header.values_offset, length - header.values_offset};
+    return take_values(&in, &header, &ret_event->values);
+}
+
+void tkr_event_counts(const struct tkr_event *event, tkr_counts *ret_counts)
+{
+    const int64_t *value = event->values.value;
+
+    for (unsigned rest = event->values.present; rest != 0; rest &= rest - 1, value++) {
+        unsigned bit = (unsigned)__builtin_ctz(rest);
+        if (bit == TKR_COUNTER_DURATION)
+            ret_counts->value[bit] += *value / US_PER_MS + (*value % US_PER_MS >= US_PER_MS / 2);
+        else if (bit < TKR_COUNTER_COUNT)
+            ret_counts->value[bit] += *value;
+    }
+    ret_counts->value[TKR_COUNTER_CALLS] += 1;
+    ret_counts->value[TKR_COUNTER_ERRORS] += event->values.error != 0;
+}

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A frame: one event of a call's life as it lies in a lane, complete in itself. Nothing ever joins two frames.
+ *
+ * Numbers are in the host's byte order (a lane never leaves its host), frames are aligned to 8 bytes.
+ *
+ *   offset  bytes
+ *        0      2  bytes of the frame, a multiple of 8, this field included
+ *        2      2  offset of the values, a multiple of 8 (0 in padding)
+ *        4      1  type: 1 padding, 2 usage, 3 open (a call's slot only, never in a lane)
+ *        5      1  flags: 1 values are 8 bytes wide, else 4; 2 call id and attempt are there
+ *        6      2  which values are there: bit i
+ *        8      8  sequence: 1, 2, 3, ... over the usage frames of one lane   (padding ends before this)
+ *       16      8  start of the call, Unix ns
+ *       24      4  cycle, yyyymmdd
+ *       28      1  accounts, 1..4
+ *       29      1  error: 0, or TKR_ERROR_*
+ *       30      1  bytes of the model's name
+ *       31      1  bytes of the provider's name
+ *       32         accounts: { 1: bytes of the id, 1: 1 when a kind follows, 8: the kind, id }
+ *                  model, provider, [16: call id, 4: attempt], zeros up to the offset of the values
+ *                  values in the order of their bits, zeros up to the end
+ *
+ * Value bits: 0..14 increments of the counters of base/counters.def, where calls and errors are implied by the type and
+ * by error and never there, and duration is in microseconds; 15 time to the first token, microseconds. A value of 0 is
+ * left out.
+ *
+ * A reader copies a frame out of shared memory before it decodes: tkr_frame_decode trusts nothing but its arguments.
+ */
+#ifndef TKR_EVENT_FRAME_H
+#define TKR_EVENT_FRAME_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/counters.h"
+#include "tokenring/tokenring.h"
+
+enum tkr_frame_type { TKR_FRAME_PADDING = 1, TKR_FRAME_USAGE = 2, TKR_FRAME_OPEN = 3 };
+
+#define TKR_FRAME_ALIGN 8u
+#define TKR_FRAME_HEADER_BYTES 32u
+#define TKR_VALUE_FIRST_TOKEN_US 15
+#define TKR_VALUE_COUNT 16
+#define TKR_FRAME_ROUND(n) (((n) + TKR_FRAME_ALIGN - 1) & ~(size_t)(TKR_FRAME_ALIGN - 1))
+#define TKR_FRAME_HEAD_BYTES_MAX                                                                                       \
+    TKR_FRAME_ROUND(TKR_FRAME_HEADER_BYTES + TKR_ACCOUNTS_MAX * (2 + 8 + TKR_ID_BYTES_MAX) + TKR_MODEL_BYTES_MAX +     \
+                    TKR_PROVIDER_BYTES_MAX + 16 + 4)
+#define TKR_FRAME_BYTES_MAX (TKR_FRAME_HEAD_BYTES_MAX + TKR_VALUE_COUNT * 8)
+
+/* The first 32 bytes of every frame but padding, which has only the first 8. */
+struct tkr_frame_header {
+    uint16_t bytes;
+    uint16_t values_offset;
+    uint8_t type;
+    uint8_t flags;
+    uint16_t values;
+    uint64_t sequence;
+    int64_t start_ns;
+    uint32_t cycle;
+    uint8_t account_count;
+    uint8_t error;
+    uint8_t model_len;
+    uint8_t provider_len;
+};
+_Static_assert(sizeof(struct tkr_frame_header) == TKR_FRAME_HEADER_BYTES, "the frame's header has no holes");
+
+/* What a call used, packed: values in the order of their bits, none of them 0. */
+struct tkr_frame_values {
+    int64_t value[TKR_VALUE_COUNT];
+    uint32_t count;
+    uint16_t present;
+    uint8_t error;
+    bool wide; /* some value needs more than 32 bits */
+};
+
+/* A decoded frame. Pointers lead into the bytes that were decoded. */
+struct tkr_event {
+    enum tkr_frame_type type;
+    uint64_t sequence;
+    int64_t start_ns;
+    uint32_t cycle;
+    uint32_t account_count;
+    tkr_account account[TKR_ACCOUNTS_MAX];
+    const char *model;
+    const char *provider;
+    uint32_t model_len;
+    uint32_t provider_len;
+    const uint8_t *call_id; /* 16 bytes, or NULL */
+    uint32_t attempt;
+    struct tkr_frame_values values;
+};
+
+/* Adds a value; value is not negative, bits come in ascending order. */
+static inline void tkr_frame_value_add(struct tkr_frame_values *values, unsigned bit, int64_t value)
+{
+    if (value == 0)
+        return;
+    values->value[values->count++] = value;
+    values->present |= (uint16_t)(1u << bit);
+    values->wide |= value > (int64_t)UINT32_MAX;
+}
+
+/* Bytes of header and identity (accounts, model, provider, call id): where the values begin. start is valid. */
+size_t tkr_frame_head_bytes(const tkr_start *start);
+
+/* Bytes of the whole frame with these values after a head of head_bytes. */
+static inline size_t tkr_frame_bytes(size_t head_bytes, const struct tkr_frame_values *values)
+{
+    return TKR_FRAME_ROUND(head_bytes + values->count * (values->wide ? 8u : 4u));
+}
+
+/* Writes header and identity, as an open frame without values, into head_bytes = tkr_frame_head_bytes(start) bytes. */
+void tkr_frame_head_put(void *frame, size_t head_bytes, const tkr_start *start, uint32_t cycle, int64_t start_ns);
+
+/* Makes a usage frame of a head: adds values and sequence. frame has tkr_frame_bytes(head_bytes, values) bytes. */
+void tkr_frame_finish(void *frame, size_t head_bytes, const struct tkr_frame_values *values, uint64_t sequence);
+
+/* Writes padding over bytes, a multiple of 8 below 64 KiB. */
+void tkr_frame_padding_put(void *frame, size_t bytes);
+
+/*
+ * Reads the length of the frame that begins at bytes[0..available). 0: not a frame, or it does not fit.
+ * Needs 8 bytes. Pure.
+ */
+size_t tkr_frame_length(const void *bytes, size_t available);
+
+/*
+ * Decodes and checks a frame of exactly length bytes (from tkr_frame_length) that nobody else can change.
+ * false: it breaks the format or one of the API's ranges; then ret_event is undefined. A type that this version does not
+ * know is true with only the type set: skip it. Pure.
+ */
+bool tkr_frame_decode(const void *bytes, size_t length, struct tkr_event *ret_event);
+
+/*
+ * Adds what an event counts to a vector: its values, one call, and one error if it failed; duration in rounded
+ * milliseconds. The sums stay in range as a call's ranges are bounded and the vector starts from 0.
+ */
+void tkr_event_counts(const struct tkr_event *event, tkr_counts *ret_counts);
+
+#endif

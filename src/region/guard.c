@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "region/guard.h"
+
+#include <setjmp.h>
+#include <signal.h>
+#include <string.h>
+
+static _Thread_local sigjmp_buf jump;
+static _Thread_local volatile sig_atomic_t guarded;
+
+static void on_sigbus(int number)
+{
+    if (guarded) {
+        guarded = 0;
+        siglongjmp(jump, 1);
+    }
+    (void)signal(number, SIG_DFL); /* the access is repeated and ends the process */
+}
+
+bool tkr_guard_install(void)
+{
+    struct sigaction action;
+
+    memset(&action, 0, sizeof(action));
+    action.sa_handler = on_sigbus;
+    action.sa_flags = SA_NODEFER; /* siglongjmp leaves the signal mask as it is */
+    return sigaction(SIGBUS, &action, NULL) == 0;
+}
+
+bool tkr_guarded_copy(void *ret_bytes, const void *mapped, size_t count)
+{
+    if (sigsetjmp(jump, 0) != 0)
+        return false;
+    guarded = 1;
+    atomic_signal_fence(memory_order_seq_cst); /* the access stays between the marks */
+    memcpy(ret_bytes, mapped, count);
+    atomic_signal_fence(memory_order_seq_cst);
+    guarded = 0;
+    return true;
+}
+
+bool tkr_guarded_load(const _Atomic uint64_t *mapped, uint64_t *ret_value)
+{
+    if (sigsetjmp(jump, 0) != 0)
+        return false;
+    guarded = 1;
+    atomic_signal_fence(memory_order_seq_cst);
+    *ret_value = atomic_load_explicit(mapped, memory_order_acquire);
+    atomic_signal_fence(memory_order_seq_cst);
+    guarded = 0;
+    return true;
+}
+
+bool tkr_guarded_store(_Atomic uint64_t *mapped, uint64_t value)
+{
+    if (sigsetjmp(jump, 0) != 0)
+        return false;
+    guarded = 1;
+    atomic_signal_fence(memory_order_seq_cst);
+    atomic_store_explicit(mapped, value, memory_order_release);
+    atomic_signal_fence(memory_order_seq_cst);
+    guarded = 0;
+    return true;
+}

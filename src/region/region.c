@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "region/region.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/host.h"
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
+#endif
+
+#define PAGE_BYTES UINT64_C(4096)
+#define SLOTS_AT_ONCE 128u /* 192 KiB, whole pages */
+#define MODE 0660
+#define LANES_OFFSET TKR_REGION_HEADER_BYTES
+#define SLOTS_OFFSET (LANES_OFFSET + TKR_REGION_LANES_MAX * (uint64_t)sizeof(struct tkr_lane))
+_Static_assert(SLOTS_AT_ONCE * TKR_CALL_SLOT_BYTES % PAGE_BYTES == 0, "slots are allocated in whole pages");
+_Static_assert(SLOTS_OFFSET % PAGE_BYTES == 0, "slots begin a page");
+
+/* A region while it is made: what must be undone when a step fails. */
+struct making {
+    int directory;
+    int fd;
+    char name_new[TKR_REGION_NAME_BYTES];
+    char name[TKR_REGION_NAME_BYTES];
+    uint8_t id[TKR_REGION_ID_BYTES];
+    uint64_t bytes;
+    uint64_t data_offset;
+};
+
+static void name_format(char *ret_name, const char *prefix, const uint8_t id[TKR_REGION_ID_BYTES])
+{
+    int at = snprintf(ret_name, TKR_REGION_NAME_BYTES, "%s", prefix);
+
+    for (int i = 0; i < TKR_REGION_ID_BYTES; i++)
+        at += snprintf(ret_name + at, TKR_REGION_NAME_BYTES - (size_t)at, "%02x", id[i]);
+}
+
+static int allocate(int fd, uint64_t offset, uint64_t bytes)
+{
+    int failure;
+
+    do {
+        failure = posix_fallocate(fd, (off_t)offset, (off_t)bytes);
+    } while (failure == EINTR); /* tmpfs undoes and gives up at each signal */
+    if (failure == 0)
+        return TKR_OK;
+    return failure == ENOSPC || failure == EDQUOT ? TKR_ENOSPC : TKR_ESYSTEM;
+}
+
+/* Maps the pages now, so that the hot path takes no fault; where the kernel cannot, first use does. */
+static void populate(void *at, uint64_t bytes)
+{
+    (void)madvise(at, bytes, MADV_POPULATE_WRITE);
+}
+
+static bool size_allowed(uint64_t bytes)
+{
+    struct rlimit limit;
+
+    return getrlimit(RLIMIT_FSIZE, &limit) == 0 && (limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur >= bytes);
+}
+
+static int lock(int fd)
+{
+    struct flock request = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 0, .l_len = 1};
+
+    return fcntl(fd, F_OFD_SETLK, &request) == 0 ? TKR_OK : TKR_ESYSTEM;
+}
+
+static int open_failure(int error)
+{
+    if (error == ENOSPC || error == EDQUOT)
+        return TKR_ENOSPC;
+    return error == EMFILE || error == ENFILE || error == ENOMEM ? TKR_ESYSTEM : TKR_ENODIR;
+}
+
+/* Creates, locks, sizes and allocates the file under its temporary name. */
+static int make_file(struct making *making, uint64_t allocated_bytes)
+{
+    making->fd = openat(making->directory, making->name_new, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, MODE);
+    if (making->fd < 0)
+        return open_failure(errno);
+    if (lock(making->fd) != TKR_OK || fchmod(making->fd, MODE) != 0 || !size_allowed(making->bytes) ||
+        ftruncate(making->fd, (off_t)making->bytes) != 0)
+        return TKR_ESYSTEM;
+    return allocate(making->fd, 0, allocated_bytes);
+}
+
+static int map_file(struct making *making, struct tkr_region *ret_region)
+{
+    struct stat status;
+    void *base = mmap(NULL, making->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, making->fd, 0);
+
+    if (base == MAP_FAILED)
+        return TKR_ENOMEM;
+    ret_region->header = base;
+    ret_region->mapped_bytes = making->bytes;
+    ret_region->lanes = (struct tkr_lane *)((char *)base + LANES_OFFSET);
+    ret_region->slots = (struct tkr_call_slot *)((char *)base + SLOTS_OFFSET);
+    if (madvise(base, making->bytes, MADV_DONTFORK) != 0 || fstat(making->fd, &status) != 0)
+        return TKR_ESYSTEM;
+    ret_region->device = status.st_dev;
+    ret_region->inode = status.st_ino;
+    ret_region->grow_fd = openat(making->directory, making->name_new, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+    if (ret_region->grow_fd < 0)
+        return TKR_ESYSTEM;
+    (void)close(making->fd); /* the mapping keeps the lock */
+    making->fd = -1;
+    return TKR_OK;
+}
+
+static int initialise(const struct making *making, const struct tkr_region_geometry *geometry,
+                      struct tkr_region *region)
+{
+    struct tkr_region_header *header = region->header;
+
+    header->major = TKR_REGION_MAJOR;
+    header->minor = TKR_REGION_MINOR;
+    if (!tkr_boot_id(header->boot_id))
+        return TKR_ESYSTEM;
+    memcpy(header->id, making->id, sizeof(header->id));
+    header->bytes = making->bytes;
+    header->slots_offset = SLOTS_OFFSET;
+    header->data_offset = making->data_offset;
+    header->lanes_max = TKR_REGION_LANES_MAX;
+    header->slots_max = geometry->slots_max;
+    header->slot_bytes = TKR_CALL_SLOT_BYTES;
+    header->pid = (uint32_t)getpid();
+    header->created_ns = tkr_clock_unix_ns();
+    (void)prctl(PR_GET_NAME, header->command);
+    return TKR_OK;
+}
+
+static void lane_publish(struct tkr_region *region, uint32_t number, uint64_t offset, uint64_t bytes)
+{
+    struct tkr_lane *lane = &region->lanes[number];
+
+    populate((char *)region->header + offset, bytes);
+    lane->offset = offset;
+    lane->capacity = bytes;
+    /* Geometry before the count; pairs with the collector's acquire of lane_count. */
+    atomic_store_explicit(&region->header->lane_count, number + 1, memory_order_release);
+}
+
+static int prepare(int directory, const struct tkr_region_geometry *geometry, struct making *ret_making)
+{
+    uint64_t slots_bytes = (uint64_t)geometry->slots_max * TKR_CALL_SLOT_BYTES;
+
+    memset(ret_making, 0, sizeof(*ret_making));
+    ret_making->directory = directory;
+    ret_making->fd = -1;
+    if (!tkr_random(ret_making->id, sizeof(ret_making->id)))
+        return TKR_ESYSTEM;
+    name_format(ret_making->name_new, TKR_REGION_PREFIX_NEW, ret_making->id);
+    name_format(ret_making->name, TKR_REGION_PREFIX, ret_making->id);
+    ret_making->data_offset = SLOTS_OFFSET + (slots_bytes + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
+    ret_making->bytes = ret_making->data_offset + geometry->data_bytes_max;
+    return TKR_OK;
+}
+
+static uint16_t identity_of(const uint8_t id[TKR_REGION_ID_BYTES])
+{
+    uint16_t identity = (uint16_t)(id[0] << 8 | id[1]);
+
+    return identity != 0 ? identity : 1;
+}
+
+int tkr_region_create(int directory, const struct tkr_region_geometry *geometry, struct tkr_region *ret_region)
+{
+    struct tkr_region region = {.grow_fd = -1};
+    struct making making;
+    int result = prepare(directory, geometry, &making);
+
+    if (result != TKR_OK)
+        return result;
+    region.data_bytes_max = geometry->data_bytes_max;
+    region.identity = identity_of(making.id);
+    result = make_file(&making, SLOTS_OFFSET);
+    if (result == TKR_OK)
+        result = allocate(making.fd, making.data_offset, geometry->lane_bytes);
+    if (result == TKR_OK)
+        result = map_file(&making, &region);
+    if (result == TKR_OK)
+        result = initialise(&making, geometry, &region);
+    if (result != TKR_OK)
+        goto fail;
+    lane_publish(&region, 0, making.data_offset, geometry->lane_bytes);
+    region.data_bytes = geometry->lane_bytes;
+    atomic_store_explicit(&region.header->magic, TKR_REGION_MAGIC, memory_order_release); /* all before magic */
+    if (renameat(directory, making.name_new, directory, making.name) != 0) {
+        result = TKR_ENODIR;
+        goto fail;
+    }
+    *ret_region = region;
+    return TKR_OK;
+
+fail:
+    tkr_region_close(&region);
+    if (making.fd >= 0)
+        (void)close(making.fd);
+    (void)unlinkat(directory, making.name_new, 0);
+    return result;
+}
+
+uint64_t tkr_region_budget(const struct tkr_region *region)
+{
+    return region->data_bytes_max - region->data_bytes;
+}
+
+void *tkr_region_lane_data(const struct tkr_region *region, uint32_t lane)
+{
+    return (char *)region->header + region->lanes[lane].offset;
+}
+
+/* Allocates through the second descriptor, if it still is what we opened. */
+static int grow(const struct tkr_region *region, uint64_t offset, uint64_t bytes)
+{
+    struct stat status;
+
+    if (fstat(region->grow_fd, &status) != 0 || status.st_dev != region->device || status.st_ino != region->inode)
+        return TKR_ENOSPC; /* the host closed it: no more memory to be had */
+    return allocate(region->grow_fd, offset, bytes);
+}
+
+int tkr_region_lane_add(struct tkr_region *region, uint64_t bytes, uint32_t *ret_lane)
+{
+    uint32_t number = (uint32_t)atomic_load_explicit(&region->header->lane_count, memory_order_relaxed); /* ours */
+    uint64_t offset = region->header->data_offset + region->data_bytes;
+    int result;
+
+    if (number == TKR_REGION_LANES_MAX || bytes > tkr_region_budget(region))
+        return TKR_EFULL;
+    result = grow(region, offset, bytes);
+    if (result != TKR_OK)
+        return TKR_ENOSPC;
+    region->data_bytes += bytes;
+    lane_publish(region, number, offset, bytes);
+    *ret_lane = number;
+    return TKR_OK;
+}
+
+int tkr_region_slots_add(struct tkr_region *region, uint32_t *ret_slot_count)
+{
+    uint32_t count = (uint32_t)atomic_load_explicit(&region->header->slot_count, memory_order_relaxed); /* ours */
+    uint32_t more = region->header->slots_max - count;
+    uint64_t offset = SLOTS_OFFSET + (uint64_t)count * TKR_CALL_SLOT_BYTES;
+
+    if (more > SLOTS_AT_ONCE)
+        more = SLOTS_AT_ONCE;
+    if (more == 0)
+        return TKR_ECALLS;
+    if (grow(region, offset, (uint64_t)more * TKR_CALL_SLOT_BYTES) != TKR_OK)
+        return TKR_ENOSPC;
+    populate((char *)region->header + offset, (uint64_t)more * TKR_CALL_SLOT_BYTES);
+    /* Memory before the count: the collector reads only slots below it. */
+    atomic_store_explicit(&region->header->slot_count, count + more, memory_order_release);
+    *ret_slot_count = count + more;
+    return TKR_OK;
+}
+
+static void close_grow_fd(const struct tkr_region *region)
+{
+    struct stat status;
+
+    if (region->grow_fd >= 0 && fstat(region->grow_fd, &status) == 0 && status.st_dev == region->device &&
+        status.st_ino == region->inode)
+        (void)close(region->grow_fd);
+}
+
+void tkr_region_close(struct tkr_region *region)
+{
+    if (region->header != NULL) {
+        close_grow_fd(region);
+        (void)munmap(region->header, region->mapped_bytes);
+    }
+    region->header = NULL;
+    region->grow_fd = -1;
+}
+
+void tkr_region_forget(struct tkr_region *region)
+{
+    close_grow_fd(region);
+    memset(region, 0, sizeof(*region));
+    region->grow_fd = -1;
+}

@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "region/view.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "region/guard.h"
+
+static int hex_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    return -1;
+}
+
+bool tkr_view_name_parse(const char *name, uint8_t ret_id[TKR_REGION_ID_BYTES])
+{
+    const char *digits = name + sizeof(TKR_REGION_PREFIX) - 1;
+
+    if (strncmp(name, TKR_REGION_PREFIX, sizeof(TKR_REGION_PREFIX) - 1) != 0 ||
+        strlen(digits) != 2 * (size_t)TKR_REGION_ID_BYTES)
+        return false;
+    for (int i = 0; i < TKR_REGION_ID_BYTES; i++) {
+        int high = hex_digit(digits[2 * i]);
+        int low = hex_digit(digits[2 * i + 1]);
+        if (high < 0 || low < 0)
+            return false;
+        ret_id[i] = (uint8_t)(high << 4 | low);
+    }
+    return true;
+}
+
+/* The geometry of a header that we hold a private copy of, against the file's size. */
+static bool geometry_fits(const struct tkr_region_header *header, uint64_t file_bytes)
+{
+    uint64_t lanes_end = TKR_REGION_HEADER_BYTES + TKR_REGION_LANES_MAX * (uint64_t)sizeof(struct tkr_lane);
+
+    return file_bytes <= TKR_REGION_BYTES_MAX && header->bytes == file_bytes &&
+           header->lanes_max == TKR_REGION_LANES_MAX && header->slot_bytes == TKR_CALL_SLOT_BYTES &&
+           header->slots_max <= TKR_REGION_SLOTS_MAX && header->slots_offset >= lanes_end &&
+           header->slots_offset <= file_bytes && header->data_offset <= file_bytes &&
+           header->data_offset >= header->slots_offset + (uint64_t)header->slots_max * TKR_CALL_SLOT_BYTES &&
+           header->slots_offset % sizeof(uint64_t) == 0 && header->data_offset % sizeof(uint64_t) == 0;
+}
+
+static enum tkr_view_result check_header(struct tkr_view *view, tkr_message *ret_message)
+{
+    struct tkr_region_header header;
+    uint8_t boot_id[TKR_BOOT_ID_BYTES];
+    enum tkr_view_result result = TKR_VIEW_BROKEN;
+
+    if (!tkr_guarded_copy(&header, view->mapped, sizeof(header)) ||
+        atomic_load_explicit(&header.magic, memory_order_relaxed) != TKR_REGION_MAGIC) {
+        (void)tkr_message_set(ret_message, "%s is not a region", view->name);
+    } else if (header.major > TKR_REGION_MAJOR) {
+        (void)tkr_message_set(ret_message, "%s has layout %u.%u; this version reads up to %u.x", view->name, header.major,
+                              header.minor, TKR_REGION_MAJOR);
+        result = TKR_VIEW_NEWER;
+    } else if (!tkr_boot_id(boot_id) || memcmp(boot_id, header.boot_id, sizeof(boot_id)) != 0) {
+        (void)tkr_message_set(ret_message, "%s is of another boot", view->name);
+        result = TKR_VIEW_OTHER;
+    } else if (!geometry_fits(&header, view->bytes) || memcmp(header.id, view->id, sizeof(header.id)) != 0) {
+        (void)tkr_message_set(ret_message, "%s has an impossible geometry or identity", view->name);
+    } else {
+        view->slots_offset = header.slots_offset;
+        view->data_offset = header.data_offset;
+        view->slots_max = header.slots_max;
+        view->pid = header.pid;
+        memcpy(view->command, header.command, sizeof(header.command));
+        result = TKR_VIEW_OK;
+    }
+    return result;
+}
+
+static enum tkr_view_result map_view(struct tkr_view *view, tkr_message *ret_message)
+{
+    struct stat status;
+    void *base;
+
+    if (fstat(view->fd, &status) != 0 || !S_ISREG(status.st_mode) ||
+        status.st_size < (off_t)TKR_REGION_HEADER_BYTES + (off_t)(TKR_REGION_LANES_MAX * sizeof(struct tkr_lane))) {
+        (void)tkr_message_set(ret_message, "%s is not a file or too short for a region", view->name);
+        return TKR_VIEW_BROKEN;
+    }
+    view->device = status.st_dev;
+    view->inode = status.st_ino;
+    view->owner = status.st_uid;
+    view->bytes = (uint64_t)status.st_size;
+    base = mmap(NULL, view->bytes, view->writable ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, view->fd, 0);
+    if (base == MAP_FAILED) {
+        (void)tkr_message_set(ret_message, "%s cannot be mapped: %s", view->name, strerror(errno));
+        return TKR_VIEW_DENIED;
+    }
+    view->mapped = base;
+    view->mapped_lanes = (struct tkr_lane *)((char *)base + TKR_REGION_HEADER_BYTES);
+    return check_header(view, ret_message);
+}
+
+enum tkr_view_result tkr_view_open(int directory, const char *name, bool writable, struct tkr_view **ret_view,
+                                   tkr_message *ret_message)
+{
+    struct tkr_view *view = calloc(1, sizeof(*view));
+    enum tkr_view_result result;
+
+    if (view == NULL) {
+        (void)tkr_message_set(ret_message, "no memory for %s", name);
+        return TKR_VIEW_DENIED;
+    }
+    view->writable = writable;
+    view->fd = openat(directory, name, (writable ? O_RDWR : O_RDONLY) | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+    if (view->fd < 0) {
+        result = errno == ENOENT ? TKR_VIEW_GONE : errno == ELOOP ? TKR_VIEW_BROKEN : TKR_VIEW_DENIED;
+        (void)tkr_message_set(ret_message, "%s cannot be opened: %s", name, strerror(errno));
+    } else if (!tkr_view_name_parse(name, view->id)) {
+        (void)tkr_message_set(ret_message, "%s is not the name of a region", name);
+        result = TKR_VIEW_BROKEN;
+    } else {
+        strncpy(view->name, name, sizeof(view->name) - 1);
+        result = map_view(view, ret_message);
+    }
+    if (result == TKR_VIEW_OK)
+        *ret_view = view;
+    else
+        tkr_view_close(view);
+    return result;
+}
+
+void tkr_view_close(struct tkr_view *view)
+{
+    if (view == NULL)
+        return;
+    if (view->mapped != NULL)
+        (void)munmap(view->mapped, view->bytes);
+    if (view->fd >= 0)
+        (void)close(view->fd);
+    free(view);
+}
+
+bool tkr_view_owner_alive(const struct tkr_view *view)
+{
+    struct flock request = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 0, .l_len = 1};
+
+    return fcntl(view->fd, F_OFD_GETLK, &request) != 0 || request.l_type != F_UNLCK;
+}
+
+static bool lane_fits(const struct tkr_view *view, const struct tkr_view_lane *lane)
+{
+    bool power_of_two = lane->capacity != 0 && (lane->capacity & (lane->capacity - 1)) == 0;
+
+    return power_of_two && lane->capacity >= TKR_LANE_BYTES_MIN && lane->capacity <= TKR_LANE_BYTES_MAX &&
+           lane->offset % sizeof(uint64_t) == 0 && lane->offset >= view->data_offset &&
+           lane->offset <= view->bytes && lane->capacity <= view->bytes - lane->offset;
+}
+
+bool tkr_view_lanes_refresh(struct tkr_view *view)
+{
+    uint64_t count;
+
+    /* Geometry after the count; pairs with the release in the owner's lane_publish. */
+    if (!tkr_guarded_load(&view->mapped->lane_count, &count))
+        return false;
+    if (count > TKR_REGION_LANES_MAX || count < view->lane_count)
+        return false;
+    while (view->lane_count < count) {
+        const struct tkr_lane *lane = &view->mapped_lanes[view->lane_count];
+        struct tkr_view_lane *ours = &view->lane[view->lane_count];
+        if (!tkr_guarded_copy(&ours->offset, &lane->offset, sizeof(ours->offset)) ||
+            !tkr_guarded_copy(&ours->capacity, &lane->capacity, sizeof(ours->capacity)) || !lane_fits(view, ours))
+            return false;
+        view->lane_count++;
+    }
+    return true;
+}
+
+bool tkr_view_lane_head(const struct tkr_view *view, uint32_t lane, uint64_t *ret_head)
+{
+    return tkr_guarded_load(&view->mapped_lanes[lane].head, ret_head);
+}
+
+bool tkr_view_lane_sequence(const struct tkr_view *view, uint32_t lane, uint64_t *ret_sequence)
+{
+    return tkr_guarded_load(&view->mapped_lanes[lane].sequence, ret_sequence);
+}
+
+bool tkr_view_lane_read(const struct tkr_view *view, uint32_t lane, uint64_t position, void *ret_bytes, size_t max,
+                        size_t *ret_count, uint64_t *ret_head)
+{
+    const struct tkr_view_lane *geometry = &view->lane[lane];
+    uint64_t at = position & (geometry->capacity - 1);
+    uint64_t count;
+
+    /* Payload after head; pairs with the producer's release (ring/lane.h, P1). */
+    if (!tkr_view_lane_head(view, lane, ret_head))
+        return false;
+    count = *ret_head - position;
+    if (count > geometry->capacity || count % TKR_FRAME_ALIGN != 0)
+        return false;
+    if (count > geometry->capacity - at)
+        count = geometry->capacity - at;
+    if (count > max)
+        count = max;
+    *ret_count = (size_t)count;
+    return count == 0 || tkr_guarded_copy(ret_bytes, (const char *)view->mapped + geometry->offset + at, (size_t)count);
+}
+
+bool tkr_view_lane_release(struct tkr_view *view, uint32_t lane, uint64_t position, uint64_t sequence)
+{
+    struct tkr_lane *mapped = &view->mapped_lanes[lane];
+
+    /* All reads of the frames are done; pairs with the producer's acquire of free (ring/lane.h, P2). */
+    return tkr_guarded_store(&mapped->counted, sequence) && tkr_guarded_store(&mapped->free, position);
+}
+
+bool tkr_view_touch(struct tkr_view *view, int64_t monotonic_ns)
+{
+    return tkr_guarded_store((_Atomic uint64_t *)&view->mapped->collector_seen_ns, (uint64_t)monotonic_ns);
+}
+
+bool tkr_view_counters(const struct tkr_view *view, uint64_t ret_dropped[TKR_DROP_MAX],
+                       uint64_t ret_refused[TKR_REFUSED_MAX])
+{
+    for (int i = 0; i < TKR_DROP_MAX; i++) {
+        if (!tkr_guarded_load(&view->mapped->dropped[i], &ret_dropped[i]))
+            return false;
+    }
+    for (int i = 0; i < TKR_REFUSED_MAX; i++) {
+        if (!tkr_guarded_load(&view->mapped->refused[i], &ret_refused[i]))
+            return false;
+    }
+    return true;
+}
+
+bool tkr_view_slot_count(const struct tkr_view *view, uint32_t *ret_count)
+{
+    uint64_t count;
+
+    if (!tkr_guarded_load(&view->mapped->slot_count, &count) || count > view->slots_max)
+        return false;
+    *ret_count = (uint32_t)count;
+    return true;
+}
+
+bool tkr_view_slot_read(const struct tkr_view *view, uint32_t number, struct tkr_call_slot *ret_slot, bool *ret_open)
+{
+    const char *slots = (const char *)view->mapped + view->slots_offset;
+    uint64_t position;
+    uint64_t head;
+    uint32_t lane;
+
+    if (!tkr_guarded_copy(ret_slot, slots + (uint64_t)number * TKR_CALL_SLOT_BYTES, sizeof(*ret_slot)))
+        return false;
+    *ret_open = tkr_call_slot_open(ret_slot);
+    position = atomic_load_explicit(&ret_slot->end_position, memory_order_relaxed);
+    if (!*ret_open || !tkr_call_slot_ending(ret_slot) || position == TKR_CALL_POSITION_NONE)
+        return true;
+    lane = atomic_load_explicit(&ret_slot->end_lane, memory_order_relaxed);
+    if (lane >= view->lane_count || !tkr_view_lane_head(view, lane, &head))
+        return false;
+    *ret_open = head < position;
+    return true;
+}
