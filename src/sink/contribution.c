@@ -10,9 +10,21 @@ static bool nowhere_above(const tkr_counts *a, const tkr_counts *b)
     return true;
 }
 
-static bool same(const tkr_record *a, const tkr_record *b)
+bool tkr_record_same(const tkr_record *a, const tkr_record *b)
 {
     return a->life == b->life && nowhere_above(&a->counts, &b->counts) && nowhere_above(&b->counts, &a->counts);
+}
+
+bool tkr_contribution_delta(const struct tkr_contribution *item, tkr_counts *ret_delta)
+{
+    tkr_counts nothing = {{0}};
+    const tkr_counts *known = item->known.life == item->now.life ? &item->known.counts : &nothing;
+
+    if (!nowhere_above(known, &item->now.counts))
+        return false;
+    for (int i = 0; i < TKR_COUNTER_COUNT; i++)
+        ret_delta->value[i] = item->now.counts.value[i] - known->value[i];
+    return true;
 }
 
 enum tkr_decision tkr_contribution_decide(struct tkr_contribution *item, bool in_order)
@@ -21,7 +33,7 @@ enum tkr_decision tkr_contribution_decide(struct tkr_contribution *item, bool in
 
     if (item->outcome == TKR_OUTCOME_POISON)
         return TKR_DECIDE_PARK;
-    if (item->outcome == TKR_OUTCOME_APPLIED || same(found, &item->now)) { /* a reply was lost */
+    if (item->outcome == TKR_OUTCOME_APPLIED || tkr_record_same(found, &item->now)) { /* a reply was lost */
         item->known = item->now;
         return TKR_DECIDE_ACKNOWLEDGED;
     }

@@ -7,6 +7,15 @@
 
 #include "sink/sink.h"
 
+/* Same life and same counts? */
+bool tkr_record_same(const tkr_record *a, const tkr_record *b);
+
+/*
+ * What applying adds to the totals: now - known within a life, all of now for another one. False, and nothing written,
+ * when now is below known anywhere: a vector only grows, and nothing is ever subtracted.
+ */
+bool tkr_contribution_delta(const struct tkr_contribution *item, tkr_counts *ret_delta);
+
 enum tkr_decision {
     TKR_DECIDE_ACKNOWLEDGED, /* the sink has `now`: known = now */
     TKR_DECIDE_RESEND,       /* known was set to what the sink has: send again */

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The sink that takes everything and keeps nothing: what the collector costs without one. */
+#include <stdlib.h>
+
+#include "sink/queue.h"
+#include "sink/sink.h"
+
+#define CHUNK_ITEMS_MAX 100
+#define WINDOW 8
+
+struct null_sink {
+    tkr_sink base;
+    struct tkr_chunk_queue queue;
+};
+
+static struct null_sink *of(tkr_sink *sink)
+{
+    return (struct null_sink *)sink;
+}
+
+static int null_connect(tkr_sink *sink, tkr_message *ret_message)
+{
+    (void)sink;
+    (void)ret_message;
+    return 0;
+}
+
+static int null_submit(tkr_sink *sink, struct tkr_chunk *chunk, tkr_message *ret_message)
+{
+    (void)ret_message;
+    tkr_chunk_push(&of(sink)->queue, chunk);
+    return 0;
+}
+
+static int null_collect(tkr_sink *sink, struct tkr_chunk **ret_chunk, tkr_message *ret_message)
+{
+    struct tkr_chunk *chunk = tkr_chunk_pop(&of(sink)->queue);
+
+    if (chunk == NULL)
+        return tkr_message_set(ret_message, "nothing is in flight");
+    tkr_chunk_reset(chunk);
+    chunk->seen_found = chunk->seen_expected;
+    for (uint32_t i = 0; i < chunk->count; i++)
+        chunk->item[i].outcome = TKR_OUTCOME_APPLIED;
+    *ret_chunk = chunk;
+    return 0;
+}
+
+static void null_disconnect(tkr_sink *sink)
+{
+    of(sink)->queue = (struct tkr_chunk_queue){0};
+}
+
+static int null_read(tkr_sink *sink, const struct tkr_usage_query *query, tkr_usage_visit *visit, void *arg,
+                     tkr_message *ret_message)
+{
+    (void)sink;
+    (void)query;
+    (void)visit;
+    (void)arg;
+    (void)ret_message;
+    return 0;
+}
+
+static void null_close(tkr_sink *sink)
+{
+    free(sink);
+}
+
+static const struct tkr_sink_ops null_ops = {
+    .name = "null",
+    .connect = null_connect,
+    .submit = null_submit,
+    .collect = null_collect,
+    .disconnect = null_disconnect,
+    .read = null_read,
+    .close = null_close,
+};
+
+int tkr_sink_null_open(const struct tkr_sink_config *config, tkr_sink **ret_sink, tkr_message *ret_message)
+{
+    struct null_sink *sink = calloc(1, sizeof(*sink));
+
+    (void)config;
+    if (sink == NULL)
+        return tkr_message_set(ret_message, "out of memory");
+    sink->base = (tkr_sink){.ops = &null_ops, .chunk_items_max = CHUNK_ITEMS_MAX, .window = WINDOW};
+    *ret_sink = &sink->base;
+    return 0;
+}
