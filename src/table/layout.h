@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A shard: one file of the collector in <runtime directory>/collector, written by one worker thread at a time.
+ *
+ *   offset
+ *        0   header, 4096 bytes: identity and geometry (constant), committed batch, the flusher's `seen`, law counters
+ *   undo     undo log (table/undo.h)
+ *   cursors  region cursors: regions_max x sizeof(struct tkr_cursor)
+ *   arena    entries, each from a 64-byte boundary, in the order of their creation
+ *
+ * The file is as long as it may ever get; memory is allocated (fallocate) before it is touched.
+ *
+ * Everything that a batch changes is an object that begins with a stamp: the 64-bit number of the last batch that touched
+ * it. Law counters, cursors and entries are such objects; the undo log knows nothing else.
+ *
+ * Invariants
+ *   I1  An object whose stamp is at most `committed` holds a committed state, and has since that batch.
+ *   I2  The stamp changes before anything else in the object does, within a batch and in a recovery.
+ *   I3  A stamp that was given is never given again: recovery gives the objects it puts back a number of its own.
+ *   I4  undo.batch > committed  <=>  a batch (or its recovery) is under way; then the log holds the old value of every
+ *       object with that stamp.
+ *   I5  Entries below arena_used are whole; id, kind, cycle and life never change after that.
+ *
+ * Barrier pairs
+ *   P1  stamp, then contents (release stores of each word), read back as stamp, contents (acquire), stamp: a reader that saw
+ *       a changed word also sees the changed stamp.
+ *   P2  contents, then committed (release); a reader loads committed (acquire) first of all. A stamp that it accepts was
+ *       committed when it began, so what it read cannot be taken back (I1, I3).
+ *   A kill needs no fence: what a dead process leaves is a prefix of its program order.
+ *
+ * What a kill leaves, at any instruction: the state before the batch plus the log that leads back to it, or the state after
+ * it. Who repairs: tkr_shard_open, which may be killed itself and begun again.
+ *
+ * Rejected: copy-on-write of entries (twice the memory, and the index would have to be shared); a redo log (every counter is
+ * written twice also when nothing dies, and readers would see states that are not in the table yet).
+ */
+#ifndef TKR_TABLE_LAYOUT_H
+#define TKR_TABLE_LAYOUT_H
+
+#include <stdalign.h>
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "base/counters.h"
+#include "base/drops.h"
+#include "base/host.h"
+
+#define TKR_SHARD_MAGIC UINT64_C(0x3144524148535254) /* "TRSHARD1" */
+#define TKR_SHARD_MAJOR 1u
+#define TKR_SHARD_MINOR 0u
+#define TKR_SHARD_HEADER_BYTES 4096u
+#define TKR_SHARD_REGIONS_MAX 8192u
+#define TKR_SHARD_LANES_MAX 256u
+#define TKR_SHARD_REFUSED_MAX 32
+#define TKR_ENTRY_UNIT 64u
+#define TKR_ENTRY_ID_MAX 255u
+#define TKR_OVERFLOW_ID "~overflow" /* charged when the table is full */
+
+/* The law's numbers of a shard, and what else a batch changes once. Regions that are gone are folded in here. */
+struct tkr_law {
+    _Atomic uint64_t stamp;
+    _Atomic uint64_t arena_used;       /* bytes */
+    _Atomic uint64_t accounts;         /* entries */
+    _Atomic uint64_t life_last;        /* life given last */
+    _Atomic uint64_t gone_offered;     /* usage records that regions now gone had published or dropped; settled calls */
+    _Atomic uint64_t gone_counted;
+    _Atomic uint64_t gone_settled;     /* open calls of dead processes among them */
+    _Atomic uint64_t gone_regions;
+    _Atomic uint64_t gone_dropped[TKR_DROP_MAX];
+    _Atomic uint64_t gone_refused[TKR_SHARD_REFUSED_MAX];
+    _Atomic uint64_t overflow_charges; /* charges that went to TKR_OVERFLOW_ID */
+};
+
+struct tkr_shard_header {
+    uint64_t magic; /* stored last */
+    uint32_t major;
+    uint32_t minor;
+    uint8_t boot_id[TKR_BOOT_ID_BYTES];
+    uint64_t inode; /* of this file: a copy is no continuation */
+    uint64_t bytes;
+    uint64_t undo_offset;
+    uint64_t undo_bytes;
+    uint64_t cursors_offset;
+    uint64_t arena_offset;
+    uint64_t arena_bytes;
+    uint64_t name; /* of the collector, as the source of contributions */
+    uint32_t number;
+    uint32_t regions_max;
+    uint32_t accounts_max;
+    uint32_t counters;
+    alignas(128) _Atomic uint64_t committed; /* batch */
+    alignas(128) struct tkr_law law;
+    alignas(128) _Atomic uint64_t seen; /* the flusher's: number of the last chunk acknowledged by the sink */
+};
+_Static_assert(sizeof(struct tkr_shard_header) <= TKR_SHARD_HEADER_BYTES, "the header fits its page");
+
+/* How far one lane of a region has been counted. */
+struct tkr_lane_cursor {
+    _Atomic uint64_t stamp;
+    _Atomic uint64_t position; /* all before it is counted or dropped */
+    _Atomic uint64_t sequence; /* of the last frame before position */
+    _Atomic uint64_t counted;  /* frames counted, one by one: equals sequence less what was dropped here */
+};
+
+enum tkr_cursor_state {
+    TKR_CURSOR_FREE = 0,
+    TKR_CURSOR_ACTIVE = 1,
+    TKR_CURSOR_QUARANTINED = 2, /* its region broke the rules: nothing more is read from it */
+    TKR_CURSOR_GONE = 3         /* folded into the law; its file may still have to be unlinked */
+};
+
+/* A region that belongs to this shard. */
+struct tkr_cursor {
+    _Atomic uint64_t stamp;
+    _Atomic uint64_t state; /* enum tkr_cursor_state */
+    _Atomic uint64_t id[2];
+    _Atomic uint64_t inode;
+    _Atomic uint64_t slots_settled; /* the synthetic lane: slots of the dead owner that have been looked at */
+    _Atomic uint64_t settled;       /* of them, open calls counted */
+    _Atomic uint64_t dropped[TKR_DROP_MAX]; /* by the collector */
+    _Atomic uint64_t reserved[9];
+    struct tkr_lane_cursor lane[TKR_SHARD_LANES_MAX];
+};
+#define TKR_CURSOR_HEAD_BYTES offsetof(struct tkr_cursor, lane)
+
+/* One (account, cycle). The undo log covers stamp and counts; the rest is constant or the flusher's own. */
+struct tkr_entry {
+    alignas(TKR_ENTRY_UNIT) _Atomic uint64_t stamp;
+    _Atomic int64_t counts[TKR_COUNTER_COUNT];
+    uint64_t life;
+    uint64_t kind;
+    uint32_t cycle;
+    uint8_t id_len;
+    _Atomic uint8_t near_full;        /* a counter has passed 2^62: look before adding */
+    _Atomic uint16_t known_sequence;  /* odd while the flusher writes known */
+    _Atomic uint64_t known_life;      /* what the sink is believed to have; 0: nothing */
+    _Atomic int64_t known[TKR_COUNTER_COUNT];
+    char id[];
+};
+#define TKR_ENTRY_UNDO_BYTES offsetof(struct tkr_entry, life)
+
+static inline uint64_t tkr_entry_bytes(uint32_t id_len)
+{
+    return (offsetof(struct tkr_entry, id) + id_len + TKR_ENTRY_UNIT - 1) / TKR_ENTRY_UNIT * TKR_ENTRY_UNIT;
+}
+
+#endif

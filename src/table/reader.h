@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Reading a shard that a worker may be changing, in this process or another: no lock, no disturbance, and never a state that a
+ * recovery could take back (table/layout.h, P1 and P2).
+ */
+#ifndef TKR_TABLE_READER_H
+#define TKR_TABLE_READER_H
+
+#include <stdbool.h>
+
+#include "base/settings.h"
+#include "table/layout.h"
+
+/* An (account, cycle) as it was in some committed state. */
+struct tkr_entry_copy {
+    uint64_t kind;
+    uint64_t life;
+    uint32_t cycle;
+    uint32_t id_len;
+    char id[TKR_ENTRY_ID_MAX + 1]; /* with a NUL behind it */
+    tkr_counts counts;
+    uint64_t known_life; /* what the sink is believed to have; 0: nothing */
+    tkr_counts known;
+};
+
+/*
+ * Copies a stamped object of bytes (a multiple of 8), stamp included, in a committed state. It takes the batch under way at
+ * most a few tries to leave the object alone; false: it did not within about a hundred milliseconds (its writer died or is
+ * stopped in mid-batch).
+ */
+bool tkr_stamped_copy(const struct tkr_shard_header *header, const void *object, size_t bytes, void *ret_bytes);
+
+/* Copies an entry. false: as above, or the entry is of no committed batch. */
+bool tkr_entry_copy_read(const struct tkr_shard_header *header, const struct tkr_entry *entry,
+                         struct tkr_entry_copy *ret_copy);
+
+/* What is counted and, as far as known, not in the sink yet: never negative. */
+void tkr_entry_copy_unflushed(const struct tkr_entry_copy *copy, tkr_counts *ret_counts);
+
+/* A shard's file opened for reading. */
+struct tkr_reader;
+
+/*
+ * Opens the file "shard-N" of the collector's directory ("collector" in the runtime directory) read-only.
+ * 1: opened; 0: there is no such shard; -1 with the reason: it may not be read, or is of another boot or layout.
+ */
+int tkr_reader_open(int collector_directory, uint32_t number, struct tkr_reader **ret_reader, tkr_message *ret_message);
+
+void tkr_reader_close(struct tkr_reader *reader);
+
+const struct tkr_shard_header *tkr_reader_header(const struct tkr_reader *reader);
+
+/* The law's numbers of the shard in a committed state. false: as tkr_stamped_copy. */
+bool tkr_reader_law(const struct tkr_reader *reader, struct tkr_law *ret_law);
+
+/* The next entry, from the first after opening or tkr_reader_rewind; those that cannot be read are left out. false: end. */
+bool tkr_reader_next(struct tkr_reader *reader, struct tkr_entry_copy *ret_copy);
+void tkr_reader_rewind(struct tkr_reader *reader);
+
+/* Cursor number i of header->regions_max; NULL: its memory was never used. Read it with tkr_stamped_copy. */
+const struct tkr_cursor *tkr_reader_cursor(const struct tkr_reader *reader, uint32_t i);
+
+#endif

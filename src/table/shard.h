@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A shard as its worker sees it: opened (made or recovered), changed in batches, closed.
+ *
+ * Threads: one worker at a time; the changed entries are handed to the flusher as said at tkr_shard_changed_*.
+ */
+#ifndef TKR_TABLE_SHARD_H
+#define TKR_TABLE_SHARD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/settings.h"
+#include "table/index.h"
+#include "table/layout.h"
+#include "table/undo.h"
+
+#define TKR_BATCH_CHARGES_MAX 1024u /* charges in a batch */
+#define TKR_BATCH_LANES_MAX 256u    /* lane cursors in a batch */
+
+/* Entries that changed since the last handover, by reference; a list that the worker fills and the flusher empties. */
+struct tkr_changed {
+    uint32_t *reference;
+    size_t count;
+    size_t max;
+};
+
+struct tkr_shard {
+    struct tkr_shard_header *header; /* the mapping */
+    unsigned char *base;             /* the same */
+    struct tkr_undo *undo;
+    struct tkr_cursor *cursor;
+    unsigned char *arena;
+    uint64_t arena_allocated; /* bytes of the arena that have memory */
+    uint64_t batch;           /* under way, or the last one */
+    uint64_t handed_over;     /* entries with a stamp above it are in `changed` */
+    uint64_t seed;            /* of the hashes */
+    struct tkr_index index;
+    struct tkr_changed *changed;
+    struct tkr_changed lists[2];
+    _Atomic(struct tkr_changed *) to_flusher;   /* handed over, not yet taken */
+    _Atomic(struct tkr_changed *) from_flusher; /* empty, to fill next */
+    int fd;
+    int lock_fd;
+    bool recovered;           /* opening put an unfinished batch back */
+};
+
+/* One account's share of an event, for tkr_batch_apply. */
+struct tkr_charge {
+    uint64_t kind;
+    const char *id;
+    uint32_t id_len;
+    uint32_t cycle;
+    const tkr_counts *counts;
+    uint32_t event;    /* charges of one event follow each other and carry its number */
+    bool refused;      /* out: the event was not counted, as a counter would have overflowed */
+    uint64_t hash;     /* work space */
+    struct tkr_entry *entry;
+};
+
+/* What a shard is opened with. */
+struct tkr_shard_options {
+    uint64_t name;         /* the collector's */
+    uint32_t number;       /* of the shard */
+    uint32_t accounts_max; /* entries, 1..10,000,000; beyond them TKR_OVERFLOW_ID is charged */
+};
+
+/*
+ * Opens the file "shard-N" in the directory, making it if it is missing. One of another boot, another inode, another layout or
+ * another name is renamed to "aside-..." and a new one is made. An unfinished batch is put back.
+ * 0, or -1 with the reason. The caller closes it.
+ */
+int tkr_shard_open(int directory, const struct tkr_shard_options *options, struct tkr_shard **ret_shard,
+                   tkr_message *ret_message);
+
+void tkr_shard_close(struct tkr_shard *shard);
+
+/* Begins a batch: everything up to tkr_batch_commit happens wholly or not at all. false: no memory; try later. */
+bool tkr_batch_begin(struct tkr_shard *shard);
+
+/* Saves an object (one that begins with a stamp) before its first change in this batch. */
+static inline void tkr_batch_touch(struct tkr_shard *shard, void *object, size_t bytes)
+{
+    tkr_undo_touch(shard->undo, shard->base, (uint64_t)((unsigned char *)object - shard->base), bytes, shard->batch);
+}
+
+/* Stores one word of a touched object (release: layout.h, P1). */
+static inline void tkr_batch_set(_Atomic uint64_t *word, uint64_t value)
+{
+    atomic_store_explicit(word, value, memory_order_release);
+}
+
+static inline void tkr_batch_add(_Atomic uint64_t *word, uint64_t more)
+{
+    tkr_batch_set(word, atomic_load_explicit(word, memory_order_relaxed) + more); /* the worker's own words */
+}
+
+/* The law's counters, ready to change. */
+struct tkr_law *tkr_batch_law(struct tkr_shard *shard);
+
+/* Adds the charges, count up to TKR_BATCH_CHARGES_MAX in a batch. */
+void tkr_batch_apply(struct tkr_shard *shard, struct tkr_charge *charge, uint32_t count);
+
+void tkr_batch_commit(struct tkr_shard *shard);
+
+/* The cursor with this id, or NULL; any that is free is taken by the caller in a batch. */
+struct tkr_cursor *tkr_shard_cursor_find(struct tkr_shard *shard, const uint8_t id[16]);
+struct tkr_cursor *tkr_shard_cursor_unused(struct tkr_shard *shard);
+
+/* Worker, between batches: offers the changed entries to the flusher if it has taken the last ones. */
+void tkr_shard_changed_offer(struct tkr_shard *shard);
+
+/* Flusher: takes the list offered, or NULL; gives it back empty with tkr_shard_changed_return. */
+struct tkr_changed *tkr_shard_changed_take(struct tkr_shard *shard);
+void tkr_shard_changed_return(struct tkr_shard *shard, struct tkr_changed *list);
+
+static inline struct tkr_entry *tkr_shard_entry(const struct tkr_shard *shard, uint32_t reference)
+{
+    return (struct tkr_entry *)(shard->arena + (uint64_t)(reference - 1) * TKR_ENTRY_UNIT);
+}
+
+#endif
