@@ -58,7 +58,7 @@ static int read_kind(struct tkr_sink_config *config, tkr_message *ret_message)
     return tkr_message_set(ret_message, "TOKENRING_SINK=%.*s: allowed is redis, sqlite or null", SHOWN_BYTES, value);
 }
 
-/* "tcp://host:port", which Kubernetes puts into REDIS_PORT beside a service named redis. REDIS_HOST wins over its host. */
+/* "tcp://host:port", which Kubernetes puts there beside a service named redis. REDIS_HOST wins over its host. */
 static int read_port_url(const char *value, struct tkr_sink_config *config, tkr_message *ret_message)
 {
     char host[TKR_SINK_TEXT_BYTES];
@@ -71,8 +71,10 @@ static int read_port_url(const char *value, struct tkr_sink_config *config, tkr_
         begin++;
         len -= 2;
     }
-    if (len == 0 || len >= sizeof(host) || strcspn(begin, "/@ ") < len || !tkr_parse_integer(colon + 1, 1, PORT_MAX, &port))
-        return tkr_message_set(ret_message, "REDIS_PORT=%.*s: allowed is a port or tcp://host:port", SHOWN_BYTES, value);
+    if (len == 0 || len >= sizeof(host) || strcspn(begin, "/@ ") < len ||
+        !tkr_parse_integer(colon + 1, 1, PORT_MAX, &port))
+        return tkr_message_set(ret_message, "REDIS_PORT=%.*s: allowed is a port or tcp://host:port", SHOWN_BYTES,
+                               value);
     memcpy(host, begin, len);
     host[len] = '\0';
     if (config->host[0] == '\0')
@@ -102,8 +104,8 @@ static int read_host_and_port(struct tkr_sink_config *config, tkr_message *ret_m
         return -1;
     if (strpbrk(config->host, "/@ \t\r\n") != NULL) {
         tkr_sink_url_redact(config->host, shown, sizeof(shown));
-        return tkr_message_set(ret_message, "REDIS_HOST=%s: allowed is a host name or an address; for a URL there is REDIS_URL",
-                               shown);
+        return tkr_message_set(
+            ret_message, "REDIS_HOST=%s: allowed is a host name or an address; for a URL there is REDIS_URL", shown);
     }
     if (read_port(config, ret_message) != 0)
         return -1;
@@ -122,8 +124,8 @@ static int check_socket(const struct tkr_sink_config *config, const char *name, 
         return tkr_message_set(ret_message, "%s=%.*s: allowed is the absolute path of a socket", name, SHOWN_BYTES,
                                config->socket);
     if (strlen(config->socket) > max)
-        return tkr_message_set(ret_message, "%s: the socket's path is longer than the %zu bytes that the system allows", name,
-                               max);
+        return tkr_message_set(ret_message, "%s: the socket's path is longer than the %zu bytes that the system allows",
+                               name, max);
     return 0;
 }
 
@@ -171,8 +173,8 @@ static int set_ledger(struct tkr_sink_config *config, const char *prefix, const 
     int n;
 
     if (prefix[0] != '/' && getcwd(here, sizeof(here) - 1) == NULL)
-        return tkr_message_set(ret_message, "the ledger %.*s is relative to a working directory that is not there", SHOWN_BYTES,
-                               prefix);
+        return tkr_message_set(ret_message, "the ledger %.*s is relative to a working directory that is not there",
+                               SHOWN_BYTES, prefix);
     n = snprintf(config->ledger, sizeof(config->ledger), "%s%s%s%s", here, prefix[0] == '/' ? "" : "/", prefix, name);
     if (n < 0 || (size_t)n >= sizeof(config->ledger))
         return tkr_message_set(ret_message, "the ledger's path is longer than %zu bytes", sizeof(config->ledger) - 1);
@@ -200,12 +202,14 @@ static int read_ledger(struct tkr_sink_config *config, tkr_message *ret_message)
         return set_ledger(config, STATE_DIR_SYSTEM, LEDGER_NAME, ret_message);
     if (home != NULL)
         return set_ledger(config, home, STATE_DIR_USER LEDGER_NAME, ret_message);
-    return tkr_message_set(ret_message, "there is no place for the ledger: set TOKENRING_LEDGER or TOKENRING_STATE_DIR, or HOME");
+    return tkr_message_set(ret_message,
+                           "there is no place for the ledger: set TOKENRING_LEDGER or TOKENRING_STATE_DIR, or HOME");
 }
 
 int tkr_sink_config_read(struct tkr_sink_config *ret_config, tkr_message *ret_message)
 {
-    struct tkr_sink_config config = {.connect_timeout_ms = CONNECT_TIMEOUT_MS, .command_timeout_ms = COMMAND_TIMEOUT_MS};
+    struct tkr_sink_config config = {.connect_timeout_ms = CONNECT_TIMEOUT_MS,
+                                     .command_timeout_ms = COMMAND_TIMEOUT_MS};
 
     if (read_kind(&config, ret_message) != 0)
         return -1;

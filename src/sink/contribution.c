@@ -10,7 +10,7 @@ static bool nowhere_above(const tkr_counts *a, const tkr_counts *b)
     return true;
 }
 
-bool tkr_record_same(const tkr_record *a, const tkr_record *b)
+bool tkr_record_same(const struct tkr_record *a, const struct tkr_record *b)
 {
     return a->life == b->life && nowhere_above(&a->counts, &b->counts) && nowhere_above(&b->counts, &a->counts);
 }
@@ -29,7 +29,7 @@ bool tkr_contribution_delta(const struct tkr_contribution *item, tkr_counts *ret
 
 enum tkr_decision tkr_contribution_decide(struct tkr_contribution *item, bool in_order)
 {
-    const tkr_record *found = &item->found;
+    const struct tkr_record *found = &item->found;
 
     if (item->outcome == TKR_OUTCOME_POISON)
         return TKR_DECIDE_PARK;
@@ -39,7 +39,8 @@ enum tkr_decision tkr_contribution_decide(struct tkr_contribution *item, bool in
     }
     if (found->life == 0 && item->known.life == item->now.life && in_order)
         return TKR_DECIDE_AMBIGUOUS;
-    if (found->life > item->now.life || (found->life == item->now.life && !nowhere_above(&found->counts, &item->now.counts)))
+    if (found->life > item->now.life ||
+        (found->life == item->now.life && !nowhere_above(&found->counts, &item->now.counts)))
         return TKR_DECIDE_CONFLICT;
     item->known = *found; /* same life and behind, an older life, or nothing */
     return TKR_DECIDE_RESEND;

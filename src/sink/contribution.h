@@ -7,8 +7,11 @@
 
 #include "sink/sink.h"
 
+/* The reason of a contribution that tkr_contribution_delta refuses. */
+#define TKR_REASON_SHRINKS "the contribution is below what is recorded of it; nothing is ever subtracted"
+
 /* Same life and same counts? */
-bool tkr_record_same(const tkr_record *a, const tkr_record *b);
+bool tkr_record_same(const struct tkr_record *a, const struct tkr_record *b);
 
 /*
  * What applying adds to the totals: now - known within a life, all of now for another one. False, and nothing written,

@@ -43,7 +43,7 @@ static inline void tkr_chunk_reset(struct tkr_chunk *chunk)
     chunk->seen_found = 0;
     for (uint32_t i = 0; i < chunk->count; i++) {
         chunk->item[i].outcome = TKR_OUTCOME_PENDING;
-        chunk->item[i].found = (tkr_record){0};
+        chunk->item[i].found = (struct tkr_record){0};
         chunk->item[i].reason[0] = '\0';
     }
 }

@@ -49,7 +49,7 @@ static const unsigned char *get_varint(const unsigned char *at, const unsigned c
     return NULL;
 }
 
-size_t tkr_record_encode(const tkr_record *record, unsigned char ret_bytes[TKR_RECORD_BYTES_MAX])
+size_t tkr_record_encode(const struct tkr_record *record, unsigned char ret_bytes[TKR_RECORD_BYTES_MAX])
 {
     unsigned char *at = ret_bytes;
     int count = TKR_COUNTER_COUNT;
@@ -64,7 +64,7 @@ size_t tkr_record_encode(const tkr_record *record, unsigned char ret_bytes[TKR_R
     return (size_t)(at - ret_bytes);
 }
 
-static bool decode_loosely(const unsigned char *at, const unsigned char *end, tkr_record *ret_record)
+static bool decode_loosely(const unsigned char *at, const unsigned char *end, struct tkr_record *ret_record)
 {
     uint64_t value;
 
@@ -82,10 +82,10 @@ static bool decode_loosely(const unsigned char *at, const unsigned char *end, tk
     return at == end && ret_record->life != 0;
 }
 
-bool tkr_record_decode(const void *bytes, size_t len, tkr_record *ret_record)
+bool tkr_record_decode(const void *bytes, size_t len, struct tkr_record *ret_record)
 {
     unsigned char again[TKR_RECORD_BYTES_MAX];
-    tkr_record record = {0};
+    struct tkr_record record = {0};
 
     if (len > sizeof(again))
         return false;

@@ -31,9 +31,9 @@
 #define TKR_RECORD_BYTES_MAX ((1 + TKR_COUNTER_COUNT) * TKR_VARINT_BYTES_MAX)
 
 /* Writes the record; 0 bytes for life 0, "no record". Returns the number of bytes. */
-size_t tkr_record_encode(const tkr_record *record, unsigned char ret_bytes[TKR_RECORD_BYTES_MAX]);
+size_t tkr_record_encode(const struct tkr_record *record, unsigned char ret_bytes[TKR_RECORD_BYTES_MAX]);
 
 /* Reads exactly len bytes of anything; 0 bytes are life 0. False, and nothing written, when not understood. */
-bool tkr_record_decode(const void *bytes, size_t len, tkr_record *ret_record);
+bool tkr_record_decode(const void *bytes, size_t len, struct tkr_record *ret_record);
 
 #endif

@@ -27,10 +27,10 @@
 #define TKR_REASON_BYTES 120
 
 /* A state of a contribution: which life, and its vector. life 0 is "no record". */
-typedef struct tkr_record {
+struct tkr_record {
     uint64_t life;
     tkr_counts counts;
-} tkr_record;
+};
 
 enum tkr_outcome {
     TKR_OUTCOME_PENDING, /* not answered */
@@ -40,26 +40,26 @@ enum tkr_outcome {
 };
 
 struct tkr_contribution {
-    uint64_t kind;     /* of the account */
-    const char *id;    /* borrowed until the chunk is collected */
-    uint32_t id_len;   /* bytes */
-    uint32_t cycle;    /* yyyymmdd */
-    uint64_t tag;      /* the caller's own */
-    tkr_record now;    /* life is not 0 */
-    tkr_record known;  /* what the sink is believed to have recorded; only a hint */
-    tkr_record found;  /* out */
-    enum tkr_outcome outcome; /* out */
+    uint64_t kind;                 /* of the account */
+    const char *id;                /* borrowed until the chunk is collected */
+    uint32_t id_len;               /* bytes */
+    uint32_t cycle;                /* yyyymmdd */
+    uint64_t tag;                  /* the caller's own */
+    struct tkr_record now;         /* life is not 0 */
+    struct tkr_record known;       /* what the sink is believed to have recorded; only a hint */
+    struct tkr_record found;       /* out */
+    enum tkr_outcome outcome;      /* out */
     char reason[TKR_REASON_BYTES]; /* out */
 };
 
 /* Contributions of one source that are sent, answered and retried together. */
 struct tkr_chunk {
-    struct tkr_chunk *next;       /* the sink's, while in flight */
+    struct tkr_chunk *next; /* the sink's, while in flight */
     char source[TKR_SOURCE_BYTES];
-    uint64_t seen_expected;       /* the source's last chunk number that the sink acknowledged; 0: none */
-    uint64_t seen_next;           /* this chunk's number */
-    uint64_t seen_found;          /* out: the number that the sink had before this chunk; 0: none */
-    uint32_t count;               /* may be 0: the chunk then only carries `seen` */
+    uint64_t seen_expected; /* the source's last chunk number that the sink acknowledged; 0: none */
+    uint64_t seen_next;     /* this chunk's number */
+    uint64_t seen_found;    /* out: the number that the sink had before this chunk; 0: none */
+    uint32_t count;         /* may be 0: the chunk then only carries `seen` */
     uint32_t count_max;
     struct tkr_contribution *item;
 };
@@ -71,15 +71,15 @@ struct tkr_usage_row {
     uint32_t id_len;
     uint32_t cycle;
     tkr_counts counts;
-    int64_t limit;  /* usage_limit; -1: none */
+    int64_t limit; /* usage_limit; -1: none */
 };
 
 /* Which totals to read. */
 struct tkr_usage_query {
-    const char *id;  /* NULL: all accounts */
+    const char *id; /* NULL: all accounts */
     uint32_t id_len;
-    uint32_t cycle;  /* 0: all cycles */
-    uint64_t kind;   /* looked at when any_kind is 0 */
+    uint32_t cycle; /* 0: all cycles */
+    uint64_t kind;  /* looked at when any_kind is 0 */
     int any_kind;
 };
 

@@ -19,9 +19,9 @@
 enum process_stream { PROCESS_STDOUT, PROCESS_STDERR, PROCESS_STREAM_COUNT };
 
 struct process {
-    pid_t pid; /* 0: none, or ended and collected */
-    int status; /* as of waitpid(2), once it has ended */
-    int fd[PROCESS_STREAM_COUNT]; /* memory files */
+    pid_t pid;                        /* 0: none, or ended and collected */
+    int status;                       /* as of waitpid(2), once it has ended */
+    int fd[PROCESS_STREAM_COUNT];     /* memory files */
     char *text[PROCESS_STREAM_COUNT]; /* what process_text last gave */
 };
 

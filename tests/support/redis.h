@@ -22,8 +22,8 @@ struct redis_server {
 void redis_server_require(void);
 
 /*
- * Starts the server and waits until it answers PING. extra: further arguments, e.g. {"--appendonly", "yes", NULL}, which
- * win over the defaults; may be NULL; the strings must live as long as the server. 0, or -1 with its output printed.
+ * Starts the server and waits until it answers PING. extra: further arguments, which win over the defaults, such as
+ * {"--appendonly", "yes", NULL}; may be NULL; the strings live as long as the server. 0, or -1 with its output printed.
  */
 int redis_server_start(struct redis_server *ret_server, const char *const extra[]);
 

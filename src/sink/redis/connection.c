@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "sink/redis/connection.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <string.h>
+#include <time.h>
+
+#define ARGS_MAX 8
+
+/* While it holds, SIGPIPE is blocked in this thread; one raised meanwhile by our own write is taken away again. */
+struct pipe_guard {
+    sigset_t before;
+    bool was_pending;
+};
+
+static sigset_t only_sigpipe(void)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGPIPE);
+    return set;
+}
+
+static bool sigpipe_pending(void)
+{
+    sigset_t pending;
+
+    return sigpending(&pending) == 0 && sigismember(&pending, SIGPIPE) == 1;
+}
+
+static void guard_begin(struct pipe_guard *guard)
+{
+    sigset_t set = only_sigpipe();
+
+    guard->was_pending = sigpipe_pending();
+    (void)pthread_sigmask(SIG_BLOCK, &set, &guard->before); /* fails only for a bad first argument */
+}
+
+static void guard_end(const struct pipe_guard *guard)
+{
+    sigset_t set = only_sigpipe();
+    const struct timespec now = {0, 0};
+    int saved = errno;
+
+    if (!guard->was_pending && sigpipe_pending()) {
+        while (sigtimedwait(&set, NULL, &now) < 0 && errno == EINTR)
+            continue;
+    }
+    (void)pthread_sigmask(SIG_SETMASK, &guard->before, NULL);
+    errno = saved;
+}
+
+static struct timeval milliseconds(int ms)
+{
+    return (struct timeval){.tv_sec = ms / 1000, .tv_usec = (suseconds_t)(ms % 1000) * 1000};
+}
+
+static bool timed_out(const redisContext *context, int error_number)
+{
+#ifdef REDIS_ERR_TIMEOUT
+    if (context->err == REDIS_ERR_TIMEOUT)
+        return true;
+#endif
+    return context->err == REDIS_ERR_IO &&
+           (error_number == EAGAIN || error_number == EWOULDBLOCK || error_number == ETIMEDOUT);
+}
+
+static int lost(const redisContext *context, int error_number, tkr_message *ret_message)
+{
+    if (timed_out(context, error_number))
+        return tkr_message_set(ret_message, "the connection to Redis failed: no answer in time");
+    return tkr_message_set(ret_message, "the connection to Redis failed: %s",
+                           context->errstr[0] != '\0' ? context->errstr : "broken");
+}
+
+int tkr_redis_refused(const redisReply *reply, tkr_message *ret_message)
+{
+    return tkr_message_set(ret_message, "Redis answered: %s", reply->str);
+}
+
+int tkr_redis_append(redisContext *context, const char *command, size_t len, tkr_message *ret_message)
+{
+    if (redisAppendFormattedCommand(context, command, len) == REDIS_OK)
+        return 0;
+    return lost(context, 0, ret_message);
+}
+
+int tkr_redis_flush(redisContext *context, tkr_message *ret_message)
+{
+    struct pipe_guard guard;
+    int done = 0;
+    int rc;
+
+    guard_begin(&guard);
+    do {
+        errno = 0;
+        rc = redisBufferWrite(context, &done);
+    } while (rc == REDIS_OK && !done);
+    guard_end(&guard);
+    return rc == REDIS_OK ? 0 : lost(context, errno, ret_message);
+}
+
+int tkr_redis_reply(redisContext *context, redisReply **ret_reply, tkr_message *ret_message)
+{
+    struct pipe_guard guard;
+    void *reply = NULL;
+    int rc;
+
+    guard_begin(&guard);
+    errno = 0;
+    rc = redisGetReply(context, &reply);
+    guard_end(&guard);
+    if (rc != REDIS_OK || reply == NULL)
+        return lost(context, errno, ret_message);
+    *ret_reply = reply;
+    return 0;
+}
+
+int tkr_redis_command(redisContext *context, const char *const args[], redisReply **ret_reply, tkr_message *ret_message)
+{
+    const char *argv[ARGS_MAX];
+    size_t len[ARGS_MAX];
+    redisReply *reply;
+    int n = 0;
+
+    for (; n < ARGS_MAX && args[n] != NULL; n++) {
+        argv[n] = args[n];
+        len[n] = strlen(args[n]);
+    }
+    if (redisAppendCommandArgv(context, n, argv, len) != REDIS_OK)
+        return lost(context, 0, ret_message);
+    if (tkr_redis_reply(context, &reply, ret_message) != 0)
+        return -1;
+    if (reply->type == REDIS_REPLY_ERROR) {
+        (void)tkr_redis_refused(reply, ret_message); /* -1, as we return */
+        freeReplyObject(reply);
+        return -1;
+    }
+    *ret_reply = reply;
+    return 0;
+}
+
+/* A command whose reply only matters when it is an error. */
+static int demand(redisContext *context, const char *const args[], tkr_message *ret_message)
+{
+    redisReply *reply;
+
+    if (tkr_redis_command(context, args, &reply, ret_message) != 0)
+        return -1;
+    freeReplyObject(reply);
+    return 0;
+}
+
+static int authenticate(redisContext *context, const struct tkr_sink_config *config, tkr_message *ret_message)
+{
+    const char *const with_user[] = {"AUTH", config->username, config->password, NULL};
+    const char *const without[] = {"AUTH", config->password, NULL};
+
+    if (config->password[0] == '\0')
+        return 0;
+    if (demand(context, config->username[0] != '\0' ? with_user : without, ret_message) == 0)
+        return 0;
+    if (strstr(ret_message->text, config->password) != NULL) /* a server that repeats what it does not understand */
+        return tkr_message_set(ret_message, "Redis refused to authenticate us");
+    return -1;
+}
+
+static int select_db(redisContext *context, const struct tkr_sink_config *config, tkr_message *ret_message)
+{
+    char digits[8];
+    size_t at = sizeof(digits) - 1;
+    int db = config->db;
+    const char *args[] = {"SELECT", NULL, NULL};
+
+    if (db == 0)
+        return 0;
+    digits[at] = '\0';
+    for (; db > 0 && at > 0; db /= 10)
+        digits[--at] = (char)('0' + db % 10);
+    args[1] = digits + at;
+    return demand(context, args, ret_message);
+}
+
+static redisContext *dial(const struct tkr_sink_config *config)
+{
+    struct timeval timeout = milliseconds(config->connect_timeout_ms);
+
+    if (config->socket[0] != '\0')
+        return redisConnectUnixWithTimeout(config->socket, timeout);
+    return redisConnectWithTimeout(config->host, config->port, timeout);
+}
+
+static int set_up(redisContext *context, const struct tkr_sink_config *config, tkr_message *ret_message)
+{
+    if (redisSetTimeout(context, milliseconds(config->command_timeout_ms)) != REDIS_OK)
+        return lost(context, 0, ret_message);
+    if (config->socket[0] == '\0' && redisEnableKeepAlive(context) != REDIS_OK)
+        return lost(context, 0, ret_message);
+    if (authenticate(context, config, ret_message) != 0)
+        return -1;
+    return select_db(context, config, ret_message);
+}
+
+int tkr_redis_open(const struct tkr_sink_config *config, redisContext **ret_context, tkr_message *ret_message)
+{
+    redisContext *context = dial(config);
+
+    if (context == NULL)
+        return tkr_message_set(ret_message, "out of memory");
+    if (context->err != 0)
+        (void)tkr_message_set(ret_message, "cannot connect to Redis: %s", context->errstr);
+    else if (set_up(context, config, ret_message) == 0) {
+        *ret_context = context;
+        return 0;
+    }
+    redisFree(context);
+    return -1;
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Names of the keys in Redis, shared with the readers and writers that were there before:
+ *
+ *     token_usage:ID:YYYY-MM-DD               totals of a user, a hash
+ *     token_usage_KIND:ID:YYYY-MM-DD          totals of another kind of account
+ *     tr1:{0}:ID:YYYY-MM-DD                   records of a user: field = source, value = sink/record.h
+ *     tr1:{0}_KIND:ID:YYYY-MM-DD              records of another kind of account
+ *     tr1:{0}:seen                            field = source, value = number of its last chunk, decimal
+ *
+ * Ids are any bytes, ':' and braces included: a cycle is the last ten bytes of a key, a kind ends at the first ':'.
+ * "{0}" is the hash tag of a Redis that is not a cluster.
+ */
+#ifndef TKR_SINK_REDIS_KEYS_H
+#define TKR_SINK_REDIS_KEYS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "sink/sink.h"
+
+#define TKR_REDIS_KEY_BYTES 320     /* the longest key: 12 + 12 + 1 + 255 + 1 + 10 */
+#define TKR_REDIS_PATTERN_BYTES 576 /* with every byte of the id escaped */
+#define TKR_REDIS_SEEN_KEY "tr1:{0}:seen"
+
+/* Write the key, without a NUL, and return its length. kind is valid, id_len is 1..255, cycle is valid. */
+size_t tkr_redis_usage_key(uint64_t kind, const char *id, size_t id_len, uint32_t cycle,
+                           char ret_key[TKR_REDIS_KEY_BYTES]);
+size_t tkr_redis_record_key(uint64_t kind, const char *id, size_t id_len, uint32_t cycle,
+                            char ret_key[TKR_REDIS_KEY_BYTES]);
+
+/* Takes a key of totals apart: kind, id (inside key) and cycle of *ret_row. False when it is none of ours. */
+bool tkr_redis_usage_key_parse(const char *key, size_t len, struct tkr_usage_row *ret_row);
+
+/* The glob for SCAN that matches at least the keys that the query asks for; with its NUL. */
+void tkr_redis_usage_pattern(const struct tkr_usage_query *query, char ret_pattern[TKR_REDIS_PATTERN_BYTES]);
+
+#endif

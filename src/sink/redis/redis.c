@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The Redis sink: a chunk is one EVALSHA, pipelined up to the window. Redis answers in order, so the queue of chunks in
+ * flight and the stream of replies run in step. Any reply that is not what the script returns ends the connection: what
+ * was in flight is then unknown, and sending it again is safe by the protocol.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "sink/contribution.h"
+#include "sink/queue.h"
+#include "sink/record.h"
+#include "sink/redis/connection.h"
+#include "sink/redis/keys.h"
+#include "sink/redis/read.h"
+#include "sink/redis/script.h"
+#include "sink/redis/wire.h"
+
+#define CHUNK_ITEMS_MAX 100
+#define WINDOW 8
+#define SHA_LEN 40
+
+struct redis_sink {
+    tkr_sink base;
+    struct tkr_sink_config config;
+    redisContext *context; /* NULL: not connected */
+    struct tkr_chunk_queue queue;
+    struct tkr_redis_wire wire;
+    char sha[SHA_LEN + 1]; /* of the script, as this server told it */
+};
+
+static struct redis_sink *of(tkr_sink *sink)
+{
+    return (struct redis_sink *)sink;
+}
+
+static void redis_disconnect(tkr_sink *sink)
+{
+    redisFree(of(sink)->context);
+    of(sink)->context = NULL;
+    of(sink)->queue = (struct tkr_chunk_queue){0};
+}
+
+static int load_script(struct redis_sink *sink, tkr_message *ret_message)
+{
+    const char *const args[] = {"SCRIPT", "LOAD", tkr_redis_script, NULL};
+    redisReply *reply;
+    int rc = 0;
+
+    if (tkr_redis_command(sink->context, args, &reply, ret_message) != 0)
+        return -1;
+    if (reply->type == REDIS_REPLY_STRING && reply->len == SHA_LEN)
+        memcpy(sink->sha, reply->str, SHA_LEN + 1);
+    else
+        rc = tkr_message_set(ret_message, "the answer to SCRIPT LOAD is not that of a Redis");
+    freeReplyObject(reply);
+    return rc;
+}
+
+static int redis_connect(tkr_sink *sink, tkr_message *ret_message)
+{
+    if (of(sink)->context != NULL)
+        return 0;
+    if (tkr_redis_open(&of(sink)->config, &of(sink)->context, ret_message) != 0)
+        return -1;
+    if (load_script(of(sink), ret_message) == 0)
+        return 0;
+    redis_disconnect(sink);
+    return -1;
+}
+
+/* What can be sent at all: never a subtraction. */
+static void screen(struct tkr_chunk *chunk)
+{
+    tkr_counts delta;
+
+    tkr_chunk_reset(chunk);
+    for (uint32_t i = 0; i < chunk->count; i++) {
+        if (tkr_contribution_delta(&chunk->item[i], &delta))
+            continue;
+        chunk->item[i].outcome = TKR_OUTCOME_POISON;
+        memcpy(chunk->item[i].reason, TKR_REASON_SHRINKS, sizeof(TKR_REASON_SHRINKS));
+    }
+}
+
+static void put_keys(struct tkr_redis_wire *wire, const struct tkr_contribution *item)
+{
+    char key[TKR_REDIS_KEY_BYTES];
+
+    tkr_redis_wire_bytes(wire, key, tkr_redis_usage_key(item->kind, item->id, item->id_len, item->cycle, key));
+    tkr_redis_wire_bytes(wire, key, tkr_redis_record_key(item->kind, item->id, item->id_len, item->cycle, key));
+}
+
+/* The counters that change, total_tokens last. Returns how many. */
+static int changed_counters(const tkr_counts *delta, int ret_counter[TKR_COUNTER_COUNT])
+{
+    int n = 0;
+
+    for (int i = 0; i < TKR_COUNTER_COUNT; i++) {
+        if (i != TKR_COUNTER_TOTAL && delta->value[i] != 0)
+            ret_counter[n++] = i;
+    }
+    if (delta->value[TKR_COUNTER_TOTAL] != 0)
+        ret_counter[n++] = TKR_COUNTER_TOTAL;
+    return n;
+}
+
+static void put_record(struct tkr_redis_wire *wire, const struct tkr_record *record)
+{
+    unsigned char bytes[TKR_RECORD_BYTES_MAX];
+
+    tkr_redis_wire_bytes(wire, bytes, tkr_record_encode(record, bytes));
+}
+
+static void put_arguments(struct tkr_redis_wire *wire, const struct tkr_contribution *item)
+{
+    int counter[TKR_COUNTER_COUNT];
+    char mask[TKR_COUNTER_COUNT];
+    tkr_counts delta = {{0}};
+    int n;
+
+    (void)tkr_contribution_delta(item, &delta); /* screen() asked already */
+    n = changed_counters(&delta, counter);
+    for (int i = 0; i < n; i++)
+        mask[i] = tkr_counter_letter[counter[i]];
+    put_record(wire, &item->known);
+    put_record(wire, &item->now);
+    tkr_redis_wire_bytes(wire, mask, (size_t)n);
+    for (int i = 0; i < n; i++)
+        tkr_redis_wire_number(wire, (uint64_t)delta.value[counter[i]]);
+}
+
+static void put_chunk(struct redis_sink *sink, const struct tkr_chunk *chunk)
+{
+    struct tkr_redis_wire *wire = &sink->wire;
+    uint32_t sent = 0;
+
+    for (uint32_t i = 0; i < chunk->count; i++)
+        sent += chunk->item[i].outcome == TKR_OUTCOME_PENDING;
+    tkr_redis_wire_begin(wire);
+    tkr_redis_wire_text(wire, "EVALSHA");
+    tkr_redis_wire_bytes(wire, sink->sha, SHA_LEN);
+    tkr_redis_wire_number(wire, 1 + 2 * (uint64_t)sent);
+    tkr_redis_wire_text(wire, TKR_REDIS_SEEN_KEY);
+    for (uint32_t i = 0; i < chunk->count; i++) {
+        if (chunk->item[i].outcome == TKR_OUTCOME_PENDING)
+            put_keys(wire, &chunk->item[i]);
+    }
+    tkr_redis_wire_text(wire, chunk->source);
+    if (chunk->seen_expected != 0)
+        tkr_redis_wire_number(wire, chunk->seen_expected);
+    else
+        tkr_redis_wire_text(wire, "");
+    tkr_redis_wire_number(wire, chunk->seen_next);
+    for (uint32_t i = 0; i < chunk->count; i++) {
+        if (chunk->item[i].outcome == TKR_OUTCOME_PENDING)
+            put_arguments(wire, &chunk->item[i]);
+    }
+}
+
+static int redis_submit(tkr_sink *sink, struct tkr_chunk *chunk, tkr_message *ret_message)
+{
+    struct redis_sink *redis = of(sink);
+    const char *command;
+    size_t len;
+
+    if (redis->context == NULL)
+        return tkr_message_set(ret_message, "not connected to Redis");
+    screen(chunk);
+    put_chunk(redis, chunk);
+    if (!tkr_redis_wire_end(&redis->wire, &command, &len))
+        (void)tkr_message_set(ret_message, "out of memory");
+    else if (tkr_redis_append(redis->context, command, len, ret_message) == 0 &&
+             tkr_redis_flush(redis->context, ret_message) == 0) {
+        tkr_chunk_push(&redis->queue, chunk);
+        return 0;
+    }
+    redis_disconnect(sink);
+    return -1;
+}
+
+static int unexpected(tkr_message *ret_message)
+{
+    return tkr_message_set(ret_message, "Redis answered something that the script does not return");
+}
+
+static int take_seen(const redisReply *reply, uint64_t *ret_seen, tkr_message *ret_message)
+{
+    uint64_t seen = 0;
+
+    if (reply->type != REDIS_REPLY_STRING || reply->len > 20)
+        return unexpected(ret_message);
+    for (size_t i = 0; i < reply->len; i++) {
+        uint64_t digit = (uint64_t)(unsigned char)reply->str[i] - '0';
+
+        if (digit > 9 || __builtin_mul_overflow(seen, 10, &seen) || __builtin_add_overflow(seen, digit, &seen))
+            return tkr_message_set(ret_message, "Redis: %s holds something that is not a chunk's number",
+                                   TKR_REDIS_SEEN_KEY);
+    }
+    *ret_seen = seen;
+    return 0;
+}
+
+static void set_reason(struct tkr_contribution *item, const char *reason)
+{
+    size_t len = strnlen(reason, sizeof(item->reason) - 1);
+
+    memcpy(item->reason, reason, len);
+    item->reason[len] = '\0';
+    item->outcome = TKR_OUTCOME_POISON;
+}
+
+static int take_text(const redisReply *reply, struct tkr_contribution *item, tkr_message *ret_message)
+{
+    if (reply->len == 0)
+        return unexpected(ret_message);
+    if (reply->str[0] == '=') {
+        if (tkr_record_decode(reply->str + 1, reply->len - 1, &item->found))
+            item->outcome = TKR_OUTCOME_FOUND;
+        else
+            set_reason(item, "the record in Redis is not understood: damaged, or written by a newer version");
+        return 0;
+    }
+    if (reply->str[0] != '!')
+        return unexpected(ret_message);
+    if (!tkr_redis_error_is_poison(reply->str + 1))
+        return tkr_message_set(ret_message, "Redis answered: %s", reply->str + 1);
+    set_reason(item, reply->str + 1);
+    return 0;
+}
+
+static int take_outcome(const redisReply *reply, struct tkr_contribution *item, tkr_message *ret_message)
+{
+    if (reply->type == REDIS_REPLY_STRING)
+        return take_text(reply, item, ret_message);
+    if (reply->type != REDIS_REPLY_INTEGER || reply->integer != 1)
+        return unexpected(ret_message);
+    item->outcome = TKR_OUTCOME_APPLIED;
+    return 0;
+}
+
+static int take_answer(const redisReply *reply, struct tkr_chunk *chunk, tkr_message *ret_message)
+{
+    size_t next = 1;
+
+    if (reply->type == REDIS_REPLY_ERROR)
+        return tkr_redis_refused(reply, ret_message);
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements == 0)
+        return unexpected(ret_message);
+    if (take_seen(reply->element[0], &chunk->seen_found, ret_message) != 0)
+        return -1;
+    for (uint32_t i = 0; i < chunk->count; i++) {
+        if (chunk->item[i].outcome != TKR_OUTCOME_PENDING)
+            continue;
+        if (next >= reply->elements)
+            return unexpected(ret_message);
+        if (take_outcome(reply->element[next++], &chunk->item[i], ret_message) != 0)
+            return -1;
+    }
+    return next == reply->elements ? 0 : unexpected(ret_message);
+}
+
+static int redis_collect(tkr_sink *sink, struct tkr_chunk **ret_chunk, tkr_message *ret_message)
+{
+    struct redis_sink *redis = of(sink);
+    struct tkr_chunk *chunk = redis->queue.head;
+    redisReply *reply;
+    int rc;
+
+    if (redis->context == NULL || chunk == NULL)
+        return tkr_message_set(ret_message, "nothing is in flight to Redis");
+    rc = tkr_redis_reply(redis->context, &reply, ret_message);
+    if (rc == 0) {
+        rc = take_answer(reply, chunk, ret_message);
+        freeReplyObject(reply);
+    }
+    if (rc != 0) {
+        tkr_chunk_reset(chunk);
+        redis_disconnect(sink);
+        return -1;
+    }
+    *ret_chunk = tkr_chunk_pop(&redis->queue);
+    return 0;
+}
+
+/* On a connection of its own, which needs no script and leaves what is in flight alone. */
+static int redis_read(tkr_sink *sink, const struct tkr_usage_query *query, tkr_usage_visit *visit, void *arg,
+                      tkr_message *ret_message)
+{
+    redisContext *context;
+    int rc;
+
+    if (tkr_redis_open(&of(sink)->config, &context, ret_message) != 0)
+        return -1;
+    rc = tkr_redis_read(context, query, visit, arg, ret_message);
+    redisFree(context);
+    return rc;
+}
+
+static void redis_close(tkr_sink *sink)
+{
+    redis_disconnect(sink);
+    tkr_redis_wire_free(&of(sink)->wire);
+    explicit_bzero(&of(sink)->config, sizeof(of(sink)->config));
+    free(sink);
+}
+
+static const struct tkr_sink_ops redis_ops = {
+    .name = "redis",
+    .connect = redis_connect,
+    .submit = redis_submit,
+    .collect = redis_collect,
+    .disconnect = redis_disconnect,
+    .read = redis_read,
+    .close = redis_close,
+};
+
+int tkr_sink_redis_open(const struct tkr_sink_config *config, tkr_sink **ret_sink, tkr_message *ret_message)
+{
+    struct redis_sink *sink = calloc(1, sizeof(*sink));
+
+    if (sink == NULL)
+        return tkr_message_set(ret_message, "out of memory");
+    sink->base = (tkr_sink){.ops = &redis_ops, .chunk_items_max = CHUNK_ITEMS_MAX, .window = WINDOW};
+    sink->config = *config;
+    *ret_sink = &sink->base;
+    return 0;
+}

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "sink/redis/script.h"
+
+#include <stddef.h>
+#include <string.h>
+
+/* #letter is a character constant, 'p', which in Lua is the string "p". */
+#define TKR_COUNTER(symbol, name, letter, help) "[" #letter "]='" #name "',"
+
+const char tkr_redis_script[] =
+    "local call,try,sub=redis.call,redis.pcall,string.sub\n"
+    "local F={"
+#include "base/counters.def"
+    "}\n"
+    "local me=ARGV[1]\n"
+    "local seen=call('HGET',KEYS[1],me) or ''\n"
+    "if seen==ARGV[2] then call('HSET',KEYS[1],me,ARGV[3]) end\n"
+    "local out,masks,n,j={seen},{},1,4\n"
+    "for i=2,#KEYS,2 do\n"
+    " local k,rec,old,new,mask=KEYS[i],KEYS[i+1],ARGV[j],ARGV[j+1],ARGV[j+2]\n"
+    " local f=masks[mask]\n"
+    " if not f then f={} for x=1,#mask do f[x]=F[sub(mask,x,x)] end masks[mask]=f end\n"
+    " j=j+2\n"
+    " local r=try('HGET',rec,me) or ''\n"
+    " if type(r)=='table' then r='!'..r.err\n"
+    " elseif r~=old then r='='..r\n"
+    " else\n"
+    "  r=1\n"
+    "  local was={}\n"
+    "  if old=='' then for x=1,#f do was[x]=try('HGET',k,f[x]) end end\n"
+    "  if new~=old then call('HSET',rec,me,new) end\n"
+    "  for x=1,#f do\n"
+    "   local sum=try('HINCRBY',k,f[x],ARGV[j+x])\n"
+    "   if type(sum)=='table' then\n"
+    "    r='!'..sum.err\n"
+    "    for y=1,x-1 do\n"
+    "     if call('HINCRBY',k,f[y],'-'..ARGV[j+y])==0 and not was[y] then try('HDEL',k,f[y]) end\n"
+    "    end\n"
+    "    if new~=old then call('HSET',rec,me,old) if old=='' then try('HDEL',rec,me) end end\n"
+    "    break\n"
+    "   end\n"
+    "  end\n"
+    " end\n"
+    " n=n+1 out[n]=r\n"
+    " j=j+#f+1\n"
+    "end\n"
+    "return out\n";
+
+#undef TKR_COUNTER
+
+bool tkr_redis_error_is_poison(const char *error)
+{
+    static const char *const own[] = {
+        "WRONGTYPE ",
+        "ERR hash value is not an integer",
+        "ERR increment or decrement would overflow",
+    };
+
+    if (error[0] == '-') /* as some versions hand it to a script */
+        error++;
+    for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++) {
+        if (strncmp(error, own[i], strlen(own[i])) == 0)
+            return true;
+    }
+    return false;
+}
