@@ -39,6 +39,7 @@
 
 #include <stdalign.h>
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/counters.h"
@@ -90,6 +91,7 @@ struct tkr_shard_header {
     uint32_t counters;
     alignas(128) _Atomic uint64_t committed; /* batch */
     alignas(128) struct tkr_law law;
+    alignas(128) _Atomic uint64_t cursors_used; /* cursors that have memory; only grows, in no batch */
     alignas(128) _Atomic uint64_t seen; /* the flusher's: number of the last chunk acknowledged by the sink */
 };
 _Static_assert(sizeof(struct tkr_shard_header) <= TKR_SHARD_HEADER_BYTES, "the header fits its page");
@@ -118,10 +120,12 @@ struct tkr_cursor {
     _Atomic uint64_t slots_settled; /* the synthetic lane: slots of the dead owner that have been looked at */
     _Atomic uint64_t settled;       /* of them, open calls counted */
     _Atomic uint64_t dropped[TKR_DROP_MAX]; /* by the collector */
-    _Atomic uint64_t reserved[9];
+    _Atomic uint64_t unknown;       /* frames of types that this version does not know, skipped */
+    _Atomic uint64_t reserved[8];
     struct tkr_lane_cursor lane[TKR_SHARD_LANES_MAX];
 };
 #define TKR_CURSOR_HEAD_BYTES offsetof(struct tkr_cursor, lane)
+_Static_assert(TKR_CURSOR_HEAD_BYTES == 256 && sizeof(struct tkr_lane_cursor) == 32, "cursors have no holes");
 
 /* One (account, cycle). The undo log covers stamp and counts; the rest is constant or the flusher's own. */
 struct tkr_entry {

@@ -2,7 +2,7 @@
 /*
  * A shard as its worker sees it: opened (made or recovered), changed in batches, closed.
  *
- * Threads: one worker at a time; the changed entries are handed to the flusher as said at tkr_shard_changed_*.
+ * Threads: one worker at a time; what the flusher may call says so.
  */
 #ifndef TKR_TABLE_SHARD_H
 #define TKR_TABLE_SHARD_H
@@ -17,6 +17,7 @@
 
 #define TKR_BATCH_CHARGES_MAX 1024u /* charges in a batch */
 #define TKR_BATCH_LANES_MAX 256u    /* lane cursors in a batch */
+#define TKR_BATCH_CURSORS_MAX 64u   /* region cursors in a batch */
 
 /* Entries that changed since the last handover, by reference; a list that the worker fills and the flusher empties. */
 struct tkr_changed {
@@ -40,8 +41,8 @@ struct tkr_shard {
     struct tkr_changed lists[2];
     _Atomic(struct tkr_changed *) to_flusher;   /* handed over, not yet taken */
     _Atomic(struct tkr_changed *) from_flusher; /* empty, to fill next */
+    atomic_bool asked;                          /* the flusher wants the changed entries */
     int fd;
-    int lock_fd;
     bool recovered;           /* opening put an unfinished batch back */
 };
 
@@ -53,7 +54,8 @@ struct tkr_charge {
     uint32_t cycle;
     const tkr_counts *counts;
     uint32_t event;    /* charges of one event follow each other and carry its number */
-    bool refused;      /* out: the event was not counted, as a counter would have overflowed */
+    bool refused;      /* out: the event was not counted */
+    enum tkr_drop why; /* out, when refused: TKR_DROP_OVERFLOW, or TKR_DROP_NO_SPACE for a tmpfs without any room */
     uint64_t hash;     /* work space */
     struct tkr_entry *entry;
 };
@@ -103,16 +105,24 @@ void tkr_batch_apply(struct tkr_shard *shard, struct tkr_charge *charge, uint32_
 
 void tkr_batch_commit(struct tkr_shard *shard);
 
-/* The cursor with this id, or NULL; any that is free is taken by the caller in a batch. */
-struct tkr_cursor *tkr_shard_cursor_find(struct tkr_shard *shard, const uint8_t id[16]);
+/* Cursors that have memory: shard->cursor[0..count). */
+uint32_t tkr_shard_cursor_count(const struct tkr_shard *shard);
+
+/* A free cursor, for the caller to take in a batch; NULL: all are in use, or there is no memory. */
 struct tkr_cursor *tkr_shard_cursor_unused(struct tkr_shard *shard);
 
-/* Worker, between batches: offers the changed entries to the flusher if it has taken the last ones. */
-void tkr_shard_changed_offer(struct tkr_shard *shard);
-
-/* Flusher: takes the list offered, or NULL; gives it back empty with tkr_shard_changed_return. */
+/*
+ * The changed entries, from the worker to the flusher. The flusher asks; the worker answers between two batches, so that what
+ * it hands over is committed; the flusher takes the list (NULL: nothing has changed) and gives it back empty when it is done.
+ */
+void tkr_shard_changed_ask(struct tkr_shard *shard);
+void tkr_shard_changed_answer(struct tkr_shard *shard);
+bool tkr_shard_changed_answered(const struct tkr_shard *shard);
 struct tkr_changed *tkr_shard_changed_take(struct tkr_shard *shard);
 void tkr_shard_changed_return(struct tkr_shard *shard, struct tkr_changed *list);
+
+/* Flusher: notes what the sink is believed to have recorded of an entry. */
+void tkr_entry_known_set(struct tkr_entry *entry, uint64_t life, const tkr_counts *counts);
 
 static inline struct tkr_entry *tkr_shard_entry(const struct tkr_shard *shard, uint32_t reference)
 {

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "table/reader.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define TRIES_BUSY 1000
+#define TRIES 2000
+#define PAUSE_NS 100000
+
+struct tkr_reader {
+    const unsigned char *base;
+    const struct tkr_shard_header *header;
+    uint64_t bytes;
+    uint64_t at; /* next entry, offset in the arena */
+};
+
+/* One attempt at a consistent copy. */
+static bool try_copy(const struct tkr_shard_header *header, const _Atomic uint64_t *object, size_t words, uint64_t *ret_words)
+{
+    uint64_t committed = atomic_load_explicit(&header->committed, memory_order_acquire); /* before all else (P2) */
+    uint64_t stamp = atomic_load_explicit(&object[0], memory_order_acquire);
+
+    if (stamp > committed)
+        return false;
+    ret_words[0] = stamp;
+    for (size_t i = 1; i < words; i++)
+        ret_words[i] = atomic_load_explicit(&object[i], memory_order_acquire); /* before the stamp is read again (P1) */
+    return atomic_load_explicit(&object[0], memory_order_relaxed) == stamp;
+}
+
+bool tkr_stamped_copy(const struct tkr_shard_header *header, const void *object, size_t bytes, void *ret_bytes)
+{
+    const struct timespec pause = {.tv_nsec = PAUSE_NS};
+
+    for (int tries = 0; tries < TRIES; tries++) {
+        if (try_copy(header, object, bytes / sizeof(uint64_t), ret_bytes))
+            return true;
+        if (tries >= TRIES_BUSY)
+            (void)nanosleep(&pause, NULL);
+    }
+    return false;
+}
+
+static bool try_known(const struct tkr_entry *entry, struct tkr_entry_copy *ret_copy)
+{
+    uint16_t sequence = atomic_load_explicit(&entry->known_sequence, memory_order_acquire);
+
+    ret_copy->known_life = atomic_load_explicit(&entry->known_life, memory_order_acquire);
+    for (int i = 0; i < TKR_COUNTER_COUNT; i++)
+        ret_copy->known.value[i] = atomic_load_explicit(&entry->known[i], memory_order_acquire);
+    return sequence % 2 == 0 && atomic_load_explicit(&entry->known_sequence, memory_order_relaxed) == sequence;
+}
+
+bool tkr_entry_copy_read(const struct tkr_shard_header *header, const struct tkr_entry *entry, struct tkr_entry_copy *ret_copy)
+{
+    uint64_t words[TKR_ENTRY_UNDO_BYTES / sizeof(uint64_t)];
+    int tries = 0;
+
+    while (!try_known(entry, ret_copy) && ++tries < TRIES_BUSY)
+        continue; /* its writer died in between: a hint, taken as it is */
+    if (!tkr_stamped_copy(header, entry, sizeof(words), words))
+        return false;
+    for (int i = 0; i < TKR_COUNTER_COUNT; i++)
+        ret_copy->counts.value[i] = (int64_t)words[i + 1];
+    ret_copy->kind = entry->kind; /* constant once committed (I5) */
+    ret_copy->life = entry->life;
+    ret_copy->cycle = entry->cycle;
+    ret_copy->id_len = entry->id_len;
+    memcpy(ret_copy->id, entry->id, entry->id_len);
+    ret_copy->id[entry->id_len] = '\0';
+    return true;
+}
+
+void tkr_entry_copy_unflushed(const struct tkr_entry_copy *copy, tkr_counts *ret_counts)
+{
+    for (int i = 0; i < TKR_COUNTER_COUNT; i++) {
+        int64_t known = copy->known_life == copy->life ? copy->known.value[i] : 0;
+        ret_counts->value[i] = copy->counts.value[i] > known ? copy->counts.value[i] - known : 0;
+    }
+}
+
+/* --- a shard's file --- */
+
+static int check(const struct tkr_shard_header *header, uint64_t bytes, uint32_t number, tkr_message *ret_message)
+{
+    uint8_t boot_id[TKR_BOOT_ID_BYTES];
+
+    if (header->magic != TKR_SHARD_MAGIC || header->major != TKR_SHARD_MAJOR || header->counters != TKR_COUNTER_COUNT)
+        return tkr_message_set(ret_message, "shard-%u is no shard, or of another layout", number);
+    if (!tkr_boot_id(boot_id) || memcmp(boot_id, header->boot_id, sizeof(boot_id)) != 0)
+        return tkr_message_set(ret_message, "shard-%u is of another boot", number);
+    if (header->bytes > bytes || header->arena_offset > header->bytes ||
+        header->arena_bytes > header->bytes - header->arena_offset || header->regions_max > TKR_SHARD_REGIONS_MAX ||
+        header->cursors_offset > header->arena_offset ||
+        header->arena_offset - header->cursors_offset < header->regions_max * (uint64_t)sizeof(struct tkr_cursor))
+        return tkr_message_set(ret_message, "shard-%u has an impossible geometry", number);
+    return 0;
+}
+
+int tkr_reader_open(int collector_directory, uint32_t number, struct tkr_reader **ret_reader, tkr_message *ret_message)
+{
+    struct tkr_reader *reader;
+    struct stat status;
+    char name[32];
+    void *base;
+    int fd;
+
+    (void)snprintf(name, sizeof(name), "shard-%u", number);
+    fd = openat(collector_directory, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0 && errno == ENOENT)
+        return 0;
+    if (fd < 0 || fstat(fd, &status) != 0) {
+        (void)tkr_message_set(ret_message, "%s cannot be opened: %s", name, strerror(errno));
+        if (fd >= 0)
+            (void)close(fd);
+        return -1;
+    }
+    base = status.st_size < (off_t)TKR_SHARD_HEADER_BYTES
+               ? MAP_FAILED
+               : mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_SHARED, fd, 0);
+    (void)close(fd);
+    if (base == MAP_FAILED)
+        return tkr_message_set(ret_message, "%s is too short or cannot be mapped", name);
+    reader = calloc(1, sizeof(*reader));
+    if (reader == NULL || check(base, (uint64_t)status.st_size, number, ret_message) != 0) {
+        if (reader == NULL)
+            (void)tkr_message_set(ret_message, "no memory for %s", name);
+        (void)munmap(base, (size_t)status.st_size);
+        free(reader);
+        return -1;
+    }
+    reader->base = base;
+    reader->header = base;
+    reader->bytes = (uint64_t)status.st_size;
+    *ret_reader = reader;
+    return 1;
+}
+
+void tkr_reader_close(struct tkr_reader *reader)
+{
+    if (reader == NULL)
+        return;
+    (void)munmap((void *)(uintptr_t)reader->base, reader->bytes);
+    free(reader);
+}
+
+const struct tkr_shard_header *tkr_reader_header(const struct tkr_reader *reader)
+{
+    return reader->header;
+}
+
+bool tkr_reader_law(const struct tkr_reader *reader, struct tkr_law *ret_law)
+{
+    return tkr_stamped_copy(reader->header, &reader->header->law, sizeof(*ret_law), ret_law);
+}
+
+bool tkr_reader_next(struct tkr_reader *reader, struct tkr_entry_copy *ret_copy)
+{
+    uint64_t used = atomic_load_explicit(&reader->header->law.arena_used, memory_order_acquire);
+
+    if (used > reader->header->arena_bytes)
+        used = reader->header->arena_bytes;
+    while (reader->at < used) {
+        const struct tkr_entry *entry =
+            (const struct tkr_entry *)(reader->base + reader->header->arena_offset + reader->at);
+        uint64_t bytes = tkr_entry_bytes(entry->id_len);
+        if (entry->id_len == 0 || bytes > used - reader->at)
+            return false; /* being put back under our eyes: what follows is not committed */
+        reader->at += bytes;
+        if (tkr_entry_copy_read(reader->header, entry, ret_copy))
+            return true;
+    }
+    return false;
+}
+
+void tkr_reader_rewind(struct tkr_reader *reader)
+{
+    reader->at = 0;
+}
+
+const struct tkr_cursor *tkr_reader_cursor(const struct tkr_reader *reader, uint32_t i)
+{
+    if (i >= atomic_load_explicit(&reader->header->cursors_used, memory_order_acquire) || i >= reader->header->regions_max)
+        return NULL;
+    return (const struct tkr_cursor *)(reader->base + reader->header->cursors_offset) + i;
+}
