@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "collector/config.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tokenring/tokenring.h"
+
+#define PROCESSORS_PER_WORKER 4
+#define WORKERS_MAX 64
+#define ACCOUNTS_DEFAULT 1000000
+#define FLUSH_INTERVAL_DEFAULT_MS 1000
+
+static int read_orphans(enum tkr_orphan_policy *ret_policy, tkr_message *ret_message)
+{
+    static const char *const names[] = {"streamed", "prompt", "reserve", "zero"};
+    const char *text = tkr_setting_text("TOKENRING_ORPHANS");
+
+    *ret_policy = TKR_ORPHAN_STREAMED;
+    for (int i = 0; text != NULL && i <= TKR_ORPHAN_ZERO; i++) {
+        if (strcmp(text, names[i]) == 0) {
+            *ret_policy = (enum tkr_orphan_policy)i;
+            return 0;
+        }
+    }
+    if (text != NULL)
+        return tkr_message_set(ret_message, "TOKENRING_ORPHANS=%s: allowed are streamed, prompt, reserve, zero", text);
+    return 0;
+}
+
+static int read_number(const char *name, int64_t min, int64_t max, int64_t value_default, uint32_t *ret_value,
+                       tkr_message *ret_message)
+{
+    int64_t value;
+
+    if (tkr_setting_integer(name, min, max, value_default, &value, ret_message) != 0)
+        return -1;
+    *ret_value = (uint32_t)value;
+    return 0;
+}
+
+static int64_t workers_default(void)
+{
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+
+    return processors >= 2 * PROCESSORS_PER_WORKER ? processors / PROCESSORS_PER_WORKER : 1;
+}
+
+int tkr_collector_config_read(struct tkr_collector_config *ret_config, tkr_message *ret_message)
+{
+    struct tkr_collector_config *config = ret_config;
+    const char *state = tkr_setting_text("TOKENRING_STATE_DIR");
+
+    memset(config, 0, sizeof(*config));
+    if (tkr_runtime_path(NULL, config->runtime_path, &config->runtime_own) != TKR_OK)
+        return tkr_message_set(ret_message, "TOKENRING_RUNTIME_DIR is longer than a path may be");
+    if (state != NULL && (size_t)snprintf(config->state_path, sizeof(config->state_path), "%s", state) >=
+                             sizeof(config->state_path))
+        return tkr_message_set(ret_message, "TOKENRING_STATE_DIR is longer than a path may be");
+    if (read_number("TOKENRING_WORKERS", 1, WORKERS_MAX, workers_default(), &config->workers, ret_message) != 0 ||
+        read_number("TOKENRING_MAX_ACCOUNTS", 1000, 10000000, ACCOUNTS_DEFAULT, &config->accounts_max, ret_message) != 0 ||
+        read_number("TOKENRING_FLUSH_INTERVAL_MS", 10, 3600000, FLUSH_INTERVAL_DEFAULT_MS, &config->flush_interval_ms,
+                    ret_message) != 0 ||
+        read_orphans(&config->orphans, ret_message) != 0)
+        return -1;
+    return tkr_sink_config_read(&config->sink, ret_message);
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The collector's settings, from the environment. */
+#ifndef TKR_COLLECTOR_CONFIG_H
+#define TKR_COLLECTOR_CONFIG_H
+
+#include <stdbool.h>
+
+#include "base/host.h"
+#include "sink/sink.h"
+
+/* How a call is counted whose process died before it ended. */
+enum tkr_orphan_policy {
+    TKR_ORPHAN_STREAMED, /* the prompt's estimate and the tokens streamed so far */
+    TKR_ORPHAN_PROMPT,   /* the prompt's estimate */
+    TKR_ORPHAN_RESERVE,  /* what was reserved, at least what is known */
+    TKR_ORPHAN_ZERO      /* the call, but no tokens */
+};
+
+struct tkr_collector_config {
+    char runtime_path[TKR_RUNTIME_PATH_BYTES];
+    bool runtime_own;         /* the user's default directory */
+    char state_path[TKR_RUNTIME_PATH_BYTES]; /* empty: none; the name then lives as long as the memory */
+    uint32_t workers;         /* threads, 1..64 */
+    uint32_t accounts_max;    /* entries per shard */
+    uint32_t flush_interval_ms;
+    enum tkr_orphan_policy orphans;
+    struct tkr_sink_config sink;
+};
+
+/*
+ * TOKENRING_RUNTIME_DIR, TOKENRING_STATE_DIR, TOKENRING_WORKERS (1..64; default: a quarter of the processors, at least 1),
+ * TOKENRING_MAX_ACCOUNTS (1000..10000000 per shard; default 1000000), TOKENRING_FLUSH_INTERVAL_MS (10..3600000; default 1000),
+ * TOKENRING_ORPHANS (streamed, prompt, reserve, zero; default streamed), and the sink's (sink/sink.h).
+ * 0, or -1 with a sentence that names the variable, its value and what is allowed.
+ */
+int tkr_collector_config_read(struct tkr_collector_config *ret_config, tkr_message *ret_message);
+
+#endif

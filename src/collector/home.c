@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "collector/home.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tokenring/tokenring.h"
+
+#define FOLDER_MODE 0750
+#define FILE_MODE 0640
+#define STATE_MODE 0700
+#define NAME_FILE "name"
+#define NAME_FILE_NEW ".name"
+#define NAME_DIGITS 16
+
+static int open_runtime(const struct tkr_collector_config *config, struct tkr_home *home, tkr_message *ret_message)
+{
+    home->runtime = tkr_runtime_open(config->runtime_path, config->runtime_own, true);
+    if (home->runtime == TKR_ETMPFS)
+        return tkr_message_set(ret_message,
+                               "%s is not on a tmpfs, which shared memory needs; set TOKENRING_RUNTIME_DIR to a directory on "
+                               "one, for example below /dev/shm",
+                               config->runtime_path);
+    if (home->runtime < 0)
+        return tkr_message_set(ret_message, "the runtime directory %s is missing and cannot be made, or is not safe to use",
+                               config->runtime_path);
+    if (mkdirat(home->runtime, TKR_COLLECTOR_FOLDER, FOLDER_MODE) != 0 && errno != EEXIST)
+        return tkr_message_set(ret_message, "cannot make %s/" TKR_COLLECTOR_FOLDER ": %s", config->runtime_path,
+                               strerror(errno));
+    home->folder = openat(home->runtime, TKR_COLLECTOR_FOLDER, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (home->folder < 0)
+        return tkr_message_set(ret_message, "cannot open %s/" TKR_COLLECTOR_FOLDER ": %s", config->runtime_path,
+                               strerror(errno));
+    return 0;
+}
+
+/* In a directory that others may write, a folder that somebody else made beforehand is refused. */
+static int check_folder(const struct tkr_collector_config *config, const struct tkr_home *home, tkr_message *ret_message)
+{
+    struct stat status;
+
+    if (fstat(home->folder, &status) == 0 && status.st_uid == geteuid() && (status.st_mode & 022) == 0)
+        return 0;
+    return tkr_message_set(ret_message, "%s/" TKR_COLLECTOR_FOLDER " belongs to another user or can be written by others",
+                           config->runtime_path);
+}
+
+static int take_lock(const struct tkr_collector_config *config, struct tkr_home *home, tkr_message *ret_message)
+{
+    struct flock request = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 0, .l_len = 1};
+
+    home->lock = openat(home->folder, "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, FILE_MODE);
+    if (home->lock < 0)
+        return tkr_message_set(ret_message, "cannot open the lock in %s: %s", config->runtime_path, strerror(errno));
+    if (fcntl(home->lock, F_OFD_SETLK, &request) != 0)
+        return tkr_message_set(ret_message, "another collector already serves %s", config->runtime_path);
+    return 0;
+}
+
+/* Reads a name that an earlier collector left. 1: read; 0: there is none; -1: it is there and no name. */
+static int read_name(int directory, uint64_t *ret_name)
+{
+    char text[NAME_DIGITS + 2] = "";
+    ssize_t n;
+    int fd = openat(directory, NAME_FILE, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+
+    if (fd < 0)
+        return errno == ENOENT ? 0 : -1;
+    n = read(fd, text, sizeof(text) - 1);
+    (void)close(fd);
+    if (n < NAME_DIGITS || strspn(text, "0123456789abcdef") != NAME_DIGITS)
+        return -1;
+    *ret_name = strtoull(text, NULL, 16);
+    return *ret_name != 0 ? 1 : -1;
+}
+
+/* Draws a name and puts it in place, durably: it must not change while Redis remembers it. */
+static bool write_name(int directory, uint64_t *ret_name)
+{
+    char text[NAME_DIGITS + 2];
+    bool written;
+    int fd;
+
+    do {
+        if (!tkr_random(ret_name, sizeof(*ret_name)))
+            return false;
+    } while (*ret_name == 0);
+    (void)snprintf(text, sizeof(text), "%016" PRIx64 "\n", *ret_name);
+    (void)unlinkat(directory, NAME_FILE_NEW, 0); /* left by a death in here */
+    fd = openat(directory, NAME_FILE_NEW, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, FILE_MODE);
+    if (fd < 0)
+        return false;
+    written = write(fd, text, NAME_DIGITS + 1) == NAME_DIGITS + 1 && fsync(fd) == 0;
+    (void)close(fd);
+    return written && renameat(directory, NAME_FILE_NEW, directory, NAME_FILE) == 0 && fsync(directory) == 0;
+}
+
+static int find_name(const struct tkr_collector_config *config, struct tkr_home *home, tkr_message *ret_message)
+{
+    const char *path = config->state_path[0] != '\0' ? config->state_path : NULL;
+    int directory = home->folder;
+    int found;
+
+    if (path != NULL) {
+        (void)mkdir(path, STATE_MODE);
+        directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (directory < 0)
+            return tkr_message_set(ret_message, "TOKENRING_STATE_DIR=%s cannot be opened: %s", path, strerror(errno));
+    }
+    found = read_name(directory, &home->name);
+    if (found == 0 && write_name(directory, &home->name))
+        found = 1;
+    if (path != NULL)
+        (void)close(directory);
+    if (found == 1)
+        return 0;
+    return tkr_message_set(ret_message, "cannot read or write the collector's name in %s",
+                           path != NULL ? path : config->runtime_path);
+}
+
+int tkr_home_open(const struct tkr_collector_config *config, struct tkr_home *ret_home, tkr_message *ret_message)
+{
+    struct tkr_home home = {.runtime = -1, .folder = -1, .lock = -1};
+
+    if (open_runtime(config, &home, ret_message) != 0 || check_folder(config, &home, ret_message) != 0 ||
+        take_lock(config, &home, ret_message) != 0 || find_name(config, &home, ret_message) != 0) {
+        tkr_home_close(&home);
+        return -1;
+    }
+    *ret_home = home;
+    return 0;
+}
+
+void tkr_home_close(struct tkr_home *home)
+{
+    if (home->lock >= 0)
+        (void)close(home->lock);
+    if (home->folder >= 0)
+        (void)close(home->folder);
+    if (home->runtime >= 0)
+        (void)close(home->runtime);
+    home->lock = home->folder = home->runtime = -1;
+}
