@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The subcommands of `tokenring`, and how they speak: results on stdout, what is wrong in one sentence on stderr. */
+#ifndef TOOLS_COMMAND_COMMAND_H
+#define TOOLS_COMMAND_COMMAND_H
+
+#include <getopt.h>
+#include <jansson.h>
+#include <stdint.h>
+
+/* Exit codes of every subcommand. */
+enum tkr_command_exit {
+    TKR_COMMAND_OK = 0,
+    TKR_COMMAND_FAILED = 1, /* the answer is no, or the work failed */
+    TKR_COMMAND_WRONG = 2   /* wrong usage; nothing was done */
+};
+
+#define TKR_COMMAND_EXIT_HELP "Exit codes: 0 ok; 1 the answer is no or the work failed; 2 wrong usage.\n"
+
+/* Subcommands: argv[0] is the subcommand's name. Each returns its exit code. */
+int tkr_command_replay(int argc, char **argv);
+int tkr_command_simulate(int argc, char **argv);
+int tkr_command_stat(int argc, char **argv);
+int tkr_command_usage(int argc, char **argv);
+
+/* Prints "tokenring COMMAND: sentence" on stderr; command may be NULL. Return TKR_COMMAND_FAILED, TKR_COMMAND_WRONG. */
+int tkr_command_failed(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
+int tkr_command_wrong(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Values of long options begin here, above all characters, so that 'h' is --help and -h everywhere. */
+#define TKR_COMMAND_OPTION_FIRST 256
+#define TKR_COMMAND_OPTION_HELP {"help", no_argument, NULL, 'h'}
+
+/*
+ * The next option: its value from the table, with optarg; 'h' for --help and -h; -1 after the last, then argv[optind]
+ * is the first operand; '?' for a wrong one, which has been told on stderr.
+ */
+int tkr_command_option(int argc, char **argv, const struct option *options);
+
+/* Reads text as an integer min..max. 0, or TKR_COMMAND_WRONG with a sentence that names the option, value and range. */
+int tkr_command_integer(const char *command, const char *option, const char *text, int64_t min, int64_t max,
+                        int64_t *ret_value);
+
+/* Prints the object as one line and frees it; NULL means that there was no memory. Returns the exit code. */
+int tkr_command_json_print(const char *command, json_t *object);
+
+/* Flushes stdout. Returns exit_code, or TKR_COMMAND_FAILED when what was printed did not get out. */
+int tkr_command_end(const char *command, int exit_code);
+
+#endif

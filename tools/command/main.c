@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tokenring COMMAND ...: finds the subcommand and runs it. */
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "command/command.h"
+#include "tokenring/tokenring.h"
+
+static const struct command {
+    const char *name;
+    const char *help;
+    int (*run)(int argc, char **argv);
+} commands[] = {
+    {"replay", "replay recorded calls from CSV files through real producers", tkr_command_replay},
+    {"simulate", "make up calls and send them through real producers", tkr_command_simulate},
+    {"usage", "show totals per account and billing cycle", tkr_command_usage},
+};
+
+#define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
+
+static void print_help(void)
+{
+    (void)printf("tokenring: exact token accounting for LLM gateways\n\n"
+                 "  tokenring COMMAND [OPTION]... [OPERAND]...\n"
+                 "  tokenring COMMAND --help     options and operands of a command\n"
+                 "  tokenring --version\n\n"
+                 "Commands:\n");
+    for (size_t i = 0; i < COMMAND_COUNT; i++)
+        (void)printf("  %-10s %s\n", commands[i].name, commands[i].help);
+    (void)printf("\n" TKR_COMMAND_EXIT_HELP);
+}
+
+static int wrong_command(const char *name)
+{
+    char list[256];
+    size_t at = 0;
+
+    for (size_t i = 0; i < COMMAND_COUNT && at < sizeof(list); i++)
+        at += (size_t)snprintf(list + at, sizeof(list) - at, "%s%s", i == 0 ? "" : ", ", commands[i].name);
+    return tkr_command_wrong(NULL, "%s: no such command; allowed are %s; see 'tokenring --help'", name, list);
+}
+
+static int run_command(int argc, char **argv)
+{
+    for (size_t i = 0; i < COMMAND_COUNT; i++) {
+        if (strcmp(commands[i].name, argv[0]) == 0)
+            return commands[i].run(argc, argv);
+    }
+    return wrong_command(argv[0]);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2)
+        return tkr_command_wrong(NULL, "a command is missing; see 'tokenring --help'");
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
+        print_help();
+        return tkr_command_end(NULL, TKR_COMMAND_OK);
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        (void)printf("tokenring %d.%d.%d\n", TKR_VERSION_MAJOR, TKR_VERSION_MINOR, TKR_VERSION_PATCH);
+        return tkr_command_end(NULL, TKR_COMMAND_OK);
+    }
+    return run_command(argc - 1, argv + 1);
+}

@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tokenring usage: totals per account and billing cycle from the configured sink. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/account.h"
+#include "base/cycle.h"
+#include "command/command.h"
+#include "command/text.h"
+#include "command/unflushed.h"
+#include "command/usage_rows.h"
+#include "tokenring/tokenring.h"
+
+#define COLUMNS_MAX 8
+#define CELL_BYTES 24
+#define ACCOUNT_COLUMNS_MAX 48 /* longer ids push their row to the right */
+#define VISIT_NO_MEMORY 1
+
+enum { OPTION_KIND = TKR_COMMAND_OPTION_FIRST, OPTION_CYCLE, OPTION_TOP, OPTION_RUNTIME_DIR, OPTION_JSON };
+
+static const char help[] =
+    "tokenring usage [ACCOUNT] [OPTION]...\n\n"
+    "Shows totals per account and billing cycle, as the sink has them, the highest first; of ACCOUNT or of all. Where\n"
+    "a collector has run on this host since it booted, a further column tells how many tokens it has counted and not\n"
+    "flushed yet. The sink is read first: what is flushed in between shows in neither.\n\n"
+    "Options:\n"
+    "  --kind KIND        user, team, organisation, key or another name of 1 to 12 letters a-z or '_'; default all\n"
+    "  --cycle CYCLE      YYYY-MM-DD, a cycle's first day; or all (default)\n"
+    "  --top N            only the first N rows, 1..1000000000\n"
+    "  --runtime-dir DIR  where the collector works; default TOKENRING_RUNTIME_DIR, else /run/tokenring, else\n"
+    "                     /dev/shm/tokenring-UID\n"
+    "  --json             print one JSON object: sink, rows with all counters\n"
+    "  --help             this text\n\n"
+    "Where the totals are: TOKENRING_SINK (redis, sqlite or null), REDIS_URL, REDIS_SOCKET, REDIS_HOST, REDIS_PORT,\n"
+    "REDIS_USERNAME, REDIS_PASSWORD, REDIS_DB; TOKENRING_LEDGER, TOKENRING_STATE_DIR.\n\n" TKR_COMMAND_EXIT_HELP
+    "With ACCOUNT, 1 also says that there is nothing about it.\n";
+
+static const struct option options[] = {{"kind", required_argument, NULL, OPTION_KIND},
+                                        {"cycle", required_argument, NULL, OPTION_CYCLE},
+                                        {"top", required_argument, NULL, OPTION_TOP},
+                                        {"runtime-dir", required_argument, NULL, OPTION_RUNTIME_DIR},
+                                        {"json", no_argument, NULL, OPTION_JSON},
+                                        TKR_COMMAND_OPTION_HELP,
+                                        {NULL, 0, NULL, 0}};
+
+/* What is asked for, and what was found. */
+struct usage {
+    const char *command;
+    struct tkr_usage_query query;
+    int64_t top;
+    const char *runtime_dir;
+    bool json;
+    tkr_message sink;
+    bool unflushed_known;
+    struct tkr_command_usage_rows rows;
+};
+
+static int take_cycle(struct usage *usage, const char *value)
+{
+    if (strcmp(value, "all") == 0) {
+        usage->query.cycle = 0;
+        return 0;
+    }
+    if (!tkr_cycle_parse(value, &usage->query.cycle))
+        return tkr_command_wrong(usage->command, "--cycle=%s: allowed is a date YYYY-MM-DD or all", value);
+    return 0;
+}
+
+static int take_kind(struct usage *usage, const char *value)
+{
+    if (tkr_kind(value, &usage->query.kind) != TKR_OK)
+        return tkr_command_wrong(usage->command,
+                                 "--kind=%s: allowed is a name of 1 to 12 letters a-z or '_', which neither begins nor "
+                                 "ends it", value);
+    usage->query.any_kind = 0;
+    return 0;
+}
+
+static int take_option(struct usage *usage, int option)
+{
+    switch (option) {
+    case OPTION_KIND:
+        return take_kind(usage, optarg);
+    case OPTION_CYCLE:
+        return take_cycle(usage, optarg);
+    case OPTION_TOP:
+        return tkr_command_integer(usage->command, "top", optarg, 1, 1000000000, &usage->top);
+    case OPTION_RUNTIME_DIR:
+        usage->runtime_dir = optarg;
+        return 0;
+    case OPTION_JSON:
+        usage->json = true;
+        return 0;
+    default:
+        return TKR_COMMAND_WRONG; /* told by tkr_command_option */
+    }
+}
+
+static int take_operands(struct usage *usage, int count, char **operand)
+{
+    size_t len;
+
+    if (count == 0)
+        return 0;
+    if (count > 1)
+        return tkr_command_wrong(usage->command, "%s: one ACCOUNT is allowed", operand[1]);
+    len = strlen(operand[0]);
+    if (len < 1 || len > TKR_ID_BYTES_MAX)
+        return tkr_command_wrong(usage->command, "ACCOUNT=%.40s: allowed are 1 to 255 bytes", operand[0]);
+    usage->query.id = operand[0];
+    usage->query.id_len = (uint32_t)len;
+    return 0;
+}
+
+static int visit(const struct tkr_usage_row *row, void *arg)
+{
+    struct usage *usage = arg;
+
+    return tkr_command_usage_set(&usage->rows, row) == 0 ? 0 : VISIT_NO_MEMORY;
+}
+
+/* Reads the totals. 0, or -1 with the reason. */
+static int read_sink(struct usage *usage, tkr_message *ret_message)
+{
+    struct tkr_sink_config config;
+    tkr_sink *sink;
+    int result;
+
+    if (tkr_sink_config_read(&config, ret_message) != 0)
+        return -1;
+    tkr_sink_describe(&config, &usage->sink);
+    if (tkr_sink_open(&config, &sink, ret_message) != 0)
+        return -1;
+    result = sink->ops->read(sink, &usage->query, visit, usage, ret_message);
+    sink->ops->close(sink);
+    if (result == VISIT_NO_MEMORY)
+        return tkr_message_set(ret_message, "there is no memory for so many accounts");
+    return result;
+}
+
+/* The totals stand without it: not being allowed to look is told, and no failure. */
+static void read_unflushed(struct usage *usage)
+{
+    tkr_message why;
+
+    if (tkr_command_unflushed_read(usage->runtime_dir, &usage->query, &usage->rows, &usage->unflushed_known, &why) == 0)
+        return;
+    usage->unflushed_known = false;
+    (void)tkr_command_failed(usage->command, "what is not yet flushed is not shown: %s", why.text);
+}
+
+static json_t *counts_json(const tkr_counts *counts)
+{
+    json_t *object = json_object();
+
+    for (int i = 0; i < TKR_COUNTER_COUNT; i++)
+        (void)json_object_set_new(object, tkr_counter_name[i], json_integer(counts->value[i]));
+    return object;
+}
+
+static json_t *row_json(const struct usage *usage, const struct tkr_command_usage_row *row)
+{
+    char kind[TKR_KIND_NAME_BYTES];
+    char cycle[TKR_CYCLE_TEXT_BYTES];
+    json_t *counts = counts_json(&row->counts);
+    json_t *object = json_object();
+
+    tkr_kind_name(row->kind, kind);
+    tkr_cycle_format(row->cycle, cycle);
+    (void)json_object_set_new(object, "kind", json_string(kind));
+    tkr_command_json_set_id(object, "id", row->id, row->id_len);
+    (void)json_object_set_new(object, "cycle", json_string(cycle));
+    (void)json_object_update(object, counts);
+    json_decref(counts);
+    (void)json_object_set_new(object, "limit", row->limit < 0 ? json_null() : json_integer(row->limit));
+    if (usage->unflushed_known)
+        (void)json_object_set_new(object, "unflushed", counts_json(&row->unflushed));
+    return object;
+}
+
+static int print_json(const struct usage *usage, size_t count)
+{
+    json_t *rows = json_array();
+
+    for (size_t i = 0; i < count; i++)
+        (void)json_array_append_new(rows, row_json(usage, &usage->rows.row[i]));
+    return tkr_command_json_print(usage->command, json_pack("{s:s, s:o}", "sink", usage->sink.text, "rows", rows));
+}
+
+enum column { ACCOUNT, KIND, CYCLE, PROMPT, COMPLETION, TOTAL, CALLS, UNFLUSHED };
+
+static const char *const title[COLUMNS_MAX] = {"account", "kind",  "cycle", "prompt",
+                                               "completion", "total", "calls", "not yet flushed"};
+
+/* The text of a cell, but for the account's. */
+static void cell(const struct tkr_command_usage_row *row, enum column column, char ret_text[CELL_BYTES])
+{
+    static const enum tkr_counter counter[] = {[PROMPT] = TKR_COUNTER_PROMPT,
+                                               [COMPLETION] = TKR_COUNTER_COMPLETION,
+                                               [TOTAL] = TKR_COUNTER_TOTAL,
+                                               [CALLS] = TKR_COUNTER_CALLS};
+
+    if (column == KIND)
+        tkr_kind_name(row->kind, ret_text);
+    else if (column == CYCLE)
+        tkr_cycle_format(row->cycle, ret_text);
+    else
+        (void)snprintf(ret_text, CELL_BYTES, "%" PRId64,
+                       column == UNFLUSHED ? row->unflushed.value[TKR_COUNTER_TOTAL]
+                                           : row->counts.value[counter[column]]);
+}
+
+static size_t cell_columns(const struct tkr_command_usage_row *row, enum column column)
+{
+    char clean[TKR_COMMAND_CLEAN_BYTES(TKR_ID_BYTES_MAX)];
+    size_t columns;
+
+    if (column == ACCOUNT) {
+        (void)tkr_command_text_clean(row->id, row->id_len, clean);
+        columns = tkr_command_text_columns(clean);
+        return columns < ACCOUNT_COLUMNS_MAX ? columns : ACCOUNT_COLUMNS_MAX;
+    }
+    cell(row, column, clean);
+    return strlen(clean);
+}
+
+static void measure(const struct usage *usage, size_t count, int ret_width[COLUMNS_MAX])
+{
+    for (int column = 0; column < COLUMNS_MAX; column++) {
+        size_t width = strlen(title[column]);
+
+        for (size_t i = 0; i < count; i++) {
+            size_t columns = cell_columns(&usage->rows.row[i], (enum column)column);
+
+            width = columns > width ? columns : width;
+        }
+        ret_width[column] = (int)width;
+    }
+}
+
+static void print_account(const struct tkr_command_usage_row *row, int width)
+{
+    char clean[TKR_COMMAND_CLEAN_BYTES(TKR_ID_BYTES_MAX)];
+    int columns;
+
+    (void)tkr_command_text_clean(row->id, row->id_len, clean);
+    columns = (int)tkr_command_text_columns(clean);
+    (void)printf("%s%*s", clean, columns < width ? width - columns : 0, "");
+}
+
+static void print_table(const struct usage *usage, size_t count)
+{
+    int last = usage->unflushed_known ? UNFLUSHED : CALLS;
+    int width[COLUMNS_MAX];
+
+    measure(usage, count, width);
+    for (int column = 0; column <= last; column++)
+        (void)printf("%s%*s", column == 0 ? "" : "  ", column <= CYCLE ? -width[column] : width[column], title[column]);
+    for (size_t i = 0; i < count; i++) {
+        (void)putchar('\n');
+        print_account(&usage->rows.row[i], width[ACCOUNT]);
+        for (int column = KIND; column <= last; column++) {
+            char text[CELL_BYTES];
+
+            cell(&usage->rows.row[i], (enum column)column, text);
+            (void)printf("  %*s", column <= CYCLE ? -width[column] : width[column], text);
+        }
+    }
+    (void)putchar('\n');
+}
+
+static int print_usage(struct usage *usage)
+{
+    size_t count = usage->rows.count;
+    int printed = TKR_COMMAND_OK;
+
+    tkr_command_usage_sort(&usage->rows);
+    if (usage->top > 0 && (uint64_t)usage->top < count)
+        count = (size_t)usage->top;
+    if (usage->json) {
+        printed = print_json(usage, count);
+    } else {
+        (void)printf("%s\n", usage->sink.text);
+        print_table(usage, count);
+        printed = tkr_command_end(usage->command, TKR_COMMAND_OK);
+    }
+    if (printed == TKR_COMMAND_OK && usage->query.id != NULL && count == 0)
+        return tkr_command_failed(usage->command, "%s: there is nothing about this account", usage->query.id);
+    return printed;
+}
+
+int tkr_command_usage(int argc, char **argv)
+{
+    struct usage usage = {.command = argv[0], .query = {.any_kind = 1}};
+    tkr_message why;
+    int exit_code;
+    int option;
+
+    while ((option = tkr_command_option(argc, argv, options)) != -1) {
+        if (option == 'h') {
+            (void)fputs(help, stdout);
+            return tkr_command_end(argv[0], TKR_COMMAND_OK);
+        }
+        if (take_option(&usage, option) != 0)
+            return TKR_COMMAND_WRONG;
+    }
+    if (take_operands(&usage, argc - optind, argv + optind) != 0)
+        return TKR_COMMAND_WRONG;
+    if (read_sink(&usage, &why) != 0) {
+        exit_code = tkr_command_failed(argv[0], "%s", why.text);
+    } else {
+        read_unflushed(&usage);
+        exit_code = print_usage(&usage);
+    }
+    tkr_command_usage_free(&usage.rows);
+    return exit_code;
+}

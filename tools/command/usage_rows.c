@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "command/usage_rows.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "tokenring/tokenring.h"
+
+#define ROWS_FIRST 64
+#define KEY_HEAD_BYTES (sizeof(uint64_t) + sizeof(uint32_t))
+
+bool tkr_command_usage_wanted(const struct tkr_usage_query *query, const struct tkr_command_usage_key *key)
+{
+    if (query->id != NULL && (query->id_len != key->id_len || memcmp(query->id, key->id, key->id_len) != 0))
+        return false;
+    return (query->cycle == 0 || query->cycle == key->cycle) && (query->any_kind || query->kind == key->kind);
+}
+
+static int make_room(struct tkr_command_usage_rows *rows)
+{
+    size_t room = rows->room == 0 ? ROWS_FIRST : rows->room * 2;
+    struct tkr_command_usage_row *row;
+
+    if (rows->count < rows->room)
+        return 0;
+    row = reallocarray(rows->row, room, sizeof(*row));
+    if (row == NULL)
+        return -1;
+    rows->row = row;
+    rows->room = room;
+    return 0;
+}
+
+/* The key's row, a new one when there is none; NULL without memory. */
+static struct tkr_command_usage_row *find_row(struct tkr_command_usage_rows *rows,
+                                              const struct tkr_command_usage_key *key)
+{
+    char bytes[KEY_HEAD_BYTES + TKR_ID_BYTES_MAX];
+    uint32_t number;
+
+    if (key->id_len > TKR_ID_BYTES_MAX || make_room(rows) != 0)
+        return NULL;
+    memcpy(bytes, &key->kind, sizeof(key->kind));
+    memcpy(bytes + sizeof(key->kind), &key->cycle, sizeof(key->cycle));
+    memcpy(bytes + KEY_HEAD_BYTES, key->id, key->id_len);
+    if (tkr_traffic_names_add(&rows->keys, bytes, KEY_HEAD_BYTES + key->id_len, &number) != 0)
+        return NULL;
+    if (number == rows->count) {
+        rows->row[number] = (struct tkr_command_usage_row){.kind = key->kind,
+                                                           .id = rows->keys.name[number].text + KEY_HEAD_BYTES,
+                                                           .id_len = key->id_len,
+                                                           .cycle = key->cycle,
+                                                           .limit = -1};
+        rows->count++;
+    }
+    return &rows->row[number];
+}
+
+int tkr_command_usage_set(struct tkr_command_usage_rows *rows, const struct tkr_usage_row *sink_row)
+{
+    struct tkr_command_usage_key key = {
+        .kind = sink_row->kind, .id = sink_row->id, .id_len = sink_row->id_len, .cycle = sink_row->cycle};
+    struct tkr_command_usage_row *row = find_row(rows, &key);
+
+    if (row == NULL)
+        return -1;
+    row->counts = sink_row->counts;
+    row->limit = sink_row->limit;
+    return 0;
+}
+
+int tkr_command_usage_add_unflushed(struct tkr_command_usage_rows *rows, const struct tkr_command_usage_key *key,
+                                    const tkr_counts *unflushed)
+{
+    struct tkr_command_usage_row *row = find_row(rows, key);
+
+    if (row == NULL)
+        return -1;
+    for (int i = 0; i < TKR_COUNTER_COUNT; i++) {
+        if (__builtin_add_overflow(row->unflushed.value[i], unflushed->value[i], &row->unflushed.value[i]))
+            row->unflushed.value[i] = INT64_MAX;
+    }
+    return 0;
+}
+
+static int compare(int64_t a, int64_t b)
+{
+    return (a > b) - (a < b);
+}
+
+static int compare_ids(const struct tkr_command_usage_row *a, const struct tkr_command_usage_row *b)
+{
+    int order = memcmp(a->id, b->id, a->id_len < b->id_len ? a->id_len : b->id_len);
+
+    return order != 0 ? order : compare(a->id_len, b->id_len);
+}
+
+/* Highest total first, then the most that is not flushed yet; then by id, kind and cycle: the order is fixed. */
+static int compare_rows(const void *one, const void *other)
+{
+    const struct tkr_command_usage_row *a = one;
+    const struct tkr_command_usage_row *b = other;
+    int order = compare(b->counts.value[TKR_COUNTER_TOTAL], a->counts.value[TKR_COUNTER_TOTAL]);
+
+    if (order == 0)
+        order = compare(b->unflushed.value[TKR_COUNTER_TOTAL], a->unflushed.value[TKR_COUNTER_TOTAL]);
+    if (order == 0)
+        order = compare_ids(a, b);
+    if (order == 0)
+        order = (a->kind > b->kind) - (a->kind < b->kind);
+    return order != 0 ? order : compare(a->cycle, b->cycle);
+}
+
+void tkr_command_usage_sort(struct tkr_command_usage_rows *rows)
+{
+    if (rows->count > 0)
+        qsort(rows->row, rows->count, sizeof(rows->row[0]), compare_rows);
+}
+
+void tkr_command_usage_free(struct tkr_command_usage_rows *rows)
+{
+    free(rows->row);
+    tkr_traffic_names_free(&rows->keys);
+    *rows = (struct tkr_command_usage_rows){.row = NULL};
+}

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The rows of `tokenring usage`: what the sink holds and, beside it, what this host has counted and not flushed yet. */
+#ifndef TOOLS_COMMAND_USAGE_ROWS_H
+#define TOOLS_COMMAND_USAGE_ROWS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/counters.h"
+#include "sink/sink.h"
+#include "traffic/names.h"
+
+struct tkr_command_usage_row {
+    uint64_t kind;
+    const char *id;       /* the rows' own, no NUL */
+    uint32_t id_len;
+    uint32_t cycle;
+    tkr_counts counts;    /* in the sink */
+    tkr_counts unflushed; /* counted by collectors of this host, not in the sink yet */
+    int64_t limit;        /* -1: none */
+};
+
+/* Start with a zeroed structure. */
+struct tkr_command_usage_rows {
+    struct tkr_command_usage_row *row;
+    size_t count;
+    size_t room;
+    struct tkr_traffic_names keys; /* number of (kind, cycle, id) is the row's, until they are sorted */
+};
+
+/* What a row is about. */
+struct tkr_command_usage_key {
+    uint64_t kind;
+    const char *id;
+    uint32_t id_len; /* 0..255 */
+    uint32_t cycle;
+};
+
+/* Does the key belong to what was asked for? */
+bool tkr_command_usage_wanted(const struct tkr_usage_query *query, const struct tkr_command_usage_key *key);
+
+/* Sets what the sink has; a second visit of the same row (Redis may show one twice) sets it again. 0, -1: no memory. */
+int tkr_command_usage_set(struct tkr_command_usage_rows *rows, const struct tkr_usage_row *sink_row);
+
+/* Adds what one shard has not flushed yet; shards may share an account. 0, -1: no memory. */
+int tkr_command_usage_add_unflushed(struct tkr_command_usage_rows *rows, const struct tkr_command_usage_key *key,
+                                    const tkr_counts *unflushed);
+
+/* Puts the rows with the highest total first. Nothing may be set or added after that. */
+void tkr_command_usage_sort(struct tkr_command_usage_rows *rows);
+
+/* Frees all; accepts a zeroed structure. */
+void tkr_command_usage_free(struct tkr_command_usage_rows *rows);
+
+#endif
