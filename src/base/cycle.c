@@ -12,6 +12,8 @@
 #define YEAR_MIN 1970
 #define YEAR_MAX 2261
 #define OFFSET_MAX_MINUTES 1440
+#define QUARTER_S INT64_C(900)
+#define LAST 22611231u
 
 int64_t tkr_days_from_civil(int64_t year, unsigned month, unsigned day)
 {
@@ -72,7 +74,7 @@ static unsigned anchor_in(const struct tkr_cycle_rule *rule, int64_t year, unsig
     return (unsigned)rule->anchor_day < last ? (unsigned)rule->anchor_day : last;
 }
 
-/* Cycles lie in 1970..2261; one that would begin before is named by, and begins on, the first day. */
+/* Cycles lie in 1970..2261; one that would begin before is named by the first day. */
 static void find_month(const struct tkr_cycle_rule *rule, int64_t unix_ns, struct tkr_cycle_span *ret_span)
 {
     int64_t offset_s = (int64_t)rule->utc_offset_minutes * 60;
@@ -99,21 +101,37 @@ static void find_month(const struct tkr_cycle_rule *rule, int64_t unix_ns, struc
     ret_span->end_ns = end_s > INT64_MAX / TKR_NS_PER_S ? INT64_MAX : end_s * TKR_NS_PER_S;
 }
 
-/* The span found for a local day is that of its hour: days change length, quarter-hour zones exist, and an hour is
- * looked up often enough not to matter. */
-static void find_day(int64_t unix_ns, struct tkr_cycle_span *ret_span)
+static uint32_t local_day(int64_t unix_s, long *ret_offset_s)
 {
-    const int64_t quarter_ns = 900 * TKR_NS_PER_S;
-    time_t t = (time_t)(unix_ns / TKR_NS_PER_S);
+    time_t t = (time_t)unix_s;
     struct tm local;
 
     if (localtime_r(&t, &local) == NULL)
         memset(&local, 0, sizeof(local)); /* not for times that fit 63 bits of nanoseconds */
-    ret_span->cycle = local.tm_year < YEAR_MIN - 1900
-                          ? pack_date(YEAR_MIN, 1, 1)
-                          : pack_date(local.tm_year + INT64_C(1900), (unsigned)local.tm_mon + 1, (unsigned)local.tm_mday);
-    ret_span->begin_ns = unix_ns - unix_ns % quarter_ns;
-    ret_span->end_ns = ret_span->begin_ns > INT64_MAX - quarter_ns ? INT64_MAX : ret_span->begin_ns + quarter_ns;
+    *ret_offset_s = local.tm_gmtoff;
+    return local.tm_year < YEAR_MIN - 1900
+               ? pack_date(YEAR_MIN, 1, 1)
+               : pack_date(local.tm_year + INT64_C(1900), (unsigned)local.tm_mon + 1, (unsigned)local.tm_mday);
+}
+
+/* The span found for a local day is that of its quarter of an hour, looked up seldom enough not to matter; or just the
+ * second, when the day or the zone's offset is another at an edge: zones change at odd minutes, and have odd offsets. */
+static void find_day(int64_t unix_ns, struct tkr_cycle_span *ret_span)
+{
+    int64_t unix_s = unix_ns / TKR_NS_PER_S;
+    int64_t begin_s = unix_s - unix_s % QUARTER_S;
+    int64_t end_s = begin_s + QUARTER_S;
+    long offset_s[3];
+    uint32_t day = local_day(unix_s, &offset_s[0]);
+
+    if (local_day(begin_s, &offset_s[1]) != day || local_day(end_s - 1, &offset_s[2]) != day ||
+        offset_s[1] != offset_s[0] || offset_s[2] != offset_s[0]) {
+        begin_s = unix_s;
+        end_s = unix_s + 1;
+    }
+    ret_span->cycle = day;
+    ret_span->begin_ns = begin_s * TKR_NS_PER_S;
+    ret_span->end_ns = end_s > INT64_MAX / TKR_NS_PER_S ? INT64_MAX : end_s * TKR_NS_PER_S;
 }
 
 void tkr_cycle_find(const struct tkr_cycle_rule *rule, int64_t unix_ns, struct tkr_cycle_span *ret_span)
@@ -122,6 +140,8 @@ void tkr_cycle_find(const struct tkr_cycle_rule *rule, int64_t unix_ns, struct t
         find_day(unix_ns, ret_span);
     else
         find_month(rule, unix_ns, ret_span);
+    if (ret_span->cycle > LAST) /* east of UTC the last moments belong to 2262 */
+        ret_span->cycle = LAST;
 }
 
 int tkr_cycle(int64_t unix_ns, int32_t anchor_day, int32_t utc_offset_minutes, uint32_t *ret_cycle)
@@ -135,7 +155,7 @@ int tkr_cycle(int64_t unix_ns, int32_t anchor_day, int32_t utc_offset_minutes, u
         return TKR_ECYCLE;
     if (unix_ns < 0 || utc_offset_minutes < -OFFSET_MAX_MINUTES || utc_offset_minutes > OFFSET_MAX_MINUTES)
         return TKR_ERANGE;
-    tkr_cycle_find(&rule, unix_ns, &span);
+    find_month(&rule, unix_ns, &span);
     if (!tkr_cycle_valid(span.cycle))
         return TKR_ERANGE;
     *ret_cycle = span.cycle;

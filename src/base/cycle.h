@@ -25,7 +25,8 @@ struct tkr_cycle_span {
 /* A real date from 19700101 to 22611231 (the last whole year that 63 bits of nanoseconds reach). */
 bool tkr_cycle_valid(uint32_t cycle);
 
-/* The cycle that holds unix_ns >= 0. rule is valid. */
+/* The cycle that holds unix_ns >= 0, always a valid date: what lies before 1970 or after 2261 in the rule's zone is named
+ * by the first or the last day. The span is right for all its moments; it may be shorter than the cycle. rule is valid. */
 void tkr_cycle_find(const struct tkr_cycle_rule *rule, int64_t unix_ns, struct tkr_cycle_span *ret_span);
 
 /* "YYYY-MM-DD" with its NUL. */

@@ -170,6 +170,11 @@ static int map_links(struct tkr_live *live, uint32_t slots_max)
     return TKR_OK;
 }
 
+static void unmap_links(struct tkr_live *live, uint32_t slots_max)
+{
+    (void)munmap((void *)(uintptr_t)live->next_slot, slots_max * sizeof(*live->next_slot));
+}
+
 /* Opens the region; mutex held. The first lane stays for whoever comes first. */
 static int open_region(struct tkr_producer *producer)
 {
@@ -184,7 +189,7 @@ static int open_region(struct tkr_producer *producer)
     if (result == TKR_OK) {
         result = tkr_region_create(directory, &producer->geometry, &producer->region);
         if (result != TKR_OK)
-            (void)munmap((void *)live->next_slot, producer->geometry.slots_max * sizeof(*live->next_slot));
+            unmap_links(live, producer->geometry.slots_max);
     }
     (void)close(directory);
     if (result != TKR_OK)
@@ -257,7 +262,7 @@ void tkr_close(tkr_producer *producer)
     (void)pthread_mutex_lock(&live->mutex);
     if (atomic_load_explicit(&live->session, memory_order_relaxed) != 0) {
         tkr_region_close(&producer->region);
-        (void)munmap((void *)live->next_slot, producer->geometry.slots_max * sizeof(*live->next_slot));
+        unmap_links(live, producer->geometry.slots_max);
     } else {
         tkr_region_forget(&producer->region); /* a child that never used it */
     }
