@@ -28,7 +28,10 @@ int tkr_command_wrong(const char *command, const char *format, ...) __attribute_
 
 /* Values of long options begin here, above all characters, so that 'h' is --help and -h everywhere. */
 #define TKR_COMMAND_OPTION_FIRST 256
-#define TKR_COMMAND_OPTION_HELP {"help", no_argument, NULL, 'h'}
+#define TKR_COMMAND_OPTION_HELP                                                                                        \
+    {                                                                                                                  \
+        "help", no_argument, NULL, 'h'                                                                                 \
+    }
 
 /*
  * The next option: its value from the table, with optarg; 'h' for --help and -h; -1 after the last, then argv[optind]

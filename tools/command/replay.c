@@ -63,10 +63,8 @@ static int replay(const struct tkr_command_traffic *traffic, char **argv)
 {
     struct tkr_traffic_trace trace = {.call = NULL};
     struct tkr_command_cycles cycles;
-    struct tkr_gateway_config config = {.source = tkr_traffic_trace_source,
-                                        .source_arg = &trace,
-                                        .users = &trace.users,
-                                        .models = &trace.models};
+    struct tkr_gateway_config config = {
+        .source = tkr_traffic_trace_source, .source_arg = &trace, .users = &trace.users, .models = &trace.models};
     tkr_message why;
     int exit_code;
 

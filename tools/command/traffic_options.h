@@ -19,7 +19,10 @@ struct tkr_command_traffic {
     bool json;
 };
 
-#define TKR_COMMAND_TRAFFIC_INIT {.producer_count = 4, .user_count = 1000, .seed = 1}
+#define TKR_COMMAND_TRAFFIC_INIT                                                                                       \
+    {                                                                                                                  \
+        .producer_count = 4, .user_count = 1000, .seed = 1                                                             \
+    }
 
 enum {
     TKR_COMMAND_OPTION_PRODUCERS = TKR_COMMAND_OPTION_FIRST,
@@ -40,7 +43,9 @@ enum {
         {"speed", required_argument, NULL, TKR_COMMAND_OPTION_SPEED},                                                  \
         {"sync", optional_argument, NULL, TKR_COMMAND_OPTION_SYNC},                                                    \
         {"runtime-dir", required_argument, NULL, TKR_COMMAND_OPTION_RUNTIME_DIR},                                      \
-        {"json", no_argument, NULL, TKR_COMMAND_OPTION_JSON}
+    {                                                                                                                  \
+        "json", no_argument, NULL, TKR_COMMAND_OPTION_JSON                                                             \
+    }
 
 #define TKR_COMMAND_TRAFFIC_HELP                                                                                       \
     "  --producers N      producer processes, 1..64; default 4. Calls are dealt to them in turn\n"                     \

@@ -72,7 +72,8 @@ static int take_kind(struct usage *usage, const char *value)
     if (tkr_kind(value, &usage->query.kind) != TKR_OK)
         return tkr_command_wrong(usage->command,
                                  "--kind=%s: allowed is a name of 1 to 12 letters a-z or '_', which neither begins nor "
-                                 "ends it", value);
+                                 "ends it",
+                                 value);
     usage->query.any_kind = 0;
     return 0;
 }
@@ -190,7 +191,7 @@ static int print_json(const struct usage *usage, size_t count)
 
 enum column { ACCOUNT, KIND, CYCLE, PROMPT, COMPLETION, TOTAL, CALLS, UNFLUSHED };
 
-static const char *const title[COLUMNS_MAX] = {"account", "kind",  "cycle", "prompt",
+static const char *const title[COLUMNS_MAX] = {"account",    "kind",  "cycle", "prompt",
                                                "completion", "total", "calls", "not yet flushed"};
 
 /* The text of a cell, but for the account's. */

@@ -13,7 +13,7 @@
 
 struct tkr_command_usage_row {
     uint64_t kind;
-    const char *id;       /* the rows' own, no NUL */
+    const char *id; /* the rows' own, no NUL */
     uint32_t id_len;
     uint32_t cycle;
     tkr_counts counts;    /* in the sink */

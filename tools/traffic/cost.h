@@ -14,7 +14,7 @@
 
 #define TKR_COST_BATCH 64 /* calls timed as one */
 #define TKR_COST_STEP_BITS 5
-#define TKR_COST_BUCKETS ((64 - TKR_COST_STEP_BITS) << TKR_COST_STEP_BITS)
+#define TKR_COST_BUCKETS ((64 - TKR_COST_STEP_BITS + 1) << TKR_COST_STEP_BITS)
 
 /* All zero at first. */
 struct tkr_cost {

@@ -36,19 +36,19 @@ enum tkr_traffic_column {
 struct tkr_traffic_csv {
     const char *at;
     const char *end;
-    uint64_t line;                             /* where `at` stands, from 1 */
-    uint32_t field_count;                      /* fields of the first row */
-    uint32_t place[TKR_TRAFFIC_COLUMN_COUNT];  /* field of each column, from 1; 0: not there */
+    uint64_t line;                            /* where `at` stands, from 1 */
+    uint32_t field_count;                     /* fields of the first row */
+    uint32_t place[TKR_TRAFFIC_COLUMN_COUNT]; /* field of each column, from 1; 0: not there */
 };
 
 /* One call of the trace. Texts are copies and need no NUL. */
 struct tkr_traffic_row {
-    uint64_t line;             /* where the row begins */
-    int64_t start_ns;          /* Unix time, above 0 */
+    uint64_t line;    /* where the row begins */
+    int64_t start_ns; /* Unix time, above 0 */
     int64_t prompt_tokens;
     int64_t completion_tokens;
-    uint32_t user_len;         /* bytes; 0: the trace has no such column */
-    uint32_t model_len;        /* bytes; 0: not told */
+    uint32_t user_len;  /* bytes; 0: the trace has no such column */
+    uint32_t model_len; /* bytes; 0: not told */
     char user[TKR_ID_BYTES_MAX];
     char model[TKR_MODEL_BYTES_MAX];
 };

@@ -208,8 +208,9 @@ static int check_children(const struct gateway *gateway, tkr_message *ret_messag
         uint64_t stat_offered = atomic_load_explicit(&child->stat_offered, memory_order_relaxed);
 
         if (!gateway->died[i] && offered != stat_offered)
-            return tkr_message_set(ret_message, "producer %" PRIu32 " offered %" PRIu64 " calls, the library counted %"
-                                   PRIu64, i + 1, offered, stat_offered);
+            return tkr_message_set(ret_message,
+                                   "producer %" PRIu32 " offered %" PRIu64 " calls, the library counted %" PRIu64,
+                                   i + 1, offered, stat_offered);
     }
     return 0;
 }
@@ -236,10 +237,11 @@ static int sum_up(const struct gateway *gateway, struct tkr_gateway_report *repo
     sum_codes(gateway, report, &failed);
     if (any_died(gateway))
         return 0;
-    if (report->all.calls + failed != done || (report->failed_count == 0 && !report->stopped &&
-                                               done != gateway->config->call_count))
-        return tkr_message_set(ret_message, "%" PRIu64 " of %" PRIu64 " calls were made, but %" PRIu64
-                               " are accounted for", done, gateway->config->call_count, report->all.calls + failed);
+    if (report->all.calls + failed != done ||
+        (report->failed_count == 0 && !report->stopped && done != gateway->config->call_count))
+        return tkr_message_set(ret_message,
+                               "%" PRIu64 " of %" PRIu64 " calls were made, but %" PRIu64 " are accounted for", done,
+                               gateway->config->call_count, report->all.calls + failed);
     return check_children(gateway, ret_message);
 }
 

@@ -27,21 +27,21 @@
 #define TKR_GATEWAY_PRODUCERS_MAX 64
 
 struct tkr_traffic_call {
-    int64_t start_ns;          /* Unix time; 0: when it is made */
-    int64_t due_ns;            /* when to make it, after the start of the run; 0: at once */
+    int64_t start_ns; /* Unix time; 0: when it is made */
+    int64_t due_ns;   /* when to make it, after the start of the run; 0: at once */
     int64_t prompt_tokens;
     int64_t completion_tokens;
-    uint32_t user;             /* number in the users' names */
-    uint32_t model;            /* number in the models' names plus 1; 0: not told */
+    uint32_t user;  /* number in the users' names */
+    uint32_t model; /* number in the models' names plus 1; 0: not told */
 };
 
 /* Gives call number n; the same answer whenever and in whichever process it is asked. */
 typedef void tkr_traffic_source(const void *arg, uint64_t n, struct tkr_traffic_call *ret_call);
 
 struct tkr_gateway_config {
-    const char *runtime_dir;   /* NULL: the library's default */
-    uint32_t producer_count;   /* 1..TKR_GATEWAY_PRODUCERS_MAX */
-    uint32_t sync_timeout_ms;  /* 0: processes do not wait for the collector */
+    const char *runtime_dir;  /* NULL: the library's default */
+    uint32_t producer_count;  /* 1..TKR_GATEWAY_PRODUCERS_MAX */
+    uint32_t sync_timeout_ms; /* 0: processes do not wait for the collector */
     uint64_t call_count;
     tkr_traffic_source *source;
     const void *source_arg;
@@ -60,14 +60,14 @@ struct tkr_gateway_tally {
 
 struct tkr_gateway_report {
     struct tkr_gateway_tally all;
-    struct tkr_gateway_tally *user;         /* one for each of the users' names */
-    uint64_t refused[TKR_RESULT_COUNT];     /* calls by -code: answered with an error, nowhere counted */
-    uint64_t dropped[TKR_RESULT_COUNT];     /* calls by -code: counted by the library as dropped */
-    uint64_t elapsed_ns;                    /* from the start of the calls to the end of the last process */
-    double record_ns;                       /* median cost of tkr_record, ns per call; negative: too few calls */
-    double open_call_ns;                    /* the same of tkr_call_begin + tkr_call_progress + tkr_call_end */
-    bool stopped;                           /* cut short by SIGINT or SIGTERM: the figures are those until then */
-    uint32_t failed_count;                  /* processes that did not do their work */
+    struct tkr_gateway_tally *user;     /* one for each of the users' names */
+    uint64_t refused[TKR_RESULT_COUNT]; /* calls by -code: answered with an error, nowhere counted */
+    uint64_t dropped[TKR_RESULT_COUNT]; /* calls by -code: counted by the library as dropped */
+    uint64_t elapsed_ns;                /* from the start of the calls to the end of the last process */
+    double record_ns;                   /* median cost of tkr_record, ns per call; negative: too few calls */
+    double open_call_ns;                /* the same of tkr_call_begin + tkr_call_progress + tkr_call_end */
+    bool stopped;                       /* cut short by SIGINT or SIGTERM: the figures are those until then */
+    uint32_t failed_count;              /* processes that did not do their work */
     tkr_message failed[TKR_GATEWAY_PRODUCERS_MAX]; /* [0..failed_count): which, and why */
 };
 

@@ -6,7 +6,7 @@
 
 #include "base/clock.h"
 
-#define BATCH (2 * TKR_COST_BATCH) /* half recorded in one shot, half as open calls */
+#define BATCH (2 * TKR_COST_BATCH)  /* half recorded in one shot, half as open calls */
 #define NAP_NS (50 * TKR_NS_PER_MS) /* longest sleep before looking at `stop` again */
 #define GO_NAP_NS (200 * TKR_NS_PER_US)
 
@@ -16,15 +16,15 @@ struct work {
     struct tkr_gateway_shared *shared;
     struct tkr_gateway_child *self;
     tkr_producer *producer;
-    uint64_t next;       /* number of the next call */
+    uint64_t next; /* number of the next call */
     int64_t go_ns;
-    unsigned turn;       /* which way gets the odd call of a batch */
-    unsigned count;      /* calls of the batch */
+    unsigned turn;  /* which way gets the odd call of a batch */
+    unsigned count; /* calls of the batch */
     struct tkr_traffic_call call[BATCH];
     tkr_start start[BATCH];
     tkr_usage usage[BATCH];
     int code[BATCH];
-    bool begun[BATCH];   /* the code is that of the end */
+    bool begun[BATCH]; /* the code is that of the end */
 };
 
 static bool stopped(const struct work *work)

@@ -26,10 +26,10 @@ struct tkr_gateway_child {
 
 /* All of it is zero at first, and relaxed but for go_ns: the parent reads when the children have ended. */
 struct tkr_gateway_shared {
-    _Atomic uint32_t ready;   /* children whose producer is open */
-    _Atomic uint32_t stop;    /* set by the parent's signal handler: end early */
-    _Atomic int64_t go_ns;    /* monotonic time of the start; 0: wait */
-    _Atomic uint64_t done;    /* calls made, whatever came of them */
+    _Atomic uint32_t ready; /* children whose producer is open */
+    _Atomic uint32_t stop;  /* set by the parent's signal handler: end early */
+    _Atomic int64_t go_ns;  /* monotonic time of the start; 0: wait */
+    _Atomic uint64_t done;  /* calls made, whatever came of them */
     _Atomic uint64_t refused[TKR_RESULT_COUNT];
     _Atomic uint64_t dropped[TKR_RESULT_COUNT];
     struct tkr_cost record_cost;

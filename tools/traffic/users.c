@@ -18,7 +18,7 @@ static const uint64_t top_ppm[TOP_COUNT] = {286000, 90000, 70000, 60000, 50000, 
  */
 static uint64_t tail_weight(uint32_t count)
 {
-    uint64_t least = UNIT / (TOP_COUNT + 1) * TAIL_PPM / top_ppm[TOP_COUNT - 1];
+    uint64_t least = UNIT / (TOP_COUNT + 1) * TAIL_PPM / top_ppm[TOP_COUNT - 1] + TAIL_PPM; /* rounded up */
     uint64_t tail = 0;
 
     for (uint64_t rank = TOP_COUNT + 1; rank <= count; rank++)
