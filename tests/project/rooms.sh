@@ -3,7 +3,7 @@
 # rooms.sh ROOT: the #include lines of src/ and include/ go only where the map in ROOT/src/README.md lets them, and
 # the map names exactly the directories that hold sources. Prints each violation; exit status 1 if there is one.
 #
-# The map is the table of src/README.md: | `room/` | what it holds | rooms it may include | libraries beside libc |
+# The map is the table of src/README.md whose first column is "room": | `room/` | what it holds | rooms it may include | libraries beside libc |
 set -eu
 root=${1:?usage: rooms.sh ROOT}
 map=$root/src/README.md
@@ -22,13 +22,21 @@ function room_of(path) { # "sink/redis/reply.c" -> "sink/redis"; "" when it stan
 }
 BEGIN {
     while ((getline line < map) > 0) {
-        if (line !~ /^\| `[a-z\/]+\/` \|/)
+        if (line ~ /^\| room /)
+            table = 1
+        if (line == "")
+            table = 0
+        if (!table || line !~ /^\| `/)
             continue
         split(line, cell, "|")
         gsub(/[` ]/, "", cell[2]); sub(/\/$/, "", cell[2])
         rooms[cell[2]] = 1
         gsub(/[`,]/, " ", cell[4]); n = split(cell[4], names, " ")
-        for (i = 1; i <= n; i++) { sub(/\/$/, "", names[i]); arrow[cell[2], names[i]] = 1 }
+        for (i = 1; i <= n; i++) {
+            sub(/\/$/, "", names[i]); arrow[cell[2], names[i]] = 1
+            if (!(names[i] in rooms) || names[i] == cell[2])
+                complain("src/README.md: " cell[2] "/ may include " names[i] "/, which stands in no line above it")
+        }
         gsub(/[`,]/, " ", cell[5]); n = split(cell[5], names, " ")
         for (i = 1; i <= n; i++) library[cell[2], names[i]] = 1
     }
