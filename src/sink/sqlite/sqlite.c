@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The SQLite sink: a chunk is one transaction, done when it is submitted; collecting only hands it back. */
+#include <stdlib.h>
+
+#include "sink/queue.h"
+#include "sink/sqlite/apply.h"
+#include "sink/sqlite/ledger.h"
+#include "sink/sqlite/read.h"
+
+#define CHUNK_ITEMS_MAX 500 /* a transaction costs an fsync or two */
+#define WINDOW 1
+
+struct sqlite_sink {
+    tkr_sink base;
+    struct tkr_sink_config config;
+    struct tkr_ledger ledger; /* db NULL: not connected */
+    struct tkr_ledger_statements statements;
+    struct tkr_chunk_queue done;
+};
+
+static struct sqlite_sink *of(tkr_sink *sink)
+{
+    return (struct sqlite_sink *)sink;
+}
+
+static void sqlite_disconnect(tkr_sink *sink)
+{
+    tkr_ledger_statements_finalize(&of(sink)->statements);
+    tkr_ledger_close(&of(sink)->ledger); /* a transaction that is open is rolled back */
+    of(sink)->done = (struct tkr_chunk_queue){0};
+}
+
+static int sqlite_connect(tkr_sink *sink, tkr_message *ret_message)
+{
+    struct sqlite_sink *sqlite = of(sink);
+
+    if (sqlite->ledger.db != NULL)
+        return 0;
+    if (tkr_ledger_open(sqlite->config.ledger, sqlite->config.command_timeout_ms, &sqlite->ledger, ret_message) != 0)
+        return -1;
+    if (tkr_ledger_statements_prepare(&sqlite->ledger, &sqlite->statements, ret_message) == 0)
+        return 0;
+    sqlite_disconnect(sink);
+    return -1;
+}
+
+static int write_chunk(struct sqlite_sink *sink, struct tkr_chunk *chunk, tkr_message *ret_message)
+{
+    if (tkr_ledger_gone(&sink->ledger))
+        return tkr_message_set(ret_message, "ledger %.*s: the file was moved, removed or replaced", 120,
+                               sink->config.ledger);
+    if (tkr_ledger_run(&sink->ledger, "BEGIN IMMEDIATE", ret_message) != 0)
+        return -1;
+    if (tkr_ledger_advance_seen(&sink->ledger, &sink->statements, chunk, ret_message) != 0)
+        return -1;
+    for (uint32_t i = 0; i < chunk->count; i++) {
+        if (tkr_ledger_apply(&sink->ledger, &sink->statements, chunk->source, &chunk->item[i], ret_message) != 0)
+            return -1;
+    }
+    return tkr_ledger_run(&sink->ledger, "COMMIT", ret_message);
+}
+
+static int sqlite_submit(tkr_sink *sink, struct tkr_chunk *chunk, tkr_message *ret_message)
+{
+    if (of(sink)->ledger.db == NULL)
+        return tkr_message_set(ret_message, "the ledger is not open");
+    tkr_chunk_reset(chunk);
+    if (write_chunk(of(sink), chunk, ret_message) != 0) {
+        tkr_chunk_reset(chunk);
+        sqlite_disconnect(sink);
+        return -1;
+    }
+    tkr_chunk_push(&of(sink)->done, chunk);
+    return 0;
+}
+
+static int sqlite_collect(tkr_sink *sink, struct tkr_chunk **ret_chunk, tkr_message *ret_message)
+{
+    struct tkr_chunk *chunk = tkr_chunk_pop(&of(sink)->done);
+
+    if (chunk == NULL)
+        return tkr_message_set(ret_message, "nothing is in flight to the ledger");
+    *ret_chunk = chunk;
+    return 0;
+}
+
+static int sqlite_read(tkr_sink *sink, const struct tkr_usage_query *query, tkr_usage_visit *visit, void *arg,
+                       tkr_message *ret_message)
+{
+    return tkr_ledger_read(of(sink)->config.ledger, of(sink)->config.command_timeout_ms, query, visit, arg,
+                           ret_message);
+}
+
+static void sqlite_close(tkr_sink *sink)
+{
+    sqlite_disconnect(sink);
+    free(sink);
+}
+
+static const struct tkr_sink_ops sqlite_ops = {
+    .name = "sqlite",
+    .connect = sqlite_connect,
+    .submit = sqlite_submit,
+    .collect = sqlite_collect,
+    .disconnect = sqlite_disconnect,
+    .read = sqlite_read,
+    .close = sqlite_close,
+};
+
+int tkr_sink_sqlite_open(const struct tkr_sink_config *config, tkr_sink **ret_sink, tkr_message *ret_message)
+{
+    struct sqlite_sink *sink = calloc(1, sizeof(*sink));
+
+    if (sink == NULL)
+        return tkr_message_set(ret_message, "out of memory");
+    sink->base = (tkr_sink){.ops = &sqlite_ops, .chunk_items_max = CHUNK_ITEMS_MAX, .window = WINDOW};
+    sink->config = *config;
+    *ret_sink = &sink->base;
+    return 0;
+}
