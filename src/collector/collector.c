@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "collector/collector.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "collector/discovery.h"
+#include "collector/flusher.h"
+#include "collector/home.h"
+#include "region/guard.h"
+
+#define LOOK_NS (50 * TKR_NS_PER_MS)
+#define SHARDS_MAX 64u
+#define LAST_FLUSH_MS 10000
+
+struct tkr_collector {
+    struct tkr_collector_config config;
+    struct tkr_home home;
+    struct tkr_post *post;
+    uint32_t post_count;
+    struct tkr_worker *worker;
+    uint32_t workers_started;
+    struct tkr_flusher *flusher;
+    struct tkr_discovery *discovery;
+    atomic_bool stop_workers;
+};
+
+/* As many shards as workers, or as many as there are files: a shard is served for life. */
+static uint32_t count_shards(const struct tkr_collector *collector)
+{
+    uint32_t count = collector->config.workers;
+    struct stat status;
+    char name[32];
+
+    for (uint32_t i = count; i < SHARDS_MAX; i++) {
+        (void)snprintf(name, sizeof(name), "shard-%u", i);
+        if (fstatat(collector->home.folder, name, &status, AT_SYMLINK_NOFOLLOW) == 0)
+            count = i + 1;
+    }
+    return count;
+}
+
+static int open_shards(struct tkr_collector *collector, tkr_message *ret_message)
+{
+    collector->post_count = count_shards(collector);
+    collector->post = calloc(collector->post_count, sizeof(*collector->post));
+    if (collector->post == NULL)
+        return tkr_message_set(ret_message, "no memory for %u shards", collector->post_count);
+    for (uint32_t i = 0; i < collector->post_count; i++) {
+        struct tkr_shard_options options = {collector->home.name, i, collector->config.accounts_max};
+        struct tkr_shard *shard;
+        if (tkr_shard_open(collector->home.folder, &options, &shard, ret_message) != 0)
+            return -1;
+        if (shard->recovered)
+            tkr_log(TKR_LOG_INFO, "shard-%u: put back a batch that a death had left unfinished", i);
+        collector->post[i].shard = shard;
+    }
+    return 0;
+}
+
+int tkr_collector_open(const struct tkr_collector_config *config, struct tkr_collector **ret_collector,
+                       tkr_message *ret_message)
+{
+    struct tkr_collector *collector = calloc(1, sizeof(*collector));
+
+    if (collector == NULL)
+        return tkr_message_set(ret_message, "no memory for the collector");
+    collector->config = *config;
+    collector->home = (struct tkr_home){.runtime = -1, .folder = -1, .lock = -1};
+    collector->worker = aligned_alloc(64, config->workers * sizeof(*collector->worker));
+    if (collector->worker == NULL) {
+        (void)tkr_message_set(ret_message, "no memory for %u workers", config->workers);
+        goto fail;
+    }
+    if (!tkr_guard_install()) {
+        (void)tkr_message_set(ret_message, "cannot install the handler for SIGBUS: %s", strerror(errno));
+        goto fail;
+    }
+    if (tkr_home_open(config, &collector->home, ret_message) != 0 || open_shards(collector, ret_message) != 0 ||
+        tkr_flusher_open(config, collector->post, collector->post_count, &collector->flusher, ret_message) != 0 ||
+        tkr_discovery_open(&collector->home, collector->post, collector->post_count, &collector->discovery, ret_message) != 0)
+        goto fail;
+    *ret_collector = collector;
+    return 0;
+
+fail:
+    tkr_collector_close(collector);
+    return -1;
+}
+
+static int start_workers(struct tkr_collector *collector, tkr_message *ret_message)
+{
+    for (uint32_t i = 0; i < collector->config.workers; i++) {
+        struct tkr_worker *worker = &collector->worker[i];
+        memset(worker, 0, offsetof(struct tkr_worker, drain));
+        worker->posts = collector->post;
+        worker->post_count = collector->post_count;
+        worker->first = i;
+        worker->stride = collector->config.workers;
+        worker->orphans = collector->config.orphans;
+        worker->stop = &collector->stop_workers;
+        if (pthread_create(&worker->thread, NULL, tkr_worker_run, worker) != 0)
+            return tkr_message_set(ret_message, "cannot start worker %u of %u", i + 1, collector->config.workers);
+        collector->workers_started++;
+    }
+    return 0;
+}
+
+static void end_workers(struct tkr_collector *collector)
+{
+    atomic_store_explicit(&collector->stop_workers, true, memory_order_relaxed); /* a flag; join orders the rest */
+    while (collector->workers_started > 0)
+        (void)pthread_join(collector->worker[--collector->workers_started].thread, NULL);
+}
+
+int tkr_collector_run(struct tkr_collector *collector, const atomic_bool *stop, tkr_message *ret_message)
+{
+    const struct timespec pause = {.tv_nsec = LOOK_NS};
+    uint64_t left;
+    int result = start_workers(collector, ret_message);
+
+    if (result == 0)
+        result = tkr_flusher_start(collector->flusher, ret_message);
+    while (result == 0 && !atomic_load_explicit(stop, memory_order_relaxed)) {
+        tkr_discovery_look(collector->discovery);
+        (void)nanosleep(&pause, NULL); /* a signal ends it early */
+    }
+    tkr_discovery_look(collector->discovery); /* a producer that came and went just now */
+    end_workers(collector);
+    left = tkr_flusher_finish(collector->flusher, LAST_FLUSH_MS);
+    if (result == 0 && left > 0)
+        result = tkr_message_set(ret_message,
+                                 "the sink did not take %" PRIu64 " accounts in time; they stay in %s and go out at the next start",
+                                 left, collector->config.runtime_path);
+    return result;
+}
+
+void tkr_collector_close(struct tkr_collector *collector)
+{
+    if (collector == NULL)
+        return;
+    tkr_discovery_close(collector->discovery);
+    tkr_flusher_close(collector->flusher);
+    for (uint32_t i = 0; collector->post != NULL && i < collector->post_count; i++)
+        tkr_shard_close(collector->post[i].shard);
+    free(collector->post);
+    free(collector->worker);
+    tkr_home_close(&collector->home);
+    free(collector);
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The collector: all of it, as a library. tokenringd is a thin main around it.
+ *
+ * Threads: discovery in the caller's thread, workers over the shards, one flusher. Shards share nothing; what passes between
+ * threads passes through a post's inbox (discovery to worker) and a shard's list of changes (worker to flusher).
+ */
+#ifndef TKR_COLLECTOR_COLLECTOR_H
+#define TKR_COLLECTOR_COLLECTOR_H
+
+#include <stdatomic.h>
+
+#include "collector/config.h"
+
+struct tkr_collector;
+
+/*
+ * Takes the runtime directory, recovers the shards and prepares everything; starts no thread. Installs the SIGBUS handler that
+ * regions of strangers need. 0, or -1 with a sentence.
+ */
+int tkr_collector_open(const struct tkr_collector_config *config, struct tkr_collector **ret_collector,
+                       tkr_message *ret_message);
+
+/*
+ * Collects until *stop is set (by a signal handler, say), then drains what the lanes hold, flushes, and returns.
+ * 0; -1 with the reason when threads could not be started, or when the sink did not take all (which stays in memory).
+ */
+int tkr_collector_run(struct tkr_collector *collector, const atomic_bool *stop, tkr_message *ret_message);
+
+void tkr_collector_close(struct tkr_collector *collector);
+
+#endif

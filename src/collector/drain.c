@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "collector/drain.h"
+
+#include <string.h>
+
+#include "base/log.h"
+
+#define LANE_BYTES_AT_ONCE (UINT32_C(32) << 10) /* so that one busy lane does not keep the others waiting */
+#define SLOTS_AT_ONCE 64u                       /* each up to TKR_CALL_SLOT_BYTES of the buffer */
+_Static_assert(SLOTS_AT_ONCE * TKR_CALL_SLOT_BYTES <= TKR_DRAIN_BYTES && SLOTS_AT_ONCE <= TKR_DRAIN_EVENTS_MAX,
+               "a round of settling fits the work space");
+
+static uint64_t get(const _Atomic uint64_t *word)
+{
+    return atomic_load_explicit(word, memory_order_relaxed); /* the worker's own words */
+}
+
+static void start(struct tkr_drain *drain)
+{
+    drain->events = 0;
+    drain->charges = 0;
+    drain->spans = 0;
+    drain->bytes = 0;
+}
+
+static void add_event(struct tkr_drain *drain, const struct tkr_event *event)
+{
+    tkr_counts *counts = &drain->counts[drain->events];
+
+    memset(counts, 0, sizeof(*counts));
+    tkr_event_counts(event, counts);
+    for (uint32_t i = 0; i < event->account_count; i++) {
+        struct tkr_charge *charge = &drain->charge[drain->charges++];
+        charge->kind = event->account[i].kind;
+        charge->id = event->account[i].id;
+        charge->id_len = event->account[i].len;
+        charge->cycle = event->cycle;
+        charge->counts = counts;
+        charge->event = drain->events;
+    }
+    drain->events++;
+}
+
+/* --- frames out of lanes --- */
+
+/* Takes one frame of the span. false: it breaks the rules. */
+static bool take_frame(struct tkr_drain *drain, struct tkr_drain_span *span, const unsigned char *frame, size_t length)
+{
+    struct tkr_event event;
+
+    if (!tkr_frame_decode(frame, length, &event))
+        return false;
+    if (event.type == TKR_FRAME_USAGE) {
+        if (event.sequence != span->sequence + 1)
+            return false;
+        span->sequence++;
+        add_event(drain, &event);
+        span->event_count++;
+    } else if (event.type != TKR_FRAME_PADDING) {
+        span->unknown++; /* of a later version */
+    }
+    span->position += length;
+    return true;
+}
+
+/* Parses what was copied; cut says that the last frame may not be whole. Returns the bytes used. */
+static uint32_t parse(struct tkr_drain *drain, struct tkr_drain_span *span, const unsigned char *bytes, size_t count, bool cut)
+{
+    size_t at = 0;
+
+    while (at < count && drain->events < TKR_DRAIN_EVENTS_MAX) {
+        size_t length = tkr_frame_length(bytes + at, count - at);
+        if (length == 0 && cut && count - at < TKR_FRAME_BYTES_MAX)
+            break;
+        if (length == 0 || !take_frame(drain, span, bytes + at, length)) {
+            span->broken = true;
+            break;
+        }
+        at += length;
+    }
+    return (uint32_t)at;
+}
+
+/* Copies and parses what one lane has, as far as the batch has room. false: there may be more in it. */
+static bool drain_lane(struct tkr_drain *drain, struct tkr_feed *feed, uint32_t lane)
+{
+    const struct tkr_lane_cursor *cursor = &feed->cursor->lane[lane];
+    struct tkr_drain_span *span = &drain->span[drain->spans];
+    unsigned char *bytes = drain->buffer + drain->bytes;
+    size_t max = TKR_DRAIN_BYTES - drain->bytes;
+    size_t count = 0;
+    uint64_t head = 0;
+
+    if (max > LANE_BYTES_AT_ONCE)
+        max = LANE_BYTES_AT_ONCE;
+    span->feed = feed;
+    span->lane = lane;
+    span->first_event = drain->events;
+    span->event_count = 0;
+    span->position = get(&cursor->position);
+    span->sequence = get(&cursor->sequence);
+    span->unknown = 0;
+    span->broken = !tkr_view_lane_read(feed->view, lane, span->position, bytes, max, &count, &head);
+    if (!span->broken && count > 0)
+        drain->bytes += parse(drain, span, bytes, count, count == max);
+    if (span->broken || count > 0)
+        drain->spans++;
+    return !span->broken && span->position == head;
+}
+
+static bool has_room(const struct tkr_drain *drain)
+{
+    return drain->events < TKR_DRAIN_EVENTS_MAX && drain->spans < TKR_BATCH_LANES_MAX &&
+           TKR_DRAIN_BYTES - drain->bytes >= 2 * TKR_FRAME_BYTES_MAX;
+}
+
+/* false: there may be more in its lanes. */
+static bool drain_feed(struct tkr_drain *drain, struct tkr_feed *feed)
+{
+    bool empty = true;
+
+    if (!tkr_view_lanes_refresh(feed->view)) {
+        if (!has_room(drain))
+            return false;
+        drain->span[drain->spans++] = (struct tkr_drain_span){.feed = feed, .broken = true, .lane = TKR_REGION_LANES_MAX};
+        return true;
+    }
+    for (uint32_t i = 0; i < feed->view->lane_count; i++) {
+        if (!has_room(drain))
+            return false;
+        if (feed->lane_next >= feed->view->lane_count)
+            feed->lane_next = 0;
+        empty &= drain_lane(drain, feed, feed->lane_next++);
+    }
+    return empty;
+}
+
+/* --- into the table --- */
+
+static uint64_t count_refused(struct tkr_drain *drain, struct tkr_shard *shard, const struct tkr_drain_span *span)
+{
+    uint64_t refused = 0;
+    uint32_t previous = UINT32_MAX;
+
+    for (uint32_t i = 0; i < drain->charges; i++) {
+        const struct tkr_charge *charge = &drain->charge[i];
+        bool of_span = charge->event >= span->first_event && charge->event < span->first_event + span->event_count;
+        if (!charge->refused || !of_span || charge->event == previous)
+            continue;
+        previous = charge->event;
+        tkr_feed_drop(shard, span->feed, charge->why, 1);
+        refused++;
+    }
+    return refused;
+}
+
+static bool any_refused(const struct tkr_drain *drain)
+{
+    bool any = false;
+
+    for (uint32_t i = 0; i < drain->charges; i++)
+        any |= drain->charge[i].refused;
+    return any;
+}
+
+static void move_cursor(struct tkr_shard *shard, const struct tkr_drain_span *span, uint64_t refused)
+{
+    struct tkr_lane_cursor *cursor = &span->feed->cursor->lane[span->lane];
+
+    tkr_batch_touch(shard, cursor, sizeof(*cursor));
+    tkr_batch_set(&cursor->position, span->position);
+    tkr_batch_set(&cursor->sequence, span->sequence);
+    tkr_batch_add(&cursor->counted, span->event_count - refused);
+    if (span->unknown > 0) {
+        tkr_batch_touch(shard, span->feed->cursor, TKR_CURSOR_HEAD_BYTES);
+        tkr_batch_add(&span->feed->cursor->unknown, span->unknown);
+    }
+}
+
+static void apply_spans(struct tkr_drain *drain, struct tkr_shard *shard)
+{
+    bool refused = any_refused(drain);
+
+    for (uint32_t i = 0; i < drain->spans; i++) {
+        const struct tkr_drain_span *span = &drain->span[i];
+        if (span->lane < TKR_REGION_LANES_MAX)
+            move_cursor(shard, span, refused ? count_refused(drain, shard, span) : 0);
+    }
+    for (uint32_t i = 0; i < drain->spans; i++) {
+        if (drain->span[i].broken && tkr_feed_state(drain->span[i].feed) == TKR_CURSOR_ACTIVE)
+            tkr_feed_quarantine(shard, drain->span[i].feed);
+    }
+}
+
+/* After the commit: what is counted is the producers' again. */
+static void release_spans(const struct tkr_drain *drain)
+{
+    for (uint32_t i = 0; i < drain->spans; i++) {
+        const struct tkr_drain_span *span = &drain->span[i];
+        if (span->lane < TKR_REGION_LANES_MAX && !span->broken)
+            (void)tkr_view_lane_release(span->feed->view, span->lane, span->position, span->sequence);
+    }
+}
+
+int tkr_drain_batch(struct tkr_drain *drain, struct tkr_shard *shard, struct tkr_feed *feeds, bool *ret_more)
+{
+    bool empty = true;
+
+    start(drain);
+    for (struct tkr_feed *feed = feeds; feed != NULL; feed = feed->next) {
+        if (feed->view == NULL || tkr_feed_state(feed) != TKR_CURSOR_ACTIVE)
+            continue;
+        empty &= drain_feed(drain, feed);
+        if (!has_room(drain)) {
+            empty = false;
+            break;
+        }
+    }
+    *ret_more = !empty;
+    if (drain->spans == 0)
+        return 0;
+    if (!tkr_batch_begin(shard))
+        return -1;
+    tkr_batch_apply(shard, drain->charge, drain->charges);
+    apply_spans(drain, shard);
+    tkr_batch_commit(shard);
+    release_spans(drain);
+    return (int)drain->events;
+}
+
+/* --- open calls of the dead --- */
+
+static int64_t larger(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* What a call is charged whose end nobody told. All of it is estimated. */
+static void settle_values(const struct tkr_call_slot *slot, enum tkr_orphan_policy policy, struct tkr_frame_values *ret_values)
+{
+    int64_t prompt = policy == TKR_ORPHAN_ZERO ? 0 : slot->prompt_estimate;
+    int64_t completion = policy == TKR_ORPHAN_ZERO || policy == TKR_ORPHAN_PROMPT ? 0 : tkr_call_slot_streamed(slot);
+    int64_t total = prompt + completion;
+
+    if (policy == TKR_ORPHAN_RESERVE)
+        total = larger(total, slot->reserve);
+    memset(ret_values, 0, sizeof(*ret_values));
+    ret_values->error = TKR_ERROR_ORPHANED;
+    tkr_frame_value_add(ret_values, TKR_COUNTER_PROMPT, prompt);
+    tkr_frame_value_add(ret_values, TKR_COUNTER_COMPLETION, completion);
+    tkr_frame_value_add(ret_values, TKR_COUNTER_TOTAL, total);
+    tkr_frame_value_add(ret_values, TKR_COUNTER_ESTIMATED, total);
+}
+
+static bool estimates_fit(const struct tkr_call_slot *slot)
+{
+    return slot->prompt_estimate >= 0 && slot->prompt_estimate <= TKR_TOKENS_MAX && slot->reserve >= 0 &&
+           slot->reserve <= TKR_TOKENS_MAX && tkr_call_slot_streamed(slot) <= TKR_TOKENS_MAX;
+}
+
+/* Reads slot number i into the buffer; adds its event when its call is open. false: it is no slot that we would write. */
+static bool settle_slot(struct tkr_drain *drain, const struct tkr_feed *feed, uint32_t i, enum tkr_orphan_policy policy)
+{
+    struct tkr_call_slot *slot = (struct tkr_call_slot *)(drain->buffer + drain->bytes);
+    struct tkr_event event;
+    size_t length;
+    bool open;
+
+    if (!tkr_view_slot_read(feed->view, i, slot, &open))
+        return false;
+    if (!open)
+        return true;
+    length = tkr_frame_length(slot->frame, sizeof(slot->frame));
+    if (length == 0 || !tkr_frame_decode(slot->frame, length, &event) || event.type != TKR_FRAME_OPEN || !estimates_fit(slot))
+        return false;
+    settle_values(slot, policy, &event.values);
+    drain->bytes += TKR_CALL_SLOT_BYTES; /* the charge points into it */
+    add_event(drain, &event);
+    return true;
+}
+
+bool tkr_drain_settle(struct tkr_drain *drain, struct tkr_shard *shard, struct tkr_feed *feed, enum tkr_orphan_policy policy)
+{
+    struct tkr_cursor *cursor = feed->cursor;
+    uint32_t at = (uint32_t)get(&cursor->slots_settled);
+    uint32_t broken = 0;
+    uint32_t refused = 0;
+    uint32_t slots;
+
+    if (!tkr_view_slot_count(feed->view, &slots) || at >= slots)
+        return true;
+    start(drain);
+    for (uint32_t end = slots - at > SLOTS_AT_ONCE ? at + SLOTS_AT_ONCE : slots; at < end; at++)
+        broken += !settle_slot(drain, feed, at, policy);
+    if (!tkr_batch_begin(shard))
+        return false;
+    tkr_batch_apply(shard, drain->charge, drain->charges);
+    tkr_batch_touch(shard, cursor, TKR_CURSOR_HEAD_BYTES);
+    if (any_refused(drain)) {
+        struct tkr_drain_span all = {.feed = feed, .event_count = drain->events};
+        refused = (uint32_t)count_refused(drain, shard, &all);
+    }
+    tkr_batch_set(&cursor->slots_settled, at);
+    tkr_batch_add(&cursor->orphans, drain->events);
+    tkr_batch_add(&cursor->settled, drain->events - refused);
+    tkr_batch_add(&cursor->dropped[TKR_DROP_CORRUPT], broken);
+    tkr_batch_commit(shard);
+    return at >= slots;
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Lane to usage table: one batch at a time. Frames are copied out of shared memory, then parsed, then applied; the cursors move
+ * in the same batch as the counters, and only after the commit is the memory given back to the producers.
+ */
+#ifndef TKR_COLLECTOR_DRAIN_H
+#define TKR_COLLECTOR_DRAIN_H
+
+#include "collector/config.h"
+#include "collector/feed.h"
+#include "event/frame.h"
+
+#define TKR_DRAIN_EVENTS_MAX (TKR_BATCH_CHARGES_MAX / TKR_ACCOUNTS_MAX)
+#define TKR_DRAIN_BYTES (UINT32_C(128) << 10)
+
+/* Frames of one lane within a batch. */
+struct tkr_drain_span {
+    struct tkr_feed *feed;
+    uint32_t lane;
+    uint32_t first_event;
+    uint32_t event_count;
+    uint64_t position; /* behind the last frame */
+    uint64_t sequence; /* of the last frame */
+    uint64_t unknown;  /* frames skipped */
+    bool broken;       /* what follows is no frame */
+};
+
+/* Work space of a worker: about 200 KiB. */
+struct tkr_drain {
+    uint32_t events;
+    uint32_t charges;
+    uint32_t spans;
+    uint32_t bytes;
+    struct tkr_drain_span span[TKR_BATCH_LANES_MAX];
+    tkr_counts counts[TKR_DRAIN_EVENTS_MAX];
+    struct tkr_charge charge[TKR_BATCH_CHARGES_MAX];
+    alignas(64) unsigned char buffer[TKR_DRAIN_BYTES];
+};
+
+/*
+ * Drains one batch from the feeds, looking at the first of the list first, and in each at the lane after the last looked at. Returns the events counted or dropped,
+ * or -1 when memory is short; *ret_more says that lanes may hold more.
+ */
+int tkr_drain_batch(struct tkr_drain *drain, struct tkr_shard *shard, struct tkr_feed *feeds, bool *ret_more);
+
+/*
+ * Settles some of the open calls of a dead owner whose lanes are drained, by the policy, in a batch of their own.
+ * true: all slots have been looked at.
+ */
+bool tkr_drain_settle(struct tkr_drain *drain, struct tkr_shard *shard, struct tkr_feed *feed,
+                      enum tkr_orphan_policy policy);
+
+#endif

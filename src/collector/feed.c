@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "collector/feed.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+
+static uint64_t get(const _Atomic uint64_t *word)
+{
+    return atomic_load_explicit(word, memory_order_relaxed); /* the worker's own words */
+}
+
+bool tkr_feed_adopt(struct tkr_shard *shard, struct tkr_feed *feed)
+{
+    struct tkr_cursor *cursor = tkr_shard_cursor_unused(shard);
+    uint64_t id[2];
+
+    if (cursor == NULL || !tkr_batch_begin(shard))
+        return false;
+    memcpy(id, feed->view->id, sizeof(id));
+    tkr_batch_touch(shard, cursor, TKR_CURSOR_HEAD_BYTES);
+    tkr_batch_set(&cursor->state, TKR_CURSOR_ACTIVE);
+    tkr_batch_set(&cursor->id[0], id[0]);
+    tkr_batch_set(&cursor->id[1], id[1]);
+    tkr_batch_set(&cursor->inode, feed->view->inode);
+    tkr_batch_commit(shard);
+    feed->cursor = cursor;
+    return true;
+}
+
+void tkr_feed_resume(struct tkr_feed *feed)
+{
+    if (feed->view == NULL || tkr_feed_state(feed) != TKR_CURSOR_ACTIVE || !tkr_view_lanes_refresh(feed->view))
+        return;
+    for (uint32_t i = 0; i < feed->view->lane_count; i++) {
+        const struct tkr_lane_cursor *lane = &feed->cursor->lane[i];
+        (void)tkr_view_lane_release(feed->view, i, get(&lane->position), get(&lane->sequence));
+    }
+}
+
+void tkr_feed_drop(struct tkr_shard *shard, struct tkr_feed *feed, enum tkr_drop why, uint64_t count)
+{
+    tkr_batch_touch(shard, feed->cursor, TKR_CURSOR_HEAD_BYTES);
+    tkr_batch_add(&feed->cursor->dropped[why], count);
+}
+
+/* What the producer says it published and is not counted: a hint of a stranger, believed as far as its lane could hold. */
+static uint64_t left_in_lane(const struct tkr_feed *feed, uint32_t lane)
+{
+    uint64_t most = feed->view->lane[lane].capacity / TKR_FRAME_HEADER_BYTES;
+    uint64_t published;
+    uint64_t left;
+
+    if (!tkr_view_lane_sequence(feed->view, lane, &published))
+        return 0;
+    left = published - get(&feed->cursor->lane[lane].sequence);
+    return left <= most ? left : 0;
+}
+
+void tkr_feed_quarantine(struct tkr_shard *shard, struct tkr_feed *feed)
+{
+    uint64_t left = 0;
+
+    for (uint32_t i = 0; i < feed->view->lane_count; i++)
+        left += left_in_lane(feed, i);
+    tkr_feed_drop(shard, feed, TKR_DROP_CORRUPT, left > 0 ? left : 1);
+    tkr_batch_set(&feed->cursor->state, TKR_CURSOR_QUARANTINED);
+    tkr_log(TKR_LOG_ERROR, "%s of process %u (%s) broke the rules of its format and is set aside; records lost: %llu",
+            feed->name, feed->view->pid, feed->view->command, (unsigned long long)(left > 0 ? left : 1));
+}
+
+/* Adds what is known of the region to the law's numbers of regions that are gone. */
+static void fold(struct tkr_shard *shard, const struct tkr_feed *feed)
+{
+    struct tkr_law *law = tkr_batch_law(shard);
+    const struct tkr_cursor *cursor = feed->cursor;
+    uint64_t producer_dropped[TKR_DROP_MAX] = {0};
+    uint64_t refused[TKR_REFUSED_MAX] = {0};
+    uint64_t counted = get(&cursor->settled);
+    uint64_t offered = get(&cursor->orphans);
+
+    if (feed->view != NULL)
+        (void)tkr_view_counters(feed->view, producer_dropped, refused); /* truncated: what was read until then */
+    for (uint32_t i = 0; i < TKR_SHARD_LANES_MAX; i++) {
+        counted += get(&cursor->lane[i].counted);
+        offered += get(&cursor->lane[i].sequence);
+    }
+    for (int i = 0; i < TKR_DROP_MAX; i++) {
+        tkr_batch_add(&law->gone_dropped[i], producer_dropped[i] + get(&cursor->dropped[i]));
+        offered += producer_dropped[i];
+    }
+    /* What was set aside had been offered too, though no frame that was read says so. */
+    offered += get(&cursor->dropped[TKR_DROP_CORRUPT]);
+    for (int i = 0; i < TKR_REFUSED_MAX; i++)
+        tkr_batch_add(&law->gone_refused[i], refused[i]);
+    tkr_batch_add(&law->gone_offered, offered);
+    tkr_batch_add(&law->gone_counted, counted);
+    tkr_batch_add(&law->gone_settled, get(&cursor->settled));
+    tkr_batch_add(&law->gone_regions, 1);
+}
+
+/* Zeroes the lanes of a cursor that is GONE: nobody reads them until the next region takes it. */
+static void wipe_lanes(struct tkr_cursor *cursor)
+{
+    for (uint32_t i = 0; i < TKR_SHARD_LANES_MAX; i++) {
+        tkr_batch_set(&cursor->lane[i].position, 0);
+        tkr_batch_set(&cursor->lane[i].sequence, 0);
+        tkr_batch_set(&cursor->lane[i].counted, 0);
+    }
+}
+
+static void wipe_head(struct tkr_shard *shard, struct tkr_cursor *cursor)
+{
+    _Atomic uint64_t *word = (_Atomic uint64_t *)cursor;
+
+    tkr_batch_touch(shard, cursor, TKR_CURSOR_HEAD_BYTES);
+    for (size_t i = 1; i < TKR_CURSOR_HEAD_BYTES / sizeof(*word); i++)
+        tkr_batch_set(&word[i], 0); /* state becomes FREE */
+}
+
+void tkr_feed_reclaim(struct tkr_shard *shard, struct tkr_feed *feed)
+{
+    if (tkr_feed_state(feed) != TKR_CURSOR_GONE) {
+        if (!tkr_batch_begin(shard))
+            return;
+        fold(shard, feed);
+        tkr_batch_touch(shard, feed->cursor, TKR_CURSOR_HEAD_BYTES);
+        tkr_batch_set(&feed->cursor->state, TKR_CURSOR_GONE);
+        tkr_batch_commit(shard);
+    }
+    if (feed->view != NULL)
+        (void)unlinkat(feed->directory, feed->name, 0); /* gone already: as good */
+    if (!tkr_batch_begin(shard))
+        return;
+    wipe_lanes(feed->cursor);
+    wipe_head(shard, feed->cursor);
+    tkr_batch_commit(shard);
+    feed->cursor = NULL;
+}

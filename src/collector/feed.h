@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A feed: one region that is being drained into one shard. What has been counted of it stands in the shard's cursor; the
+ * feed itself can be lost at any moment.
+ *
+ * Life of a region, as its cursor has it:
+ *
+ *   (no cursor) --adopt--> ACTIVE --drained, settled, owner dead--> GONE --file unlinked, cursor wiped--> FREE
+ *                            |                                       ^
+ *                            +--broke the rules--> QUARANTINED -------+ (owner dead)
+ *
+ * Adoption and each arrow is a batch of its own. A kill between GONE and FREE leaves a file that may be there still; opening
+ * finishes it. Folding into the law happens in the batch that says GONE: exactly once.
+ *
+ * Threads: discovery makes and frees feeds; between, a feed is its shard's worker's alone, except the atomics.
+ */
+#ifndef TKR_COLLECTOR_FEED_H
+#define TKR_COLLECTOR_FEED_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "region/view.h"
+#include "table/shard.h"
+
+struct tkr_feed {
+    struct tkr_feed *next;     /* in the inbox, then in the worker's list */
+    struct tkr_view *view;     /* NULL: the file is gone, only the cursor is left to be folded */
+    struct tkr_cursor *cursor; /* NULL until adopted */
+    uint32_t shard;            /* number */
+    uint32_t lane_next;        /* where draining goes on, so that no lane waits for a busy one */
+    int directory;             /* of the regions */
+    char name[TKR_REGION_NAME_BYTES];
+    int64_t touched_ns;        /* when the region was told last that the collector is there */
+    atomic_bool dead;          /* discovery: the owner's lock is free */
+    atomic_bool done;          /* worker: off its list; discovery may free it */
+};
+
+/* The cursor's state. */
+static inline enum tkr_cursor_state tkr_feed_state(const struct tkr_feed *feed)
+{
+    return (enum tkr_cursor_state)atomic_load_explicit(&feed->cursor->state, memory_order_relaxed); /* the worker's own */
+}
+
+/* Gives the feed a cursor of the shard, from the start of its lanes. false: none is to be had at present. */
+bool tkr_feed_adopt(struct tkr_shard *shard, struct tkr_feed *feed);
+
+/* Goes on with a cursor that an earlier collector left: says again what is counted, which it may have died before saying. */
+void tkr_feed_resume(struct tkr_feed *feed);
+
+/* Puts a region aside that broke the rules, within a batch: what it still held counts as dropped. */
+void tkr_feed_quarantine(struct tkr_shard *shard, struct tkr_feed *feed);
+
+/* Counts more records of the feed as dropped by the collector, within a batch. */
+void tkr_feed_drop(struct tkr_shard *shard, struct tkr_feed *feed, enum tkr_drop why, uint64_t count);
+
+/* Folds a feed that has nothing left into the law, unlinks its file and frees its cursor. */
+void tkr_feed_reclaim(struct tkr_shard *shard, struct tkr_feed *feed);
+
+#endif

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "collector/worker.h"
+
+#include <time.h>
+
+#include "base/clock.h"
+
+#define PAUSE_MIN_NS (50 * TKR_NS_PER_US)
+#define PAUSE_MAX_NS (4 * TKR_NS_PER_MS) /* bounds how long a record waits for an idle collector */
+#define TOUCH_NS (100 * TKR_NS_PER_MS)
+#define LAST_DRAIN_NS (2 * TKR_NS_PER_S) /* producers that never pause do not keep a collector from leaving */
+
+void tkr_post_give(struct tkr_post *post, struct tkr_feed *feed)
+{
+    feed->next = atomic_load_explicit(&post->inbox, memory_order_relaxed);
+    while (!atomic_compare_exchange_weak_explicit(&post->inbox, &feed->next, feed, memory_order_release, /* feed before it */
+                                                  memory_order_relaxed))
+        continue;
+}
+
+/* Takes up what discovery brought; a feed that finds no cursor goes back to wait. */
+static void take_inbox(struct tkr_post *post)
+{
+    struct tkr_feed *feed = atomic_exchange_explicit(&post->inbox, NULL, memory_order_acquire);
+    struct tkr_feed *next;
+
+    for (; feed != NULL; feed = next) {
+        next = feed->next;
+        if (feed->cursor != NULL) {
+            tkr_feed_resume(feed);
+        } else if (!tkr_feed_adopt(post->shard, feed)) {
+            tkr_post_give(post, feed);
+            continue;
+        }
+        feed->next = post->feeds;
+        post->feeds = feed;
+    }
+}
+
+/* Tells producers that they are looked after. */
+static void touch(struct tkr_feed *feed, int64_t now)
+{
+    if (feed->view == NULL || now - feed->touched_ns < TOUCH_NS)
+        return;
+    feed->touched_ns = now;
+    (void)tkr_view_touch(feed->view, now);
+}
+
+/* Whoever is dead had stopped writing before its lock was seen free, so one look at empty lanes after that is the last. */
+static bool drained(const struct tkr_feed *feed)
+{
+    if (feed->view == NULL || tkr_feed_state(feed) != TKR_CURSOR_ACTIVE)
+        return true;
+    for (uint32_t i = 0; i < feed->view->lane_count; i++) {
+        uint64_t head;
+        if (!tkr_view_lane_head(feed->view, i, &head) ||
+            head != atomic_load_explicit(&feed->cursor->lane[i].position, memory_order_relaxed))
+            return false;
+    }
+    return true;
+}
+
+/* Settles and reclaims a dead owner's region once its lanes are empty. true: the feed is done with. */
+static bool bury(struct tkr_worker *worker, struct tkr_post *post, struct tkr_feed *feed)
+{
+    if (!atomic_load_explicit(&feed->dead, memory_order_acquire) || !drained(feed))
+        return false;
+    if (feed->view != NULL && tkr_feed_state(feed) == TKR_CURSOR_ACTIVE &&
+        (!tkr_view_lanes_refresh(feed->view) || !drained(feed) ||
+         !tkr_drain_settle(&worker->drain, post->shard, feed, worker->orphans)))
+        return false;
+    tkr_feed_reclaim(post->shard, feed);
+    return feed->cursor == NULL;
+}
+
+static void look_after(struct tkr_worker *worker, struct tkr_post *post)
+{
+    int64_t now = tkr_clock_monotonic_ns();
+    struct tkr_feed **link = &post->feeds;
+
+    while (*link != NULL) {
+        struct tkr_feed *feed = *link;
+        touch(feed, now);
+        if (bury(worker, post, feed)) {
+            *link = feed->next;
+            atomic_store_explicit(&feed->done, true, memory_order_release); /* discovery frees it: last touch */
+        } else {
+            link = &feed->next;
+        }
+    }
+}
+
+/* The feed that was looked at first comes last. */
+static void rotate(struct tkr_post *post)
+{
+    struct tkr_feed *first = post->feeds;
+    struct tkr_feed **link = &post->feeds;
+
+    if (first == NULL || first->next == NULL)
+        return;
+    post->feeds = first->next;
+    while (*link != NULL)
+        link = &(*link)->next;
+    *link = first;
+    first->next = NULL;
+}
+
+/* One round over a post. true: there was something, or there may be more. */
+static bool serve(struct tkr_worker *worker, struct tkr_post *post)
+{
+    bool more = false;
+    int events;
+
+    take_inbox(post);
+    events = tkr_drain_batch(&worker->drain, post->shard, post->feeds, &more);
+    look_after(worker, post);
+    tkr_shard_changed_answer(post->shard);
+    rotate(post);
+    return events > 0 || (more && events >= 0);
+}
+
+static bool serve_all(struct tkr_worker *worker)
+{
+    bool busy = false;
+
+    for (uint32_t i = worker->first; i < worker->post_count; i += worker->stride)
+        busy |= serve(worker, &worker->posts[i]);
+    (void)atomic_fetch_add_explicit(&worker->rounds, 1, memory_order_relaxed); /* a sign of life */
+    return busy;
+}
+
+void *tkr_worker_run(void *argument)
+{
+    struct tkr_worker *worker = argument;
+    int64_t pause_ns = PAUSE_MIN_NS;
+    int64_t deadline;
+
+    while (!atomic_load_explicit(worker->stop, memory_order_relaxed)) {
+        struct timespec pause = {.tv_nsec = pause_ns};
+        if (serve_all(worker)) {
+            pause_ns = PAUSE_MIN_NS;
+            continue;
+        }
+        (void)nanosleep(&pause, NULL);
+        pause_ns = 2 * pause_ns < PAUSE_MAX_NS ? 2 * pause_ns : PAUSE_MAX_NS;
+    }
+    deadline = tkr_clock_monotonic_ns() + LAST_DRAIN_NS;
+    while (serve_all(worker) && tkr_clock_monotonic_ns() < deadline)
+        continue;
+    return NULL;
+}

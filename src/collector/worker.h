@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Workers: threads that each serve whole shards. A shard at work is a post: its feeds, an inbox that discovery fills and a
+ * list that is the worker's alone.
+ */
+#ifndef TKR_COLLECTOR_WORKER_H
+#define TKR_COLLECTOR_WORKER_H
+
+#include <pthread.h>
+
+#include "collector/drain.h"
+
+/* A shard with its feeds. */
+struct tkr_post {
+    struct tkr_shard *shard;
+    _Atomic(struct tkr_feed *) inbox; /* feeds to take up; any thread pushes, the worker takes all */
+    struct tkr_feed *feeds;           /* the worker's */
+};
+
+/* A thread and the posts that it serves: every `stride`th from `first` on. */
+struct tkr_worker {
+    pthread_t thread;
+    struct tkr_post *posts;
+    uint32_t post_count;
+    uint32_t first;
+    uint32_t stride;
+    enum tkr_orphan_policy orphans;
+    const atomic_bool *stop;
+    _Atomic uint64_t rounds; /* that it moves */
+    struct tkr_drain drain;
+};
+
+/* Hands a feed to the post's worker. Any thread. */
+void tkr_post_give(struct tkr_post *post, struct tkr_feed *feed);
+
+/*
+ * The thread's body: drains until *stop, then once more all that the lanes hold at that moment, and returns. argument is the
+ * struct tkr_worker.
+ */
+void *tkr_worker_run(void *argument);
+
+#endif

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The collector's daemon: settings from the environment, runs in the foreground, ends on SIGTERM or SIGINT. */
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "collector/collector.h"
+#include "tokenring/tokenring.h"
+
+enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
+
+static atomic_bool stop;
+
+static void on_signal(int number)
+{
+    (void)number;
+    atomic_store_explicit(&stop, true, memory_order_relaxed); /* lock-free: safe in a handler */
+}
+
+static void catch_signals(void)
+{
+    struct sigaction action;
+
+    memset(&action, 0, sizeof(action));
+    action.sa_handler = on_signal;
+    (void)sigaction(SIGTERM, &action, NULL);
+    (void)sigaction(SIGINT, &action, NULL);
+    action.sa_handler = SIG_IGN;
+    (void)sigaction(SIGPIPE, &action, NULL); /* a sink's broken connection is an answer */
+}
+
+static void print_help(void)
+{
+    (void)puts("tokenringd - collects the token usage that gateways on this host record\n"
+               "\n"
+               "usage: tokenringd [--help | --version]\n"
+               "\n"
+               "Runs in the foreground until SIGTERM or SIGINT; then drains, flushes and leaves.\n"
+               "\n"
+               "Environment:\n"
+               "  TOKENRING_RUNTIME_DIR        shared memory, on a tmpfs; default /run/tokenring, else /dev/shm/tokenring-UID\n"
+               "  TOKENRING_STATE_DIR          keeps the collector's name over reboots; default: none\n"
+               "  TOKENRING_WORKERS            threads that aggregate, 1..64; default a quarter of the processors\n"
+               "  TOKENRING_MAX_ACCOUNTS       accounts and cycles in memory per shard; default 1000000\n"
+               "  TOKENRING_FLUSH_INTERVAL_MS  default 1000\n"
+               "  TOKENRING_ORPHANS            how calls of dead gateways count: streamed, prompt, reserve, zero\n"
+               "  TOKENRING_SINK               redis, sqlite or null; default redis when one is configured, else sqlite\n"
+               "  TOKENRING_LEDGER             file of the SQLite ledger\n"
+               "  REDIS_URL, or REDIS_SOCKET, or REDIS_HOST and REDIS_PORT; REDIS_USERNAME, REDIS_PASSWORD, REDIS_DB\n"
+               "\n"
+               "Exit status: 0 all was flushed; 1 it could not start, or the sink did not take all; 2 wrong usage.");
+}
+
+static int collect(void)
+{
+    struct tkr_collector_config config;
+    struct tkr_collector *collector;
+    tkr_message message = {""};
+    tkr_message sink;
+    int result;
+
+    if (tkr_collector_config_read(&config, &message) != 0 || tkr_collector_open(&config, &collector, &message) != 0) {
+        tkr_log(TKR_LOG_ERROR, "%s", message.text);
+        return EXIT_FAILED;
+    }
+    tkr_sink_describe(&config.sink, &sink);
+    tkr_log(TKR_LOG_INFO, "collecting in %s with %u worker%s; flushing to %s every %u ms", config.runtime_path, config.workers,
+            config.workers == 1 ? "" : "s", sink.text, config.flush_interval_ms);
+    result = tkr_collector_run(collector, &stop, &message);
+    tkr_collector_close(collector);
+    if (result != 0)
+        tkr_log(TKR_LOG_ERROR, "%s", message.text);
+    else
+        tkr_log(TKR_LOG_INFO, "all counted and flushed; leaving");
+    return result == 0 ? EXIT_OK : EXIT_FAILED;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 2 && strcmp(argv[1], "--help") == 0) {
+        print_help();
+        return EXIT_OK;
+    }
+    if (argc == 2 && strcmp(argv[1], "--version") == 0) {
+        (void)printf("tokenringd %d.%d.%d\n", TKR_VERSION_MAJOR, TKR_VERSION_MINOR, TKR_VERSION_PATCH);
+        return EXIT_OK;
+    }
+    if (argc > 1) {
+        (void)fprintf(stderr, "tokenringd: unknown argument %s; see tokenringd --help\n", argv[1]);
+        return EXIT_USAGE;
+    }
+    catch_signals();
+    return collect();
+}
