@@ -118,10 +118,11 @@ struct tkr_cursor {
     _Atomic uint64_t id[2];
     _Atomic uint64_t inode;
     _Atomic uint64_t slots_settled; /* the synthetic lane: slots of the dead owner that have been looked at */
-    _Atomic uint64_t settled;       /* of them, open calls counted */
+    _Atomic uint64_t orphans;       /* of them, calls that were open */
+    _Atomic uint64_t settled;       /* of these, counted; equals orphans less what was dropped here */
     _Atomic uint64_t dropped[TKR_DROP_MAX]; /* by the collector */
     _Atomic uint64_t unknown;       /* frames of types that this version does not know, skipped */
-    _Atomic uint64_t reserved[8];
+    _Atomic uint64_t reserved[7];
     struct tkr_lane_cursor lane[TKR_SHARD_LANES_MAX];
 };
 #define TKR_CURSOR_HEAD_BYTES offsetof(struct tkr_cursor, lane)
