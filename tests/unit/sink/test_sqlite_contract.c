@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The contract of sinks, against a ledger in a file. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "support/tempdir.h"
+#include "unit/sink/contract.h"
+
+struct fixture {
+    char dir[TEMPDIR_BYTES];
+    tkr_sink *sink;
+};
+
+static tkr_sink *contract_sink(void **state)
+{
+    return ((struct fixture *)*state)->sink;
+}
+
+static int set_up(void **state)
+{
+    struct tkr_sink_config config = {.kind = TKR_SINK_SQLITE, .command_timeout_ms = 5000};
+    struct fixture *fixture = calloc(1, sizeof(*fixture));
+    tkr_message message;
+
+    if (fixture == NULL || tempdir_make(fixture->dir) != 0)
+        return -1;
+    (void)snprintf(config.ledger, sizeof(config.ledger), "%s/ledger.db", fixture->dir);
+    if (tkr_sink_open(&config, &fixture->sink, &message) != 0 ||
+        fixture->sink->ops->connect(fixture->sink, &message) != 0)
+        return -1;
+    *state = fixture;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct fixture *fixture = *state;
+
+    fixture->sink->ops->close(fixture->sink);
+    tempdir_remove(fixture->dir);
+    free(fixture);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {CONTRACT_TESTS(set_up, tear_down)};
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
