@@ -170,12 +170,14 @@ static int read_redis(struct tkr_sink_config *config, tkr_message *ret_message)
 static int set_ledger(struct tkr_sink_config *config, const char *prefix, const char *name, tkr_message *ret_message)
 {
     char here[TKR_SINK_PATH_BYTES] = "";
+    bool absolute = prefix[0] == '/';
     int n;
 
-    if (prefix[0] != '/' && getcwd(here, sizeof(here) - 1) == NULL)
+    if (!absolute && getcwd(here, sizeof(here) - 1) == NULL)
         return tkr_message_set(ret_message, "the ledger %.*s is relative to a working directory that is not there",
                                SHOWN_BYTES, prefix);
-    n = snprintf(config->ledger, sizeof(config->ledger), "%s%s%s%s", here, prefix[0] == '/' ? "" : "/", prefix, name);
+    n = snprintf(config->ledger, sizeof(config->ledger), "%s%s%s%s", here,
+                 absolute || strcmp(here, "/") == 0 ? "" : "/", prefix, name);
     if (n < 0 || (size_t)n >= sizeof(config->ledger))
         return tkr_message_set(ret_message, "the ledger's path is longer than %zu bytes", sizeof(config->ledger) - 1);
     return 0;

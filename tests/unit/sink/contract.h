@@ -230,8 +230,8 @@ static void test_contract_kinds_and_cycles_never_mix(void **state)
 static void test_contract_ids_of_any_bytes_stay_apart(void **state)
 {
     char longest[TKR_ID_BYTES_MAX + 1];
-    const char *const ids[] = {"a:b",    ":",         "a:2026-11-01", "{x}",    "{0}", "}{",       " ",
-                               " lead",  "it's",      "say \"hi\"",   "back\\", "a*",  "a?",       "[ab]",
+    const char *const ids[] = {"a:b",    ":",        "a:2026-11-01", "{x}",    "{0}", "}{",       " ",
+                               " lead",  "it's",     "say \"hi\"",   "back\\", "a*",  "a?",       "[ab]",
                                "^[a-z]", "\xc3\xa9", "\xff\xfe",     "%00",    "--",  "x'; DROP", longest};
     const size_t count = sizeof(ids) / sizeof(ids[0]);
     struct tkr_usage_query all = {.any_kind = 1};
