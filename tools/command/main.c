@@ -14,6 +14,7 @@ static const struct command {
 } commands[] = {
     {"replay", "replay recorded calls from CSV files through real producers", tkr_command_replay},
     {"simulate", "make up calls and send them through real producers", tkr_command_simulate},
+    {"stat", "show the law's numbers: offered, counted, in lanes, dropped", tkr_command_stat},
     {"usage", "show totals per account and billing cycle", tkr_command_usage},
 };
 

@@ -1,0 +1,446 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "collector/balance.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/host.h"
+#include "collector/home.h"
+#include "region/view.h"
+#include "table/reader.h"
+#include "tokenring/tokenring.h"
+
+#define SHARDS_MAX 64u
+#define TRIES 8
+#define COPY_BYTES (UINT32_C(64) << 10)
+
+/* What is open while a balance is made. */
+struct survey {
+    int runtime;
+    int folder; /* -1: no collector has ever run here */
+    struct tkr_reader *reader[SHARDS_MAX];
+    struct tkr_law law[SHARDS_MAX];
+    struct tkr_host_balance *host;
+};
+
+uint64_t tkr_balance_dropped(const struct tkr_balance *balance)
+{
+    uint64_t sum = 0;
+
+    for (int i = 0; i < TKR_DROP_MAX; i++)
+        sum += balance->dropped[i];
+    return sum;
+}
+
+bool tkr_balance_holds(const struct tkr_balance *balance)
+{
+    return balance->offered == balance->counted + balance->in_lanes + tkr_balance_dropped(balance);
+}
+
+static void add(struct tkr_balance *sum, const struct tkr_balance *more)
+{
+    sum->offered += more->offered;
+    sum->counted += more->counted;
+    sum->in_lanes += more->in_lanes;
+    sum->settled += more->settled;
+    sum->open_calls += more->open_calls;
+    for (int i = 0; i < TKR_DROP_MAX; i++)
+        sum->dropped[i] += more->dropped[i];
+    for (int i = 0; i < TKR_REFUSED_MAX; i++)
+        sum->refused[i] += more->refused[i];
+}
+
+static uint64_t get(const _Atomic uint64_t *word)
+{
+    return atomic_load_explicit(word, memory_order_relaxed); /* of private copies */
+}
+
+/* --- lanes --- */
+
+/* Counts the usage frames in bytes that may end within a frame. Returns the bytes walked. */
+static size_t walk(const unsigned char *bytes, size_t count, uint64_t *frames, uint64_t *last_sequence)
+{
+    size_t at = 0;
+    size_t length;
+    struct tkr_event event;
+
+    while ((length = tkr_frame_length(bytes + at, count - at)) != 0) {
+        if (tkr_frame_decode(bytes + at, length, &event) && event.type == TKR_FRAME_USAGE) {
+            ++*frames;
+            *last_sequence = event.sequence;
+        }
+        at += length;
+    }
+    return at;
+}
+
+/*
+ * Walks the frames from position to where the producer stands now. last_sequence is that of the frame before position, then
+ * of the last one. false: the producer overwrote them meanwhile, which it may once the collector has counted them.
+ */
+static bool walk_lane(const struct tkr_view *view, uint32_t lane, uint64_t position, unsigned char *buffer,
+                      uint64_t *ret_frames, uint64_t *ret_last_sequence)
+{
+    uint64_t end;
+
+    *ret_frames = 0;
+    if (!tkr_view_lane_head(view, lane, &end))
+        return false;
+    while (position < end) {
+        uint64_t head;
+        size_t count;
+        size_t walked;
+        if (!tkr_view_lane_read(view, lane, position, buffer, COPY_BYTES, &count, &head))
+            return false;
+        if (count > end - position)
+            count = (size_t)(end - position);
+        walked = walk(buffer, count, ret_frames, ret_last_sequence);
+        if (walked == 0 || !tkr_view_lane_head(view, lane, &head) || head - position > view->lane[lane].capacity)
+            return false;
+        position += walked;
+    }
+    return true;
+}
+
+/* One lane's share. false: it could not be read at one moment. */
+static bool survey_lane(const struct tkr_view *view, uint32_t lane, const struct tkr_shard_header *header,
+                        const struct tkr_cursor *cursor, unsigned char *buffer, struct tkr_balance *balance)
+{
+    struct tkr_lane_cursor copy;
+    uint64_t frames;
+    uint64_t last;
+
+    memset(&copy, 0, sizeof(copy));
+    if (cursor != NULL && !tkr_stamped_copy(header, &cursor->lane[lane], sizeof(copy), &copy))
+        return false;
+    last = get(&copy.sequence);
+    if (!walk_lane(view, lane, get(&copy.position), buffer, &frames, &last))
+        return false;
+    balance->offered += last;
+    balance->counted += get(&copy.counted);
+    balance->in_lanes += frames;
+    return true;
+}
+
+/* --- regions --- */
+
+static const struct tkr_cursor *find_cursor(const struct survey *survey, const uint8_t id[TKR_REGION_ID_BYTES],
+                                            uint32_t *ret_shard, struct tkr_cursor *ret_head)
+{
+    for (uint32_t s = 0; s < survey->host->shard_count; s++) {
+        const struct tkr_shard_header *header = tkr_reader_header(survey->reader[s]);
+        const struct tkr_cursor *cursor;
+        for (uint32_t i = 0; (cursor = tkr_reader_cursor(survey->reader[s], i)) != NULL; i++) {
+            if (!tkr_stamped_copy(header, cursor, TKR_CURSOR_HEAD_BYTES, ret_head) ||
+                get(&ret_head->state) == TKR_CURSOR_FREE || memcmp((const void *)ret_head->id, id, TKR_REGION_ID_BYTES) != 0)
+                continue;
+            *ret_shard = s;
+            return cursor;
+        }
+    }
+    return NULL;
+}
+
+static void survey_cursor(const struct tkr_cursor *head, struct tkr_balance *balance)
+{
+    balance->offered += get(&head->orphans) + get(&head->dropped[TKR_DROP_CORRUPT]);
+    balance->counted += get(&head->settled);
+    balance->settled += get(&head->settled);
+    for (int i = 0; i < TKR_DROP_MAX; i++)
+        balance->dropped[i] += get(&head->dropped[i]);
+}
+
+static bool survey_producer(const struct tkr_view *view, struct tkr_balance *balance)
+{
+    uint64_t dropped[TKR_DROP_MAX];
+
+    if (!tkr_view_counters(view, dropped, balance->refused))
+        return false;
+    for (int i = 0; i < TKR_DROP_MAX; i++) {
+        balance->offered += dropped[i];
+        balance->dropped[i] += dropped[i];
+    }
+    return true;
+}
+
+static void count_open_calls(const struct tkr_view *view, uint64_t from, struct tkr_balance *balance)
+{
+    struct tkr_call_slot slot;
+    uint32_t slots;
+    bool open;
+
+    if (!tkr_view_slot_count(view, &slots))
+        return;
+    for (uint64_t i = from; i < slots; i++) {
+        if (tkr_view_slot_read(view, (uint32_t)i, &slot, &open))
+            balance->open_calls += open;
+    }
+}
+
+/* Lanes of a region that is not drained any more: what was counted, and no more. */
+static void survey_cursor_lanes(const struct tkr_shard_header *header, const struct tkr_cursor *cursor,
+                                struct tkr_balance *balance)
+{
+    struct tkr_lane_cursor copy;
+
+    for (uint32_t i = 0; i < TKR_SHARD_LANES_MAX; i++) {
+        if (tkr_stamped_copy(header, &cursor->lane[i], sizeof(copy), &copy)) {
+            balance->offered += get(&copy.sequence);
+            balance->counted += get(&copy.counted);
+        }
+    }
+}
+
+/* false: try the whole survey again. */
+static bool survey_view(const struct survey *survey, struct tkr_view *view, unsigned char *buffer,
+                        struct tkr_balance_region *region)
+{
+    struct tkr_cursor head;
+    uint32_t shard = 0;
+    const struct tkr_cursor *cursor = find_cursor(survey, view->id, &shard, &head);
+    const struct tkr_shard_header *header = cursor != NULL ? tkr_reader_header(survey->reader[shard]) : NULL;
+
+    region->shard = cursor != NULL ? (int)shard : -1;
+    region->standing = cursor != NULL ? TKR_REGION_ACTIVE : TKR_REGION_NEW;
+    region->pid = view->pid;
+    memcpy(region->command, view->command, sizeof(region->command));
+    region->alive = tkr_view_owner_alive(view);
+    if (cursor != NULL && get(&head.state) == TKR_CURSOR_GONE)
+        return false; /* folded a moment ago: the law already read does not have it */
+    if (!survey_producer(view, &region->balance) || !tkr_view_lanes_refresh(view))
+        return false;
+    if (cursor != NULL)
+        survey_cursor(&head, &region->balance);
+    if (cursor != NULL && get(&head.state) == TKR_CURSOR_QUARANTINED) {
+        region->standing = TKR_REGION_QUARANTINED;
+        survey_cursor_lanes(header, cursor, &region->balance);
+        return true;
+    }
+    for (uint32_t i = 0; i < view->lane_count; i++) {
+        if (!survey_lane(view, i, header, cursor, buffer, &region->balance))
+            return false;
+    }
+    count_open_calls(view, cursor != NULL ? get(&head.slots_settled) : 0, &region->balance);
+    return true;
+}
+
+static struct tkr_balance_region *region_add(struct tkr_host_balance *host, const char *name)
+{
+    struct tkr_balance_region *more = realloc(host->region, (host->region_count + 1) * sizeof(*more));
+
+    if (more == NULL)
+        return NULL;
+    host->region = more;
+    more += host->region_count++;
+    memset(more, 0, sizeof(*more));
+    more->shard = -1;
+    memcpy(more->name, name, strnlen(name, sizeof(more->name) - 1));
+    return more;
+}
+
+static bool survey_region(const struct survey *survey, const char *name, unsigned char *buffer)
+{
+    struct tkr_balance_region *region = region_add(survey->host, name);
+    struct tkr_view *view = NULL;
+    tkr_message ignored;
+    enum tkr_view_result result;
+    bool whole = true;
+
+    if (region == NULL)
+        return false;
+    result = tkr_view_open(survey->runtime, name, false, &view, &ignored);
+    if (result == TKR_VIEW_OK) {
+        whole = survey_view(survey, view, buffer, region);
+        tkr_view_close(view);
+    } else if (result == TKR_VIEW_GONE) {
+        whole = false;
+    } else {
+        region->standing = TKR_REGION_UNREADABLE;
+    }
+    return whole;
+}
+
+static bool survey_regions(const struct survey *survey, unsigned char *buffer)
+{
+    int fd = openat(survey->runtime, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *directory = fd >= 0 ? fdopendir(fd) : NULL;
+    uint8_t id[TKR_REGION_ID_BYTES];
+    const struct dirent *item;
+    bool whole = directory != NULL;
+
+    if (directory == NULL && fd >= 0)
+        (void)close(fd);
+    while (whole && (item = readdir(directory)) != NULL)
+        whole = !tkr_view_name_parse(item->d_name, id) || survey_region(survey, item->d_name, buffer);
+    if (directory != NULL)
+        (void)closedir(directory);
+    return whole;
+}
+
+/* --- shards --- */
+
+static bool entry_unflushed(const struct tkr_entry_copy *copy)
+{
+    tkr_counts unflushed;
+    int64_t any = 0;
+
+    tkr_entry_copy_unflushed(copy, &unflushed);
+    for (int i = 0; i < TKR_COUNTER_COUNT; i++)
+        any |= unflushed.value[i];
+    return any != 0;
+}
+
+static bool survey_shard(struct survey *survey, uint32_t i)
+{
+    struct tkr_balance_shard *shard = &survey->host->shard[i];
+    const struct tkr_law *law = &survey->law[i];
+    struct tkr_entry_copy copy;
+
+    if (!tkr_reader_law(survey->reader[i], &survey->law[i]))
+        return false;
+    memset(shard, 0, sizeof(*shard));
+    shard->number = tkr_reader_header(survey->reader[i])->number;
+    shard->name = tkr_reader_header(survey->reader[i])->name;
+    shard->accounts = get(&law->accounts);
+    shard->overflow_charges = get(&law->overflow_charges);
+    shard->gone_regions = get(&law->gone_regions);
+    shard->balance.offered = get(&law->gone_offered);
+    shard->balance.counted = get(&law->gone_counted);
+    shard->balance.settled = get(&law->gone_settled);
+    for (int c = 0; c < TKR_DROP_MAX; c++)
+        shard->balance.dropped[c] = get(&law->gone_dropped[c]);
+    for (int c = 0; c < TKR_REFUSED_MAX; c++)
+        shard->balance.refused[c] = get(&law->gone_refused[c]);
+    tkr_reader_rewind(survey->reader[i]);
+    while (tkr_reader_next(survey->reader[i], &copy))
+        shard->unflushed += entry_unflushed(&copy);
+    return true;
+}
+
+/* Did regions go, or cursors change hands, since the law was read? */
+static bool law_changed(const struct survey *survey)
+{
+    struct tkr_law now;
+
+    for (uint32_t i = 0; i < survey->host->shard_count; i++) {
+        if (!tkr_reader_law(survey->reader[i], &now) || get(&now.gone_regions) != get(&survey->law[i].gone_regions))
+            return true;
+    }
+    return false;
+}
+
+static void sum_up(struct tkr_host_balance *host)
+{
+    memset(&host->host, 0, sizeof(host->host));
+    for (uint32_t i = 0; i < host->region_count; i++) {
+        const struct tkr_balance_region *region = &host->region[i];
+        if (region->shard >= 0)
+            add(&host->shard[region->shard].balance, &region->balance);
+        else
+            add(&host->host, &region->balance);
+    }
+    for (uint32_t i = 0; i < host->shard_count; i++)
+        add(&host->host, &host->shard[i].balance);
+}
+
+static bool survey_once(struct survey *survey, unsigned char *buffer)
+{
+    bool whole = true;
+
+    survey->host->region_count = 0;
+    for (uint32_t i = 0; i < survey->host->shard_count; i++)
+        whole &= survey_shard(survey, i);
+    whole = whole && survey_regions(survey, buffer) && !law_changed(survey);
+    sum_up(survey->host);
+    return whole;
+}
+
+/* --- opening --- */
+
+static int open_shards(struct survey *survey, tkr_message *ret_message)
+{
+    struct tkr_host_balance *host = survey->host;
+    int opened = 1;
+
+    host->shard = calloc(SHARDS_MAX, sizeof(*host->shard));
+    if (host->shard == NULL)
+        return tkr_message_set(ret_message, "no memory for a balance");
+    while (survey->folder >= 0 && host->shard_count < SHARDS_MAX && opened == 1) {
+        opened = tkr_reader_open(survey->folder, host->shard_count, &survey->reader[host->shard_count], ret_message);
+        host->shard_count += opened == 1;
+    }
+    return opened < 0 ? -1 : 0;
+}
+
+static bool lock_is_held(int folder)
+{
+    struct flock request = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 0, .l_len = 1};
+    int fd = openat(folder, "lock", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    bool held = fd >= 0 && fcntl(fd, F_OFD_GETLK, &request) == 0 && request.l_type != F_UNLCK;
+
+    if (fd >= 0)
+        (void)close(fd);
+    return held;
+}
+
+static int open_directories(struct survey *survey, const char *runtime_dir, tkr_message *ret_message)
+{
+    char path[TKR_RUNTIME_PATH_BYTES];
+    bool own;
+
+    if (tkr_runtime_path(runtime_dir, path, &own) != TKR_OK)
+        return tkr_message_set(ret_message, "the path of the runtime directory is too long");
+    survey->runtime = tkr_runtime_open(path, own, false);
+    if (survey->runtime == TKR_ETMPFS)
+        return tkr_message_set(ret_message, "%s is not on a tmpfs, so no collector works there", path);
+    if (survey->runtime < 0)
+        return tkr_message_set(ret_message, "there is no runtime directory %s, or it may not be entered", path);
+    survey->folder = openat(survey->runtime, TKR_COLLECTOR_FOLDER, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (survey->folder < 0 && errno != ENOENT)
+        return tkr_message_set(ret_message, "%s/" TKR_COLLECTOR_FOLDER " cannot be entered: %s", path, strerror(errno));
+    survey->host->collector_running = survey->folder >= 0 && lock_is_held(survey->folder);
+    return 0;
+}
+
+static void close_survey(struct survey *survey)
+{
+    for (uint32_t i = 0; i < survey->host->shard_count; i++)
+        tkr_reader_close(survey->reader[i]);
+    if (survey->folder >= 0)
+        (void)close(survey->folder);
+    if (survey->runtime >= 0)
+        (void)close(survey->runtime);
+}
+
+int tkr_balance_read(const char *runtime_dir, struct tkr_host_balance *ret_balance, tkr_message *ret_message)
+{
+    struct survey survey = {.runtime = -1, .folder = -1, .host = ret_balance};
+    unsigned char *buffer = malloc(COPY_BYTES);
+    int result = -1;
+
+    memset(ret_balance, 0, sizeof(*ret_balance));
+    if (buffer == NULL) {
+        (void)tkr_message_set(ret_message, "no memory for a balance");
+    } else if (open_directories(&survey, runtime_dir, ret_message) == 0 && open_shards(&survey, ret_message) == 0) {
+        for (int tries = 0; tries < TRIES && result != 0; tries++)
+            result = survey_once(&survey, buffer) ? 0 : -1;
+        if (result != 0)
+            (void)tkr_message_set(ret_message, "regions come and go faster than they can be read, or a collector is stopped");
+    }
+    close_survey(&survey);
+    free(buffer);
+    if (result != 0)
+        tkr_balance_free(ret_balance);
+    return result;
+}
+
+void tkr_balance_free(struct tkr_host_balance *balance)
+{
+    free(balance->shard);
+    free(balance->region);
+    memset(balance, 0, sizeof(*balance));
+}

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tokenring stat: the law's numbers, per region, shard and host. */
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "base/drops.h"
+#include "base/errors.h"
+#include "collector/balance.h"
+#include "command/command.h"
+#include "region/guard.h"
+
+enum { OPTION_RUNTIME_DIR = TKR_COMMAND_OPTION_FIRST, OPTION_JSON };
+
+static const char help[] =
+    "tokenring stat [OPTION]...\n\n"
+    "Shows the law's numbers, offered = counted + in lanes + dropped, in usage records: per region (a gateway process),\n"
+    "per shard of the collector and for the host. Read from shared memory; no collector need run.\n\n"
+    "Options:\n"
+    "  --runtime-dir DIR  where the collector works; default TOKENRING_RUNTIME_DIR, else /run/tokenring, else\n"
+    "                     /dev/shm/tokenring-UID\n"
+    "  --json             print one JSON object: collector_running, law_holds, host, shards, regions\n"
+    "  --help             this text\n\n" TKR_COMMAND_EXIT_HELP "1 also says that the law does not hold.\n";
+
+static const struct option options[] = {{"runtime-dir", required_argument, NULL, OPTION_RUNTIME_DIR},
+                                        {"json", no_argument, NULL, OPTION_JSON},
+                                        TKR_COMMAND_OPTION_HELP,
+                                        {NULL, 0, NULL, 0}};
+
+static const char *const standings[] = {"new", "active", "quarantined", "unreadable"};
+
+/* --- JSON --- */
+
+static json_t *json_dropped(const struct tkr_balance *balance)
+{
+    json_t *object = json_object();
+
+    for (int i = 0; i < TKR_DROP_COUNT; i++)
+        (void)json_object_set_new(object, tkr_drop_key[i], json_integer((json_int_t)balance->dropped[i]));
+    return object;
+}
+
+static json_t *json_refused(const struct tkr_balance *balance)
+{
+    json_t *object = json_object();
+
+    for (unsigned i = 1; i < TKR_RESULT_COUNT; i++) {
+        if (balance->refused[i] > 0)
+            (void)json_object_set_new(object, tkr_result_key(i), json_integer((json_int_t)balance->refused[i]));
+    }
+    return object;
+}
+
+/* A balance as the first members of an object; NULL when there is no memory. */
+static json_t *json_balance(const struct tkr_balance *balance)
+{
+    return json_pack("{s:I, s:I, s:I, s:o, s:I, s:I, s:o, s:b}", "offered", (json_int_t)balance->offered, "counted",
+                     (json_int_t)balance->counted, "in_lanes", (json_int_t)balance->in_lanes, "dropped",
+                     json_dropped(balance), "settled", (json_int_t)balance->settled, "open_calls",
+                     (json_int_t)balance->open_calls, "refused", json_refused(balance), "law_holds",
+                     (int)tkr_balance_holds(balance));
+}
+
+static json_t *json_shard(const struct tkr_balance_shard *shard)
+{
+    json_t *object = json_balance(&shard->balance);
+    char source[32];
+
+    (void)snprintf(source, sizeof(source), "%016" PRIx64 ".%u", shard->name, shard->number);
+    (void)json_object_set_new(object, "source", json_string(source));
+    (void)json_object_set_new(object, "accounts", json_integer((json_int_t)shard->accounts));
+    (void)json_object_set_new(object, "unflushed_accounts", json_integer((json_int_t)shard->unflushed));
+    (void)json_object_set_new(object, "overflow_charges", json_integer((json_int_t)shard->overflow_charges));
+    (void)json_object_set_new(object, "regions_gone", json_integer((json_int_t)shard->gone_regions));
+    return object;
+}
+
+static json_t *json_region(const struct tkr_balance_region *region)
+{
+    json_t *object = json_balance(&region->balance);
+
+    (void)json_object_set_new(object, "region", json_string(region->name));
+    (void)json_object_set_new(object, "pid", json_integer(region->pid));
+    (void)json_object_set_new(object, "command", json_string(region->command));
+    (void)json_object_set_new(object, "alive", json_boolean(region->alive));
+    (void)json_object_set_new(object, "standing", json_string(standings[region->standing]));
+    (void)json_object_set_new(object, "shard", region->shard >= 0 ? json_integer(region->shard) : json_null());
+    return object;
+}
+
+static json_t *json_host(const struct tkr_host_balance *balance)
+{
+    json_t *shards = json_array();
+    json_t *regions = json_array();
+
+    for (uint32_t i = 0; i < balance->shard_count; i++)
+        (void)json_array_append_new(shards, json_shard(&balance->shard[i]));
+    for (uint32_t i = 0; i < balance->region_count; i++)
+        (void)json_array_append_new(regions, json_region(&balance->region[i]));
+    return json_pack("{s:b, s:b, s:o, s:o, s:o}", "collector_running", (int)balance->collector_running, "law_holds",
+                     (int)tkr_balance_holds(&balance->host), "host", json_balance(&balance->host), "shards", shards,
+                     "regions", regions);
+}
+
+/* --- text --- */
+
+static void print_row(const char *what, const char *detail, const struct tkr_balance *balance)
+{
+    (void)printf("%-40s %-22s %12" PRIu64 " %12" PRIu64 " %10" PRIu64 " %10" PRIu64 " %10" PRIu64 "\n", what, detail,
+                 balance->offered, balance->counted, balance->in_lanes, tkr_balance_dropped(balance), balance->open_calls);
+}
+
+static void print_causes(const struct tkr_balance *balance)
+{
+    for (int i = 0; i < TKR_DROP_COUNT; i++) {
+        if (balance->dropped[i] > 0)
+            (void)printf("dropped, %s: %" PRIu64 "\n", tkr_drop_key[i], balance->dropped[i]);
+    }
+    for (unsigned i = 1; i < TKR_RESULT_COUNT; i++) {
+        if (balance->refused[i] > 0)
+            (void)printf("refused, %s: %" PRIu64 "\n", tkr_result_key(i), balance->refused[i]);
+    }
+}
+
+static void print_regions(const struct tkr_host_balance *balance)
+{
+    for (uint32_t i = 0; i < balance->region_count; i++) {
+        const struct tkr_balance_region *region = &balance->region[i];
+        char detail[64];
+        (void)snprintf(detail, sizeof(detail), "%s %u%s", region->command, region->pid, region->alive ? "" : ", dead");
+        print_row(region->name, region->standing == TKR_REGION_ACTIVE ? detail : standings[region->standing],
+                  &region->balance);
+    }
+}
+
+static void print_shards(const struct tkr_host_balance *balance)
+{
+    for (uint32_t i = 0; i < balance->shard_count; i++) {
+        const struct tkr_balance_shard *shard = &balance->shard[i];
+        char what[32];
+        char detail[64];
+        (void)snprintf(what, sizeof(what), "shard %u", shard->number);
+        (void)snprintf(detail, sizeof(detail), "%" PRIu64 " accounts", shard->accounts);
+        print_row(what, detail, &shard->balance);
+    }
+}
+
+static void print_text(const struct tkr_host_balance *balance)
+{
+    const struct tkr_balance *host = &balance->host;
+
+    (void)printf("collector %s\n", balance->collector_running ? "running" : "not running");
+    (void)printf("%-40s %-22s %12s %12s %10s %10s %10s\n", "", "", "offered", "counted", "in lanes", "dropped",
+                 "open calls");
+    print_regions(balance);
+    print_shards(balance);
+    print_row("host", "", host);
+    print_causes(host);
+    (void)printf("law: offered %" PRIu64 " = counted %" PRIu64 " + in lanes %" PRIu64 " + dropped %" PRIu64 ": %s\n",
+                 host->offered, host->counted, host->in_lanes, tkr_balance_dropped(host),
+                 tkr_balance_holds(host) ? "holds" : "DOES NOT HOLD");
+}
+
+static int show(const char *command, const char *runtime_dir, bool json)
+{
+    struct tkr_host_balance balance;
+    tkr_message message = {""};
+    int exit_code;
+
+    if (!tkr_guard_install() || tkr_balance_read(runtime_dir, &balance, &message) != 0)
+        return tkr_command_failed(command, "%s", message.text);
+    exit_code = tkr_balance_holds(&balance.host) ? TKR_COMMAND_OK : TKR_COMMAND_FAILED;
+    if (json) {
+        int printed = tkr_command_json_print(command, json_host(&balance));
+        exit_code = printed != TKR_COMMAND_OK ? printed : exit_code;
+    } else {
+        print_text(&balance);
+    }
+    tkr_balance_free(&balance);
+    return tkr_command_end(command, exit_code);
+}
+
+int tkr_command_stat(int argc, char **argv)
+{
+    const char *runtime_dir = NULL;
+    bool json = false;
+    int option;
+
+    while ((option = tkr_command_option(argc, argv, options)) != -1) {
+        switch (option) {
+        case 'h':
+            (void)fputs(help, stdout);
+            return tkr_command_end(argv[0], TKR_COMMAND_OK);
+        case OPTION_RUNTIME_DIR:
+            runtime_dir = optarg;
+            break;
+        case OPTION_JSON:
+            json = true;
+            break;
+        default:
+            return TKR_COMMAND_WRONG; /* told by tkr_command_option */
+        }
+    }
+    if (optind < argc)
+        return tkr_command_wrong(argv[0], "%s: no operand is allowed", argv[optind]);
+    return show(argv[0], runtime_dir, json);
+}
