@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/cycle.h"
 #include "base/log.h"
+#include "collector/outlet.h"
 #include "sink/contribution.h"
 #include "table/reader.h"
 
@@ -22,47 +23,19 @@
 #define PARKED_NS (30 * TKR_NS_PER_S)      /* between tries of what the sink cannot take */
 #define RESENDS_MAX 8                      /* of one entry in a row, before it is parked */
 
-/* An entry on its way to the sink. */
-struct item {
-    uint32_t reference;
-    uint32_t resends;
-    int64_t not_before_ns; /* parked until then */
-};
-
-/* What is to be sent of one shard, in the order of arrival. */
-struct queue {
-    struct item *item;
-    size_t first; /* next to send */
-    size_t count; /* end of the queue in item[] */
-    size_t max;
-};
-
-/* A shard as the flusher sees it. */
-struct outlet {
-    struct tkr_shard *shard;
-    char source[TKR_SOURCE_BYTES];
-    struct queue queue;
-    struct queue parked;
-    uint8_t *queued;        /* a bit per reference: it is in queue or parked */
-    size_t queued_bytes;
-    struct tkr_changed *taken; /* list that did not fit the queue for lack of memory */
-    uint64_t seen_sent;     /* number of the last chunk sent */
-    uint64_t seen_expected; /* what the next chunk should find */
-};
-
 /* A chunk in flight with what it carries. */
 struct parcel {
     struct tkr_chunk chunk;
-    struct outlet *outlet;
+    struct tkr_outlet *outlet;
     struct tkr_contribution *item;
     struct tkr_entry_copy *copy;
-    struct item *origin;
+    struct tkr_outlet_item *origin;
     bool in_flight;
 };
 
 struct tkr_flusher {
     tkr_sink *sink;
-    struct outlet *outlet;
+    struct tkr_outlet *outlet;
     uint32_t outlet_count;
     struct parcel *parcel;
     uint32_t parcel_count;
@@ -80,96 +53,7 @@ struct tkr_flusher {
     bool workers_ended;     /* the flusher answers for them */
 };
 
-/* --- queues --- */
-
-static bool queue_room(struct queue *queue, size_t more)
-{
-    size_t max;
-    struct item *item;
-
-    if (queue->first > 0 && queue->first >= queue->count / 2) { /* move down: each item moves once or twice in all */
-        memmove(queue->item, queue->item + queue->first, (queue->count - queue->first) * sizeof(*item));
-        queue->count -= queue->first;
-        queue->first = 0;
-    }
-    if (queue->max - queue->count >= more)
-        return true;
-    max = 2 * (queue->count + more);
-    item = realloc(queue->item, max * sizeof(*item));
-    if (item == NULL)
-        return false;
-    queue->item = item;
-    queue->max = max;
-    return true;
-}
-
-static bool queue_push(struct queue *queue, struct item item)
-{
-    if (!queue_room(queue, 1))
-        return false;
-    queue->item[queue->count++] = item;
-    return true;
-}
-
-static bool queue_empty(const struct queue *queue)
-{
-    return queue->first == queue->count;
-}
-
-static bool bits_room(struct outlet *outlet, uint32_t reference)
-{
-    size_t bytes = (size_t)reference / 8 + 1;
-    uint8_t *more;
-
-    if (bytes <= outlet->queued_bytes)
-        return true;
-    more = realloc(outlet->queued, 2 * bytes);
-    if (more == NULL)
-        return false;
-    memset(more + outlet->queued_bytes, 0, 2 * bytes - outlet->queued_bytes);
-    outlet->queued = more;
-    outlet->queued_bytes = 2 * bytes;
-    return true;
-}
-
-static bool is_queued(const struct outlet *outlet, uint32_t reference)
-{
-    return reference / 8 < outlet->queued_bytes && (outlet->queued[reference / 8] >> reference % 8 & 1) != 0;
-}
-
-static void mark_queued(struct outlet *outlet, uint32_t reference, bool queued)
-{
-    uint8_t bit = (uint8_t)(1u << reference % 8);
-
-    if (queued)
-        outlet->queued[reference / 8] |= bit;
-    else
-        outlet->queued[reference / 8] &= (uint8_t)~bit;
-}
-
 /* --- taking what has changed --- */
-
-/* Moves the list into the queue. What is parked already stays parked: it is read when it is sent. */
-static void enqueue(struct outlet *outlet, struct tkr_changed *list)
-{
-    if (!queue_room(&outlet->queue, list->count))
-        goto later;
-    for (size_t i = 0; i < list->count; i++) {
-        uint32_t reference = list->reference[i];
-        if (!bits_room(outlet, reference))
-            goto later; /* the bits make the second try skip what is queued */
-        if (is_queued(outlet, reference))
-            continue;
-        mark_queued(outlet, reference, true);
-        (void)queue_push(&outlet->queue, (struct item){.reference = reference}); /* has room */
-    }
-    outlet->taken = NULL;
-    tkr_shard_changed_return(outlet->shard, list);
-    return;
-
-later:
-    outlet->taken = list;
-}
 
 static void wait_for_answers(struct tkr_flusher *flusher)
 {
@@ -196,26 +80,11 @@ static void take_changed(struct tkr_flusher *flusher)
     }
     wait_for_answers(flusher);
     for (uint32_t i = 0; i < flusher->outlet_count; i++) {
-        struct outlet *outlet = &flusher->outlet[i];
+        struct tkr_outlet *outlet = &flusher->outlet[i];
         struct tkr_changed *list = outlet->taken != NULL ? outlet->taken : tkr_shard_changed_take(outlet->shard);
         if (list != NULL)
-            enqueue(outlet, list);
+            tkr_outlet_enqueue(outlet, list);
     }
-}
-
-/* Entries whose time has come go back into the queue. */
-static void unpark(struct outlet *outlet, int64_t now)
-{
-    struct queue *parked = &outlet->parked;
-    size_t left = 0;
-
-    for (size_t i = 0; i < parked->count; i++) {
-        struct item item = parked->item[i];
-        if (item.not_before_ns <= now && queue_push(&outlet->queue, (struct item){.reference = item.reference}))
-            continue;
-        parked->item[left++] = item;
-    }
-    parked->count = left;
 }
 
 /* --- sending --- */
@@ -237,19 +106,19 @@ static void fill_contribution(struct tkr_contribution *item, const struct tkr_en
 
 /* Takes up to a chunk's worth off the queue. An entry that cannot be read at present (its worker is stopped in mid-batch)
  * goes to the end of the queue, once. */
-static void fill_parcel(struct tkr_flusher *flusher, struct parcel *parcel, struct outlet *outlet)
+static void fill_parcel(struct tkr_flusher *flusher, struct parcel *parcel, struct tkr_outlet *outlet)
 {
     struct tkr_chunk *chunk = &parcel->chunk;
-    struct queue *queue = &outlet->queue;
+    struct tkr_outlet_queue *queue = &outlet->queue;
     size_t end = queue->count;
 
     parcel->outlet = outlet;
     chunk->count = 0;
     while (queue->first < end && chunk->count < flusher->sink->chunk_items_max) {
-        struct item item = queue->item[queue->first];
+        struct tkr_outlet_item item = queue->item[queue->first];
         struct tkr_entry_copy *copy = &parcel->copy[chunk->count];
         if (!tkr_entry_copy_read(outlet->shard->header, tkr_shard_entry(outlet->shard, item.reference), copy)) {
-            if (!queue_push(queue, item))
+            if (!tkr_outlet_push(queue, item))
                 break;
             queue->first++;
             break;
@@ -263,7 +132,7 @@ static void fill_parcel(struct tkr_flusher *flusher, struct parcel *parcel, stru
 
 static int submit(struct tkr_flusher *flusher, struct parcel *parcel, tkr_message *ret_message)
 {
-    struct outlet *outlet = parcel->outlet;
+    struct tkr_outlet *outlet = parcel->outlet;
     struct tkr_chunk *chunk = &parcel->chunk;
 
     memcpy(chunk->source, outlet->source, sizeof(chunk->source));
@@ -274,7 +143,7 @@ static int submit(struct tkr_flusher *flusher, struct parcel *parcel, tkr_messag
     return flusher->sink->ops->submit(flusher->sink, chunk, ret_message);
 }
 
-static void park(struct outlet *outlet, struct item item, const struct tkr_contribution *sent, const char *why)
+static void park(struct tkr_outlet *outlet, struct tkr_outlet_item item, const struct tkr_contribution *sent, const char *why)
 {
     char kind[TKR_KIND_NAME_BYTES];
     char cycle[TKR_CYCLE_TEXT_BYTES];
@@ -284,26 +153,26 @@ static void park(struct outlet *outlet, struct item item, const struct tkr_contr
     tkr_log(TKR_LOG_ERROR, "%s %.*s, cycle %s: %s; kept here and tried again in %d s", kind, (int)sent->id_len, sent->id,
             cycle, why, (int)(PARKED_NS / TKR_NS_PER_S));
     item.not_before_ns = tkr_clock_monotonic_ns() + PARKED_NS;
-    if (!queue_push(&outlet->parked, item))
-        mark_queued(outlet, item.reference, false); /* no memory: it comes back with its next change */
+    if (!tkr_outlet_push(&outlet->parked, item))
+        tkr_outlet_unmark(outlet, item.reference); /* no memory: it comes back with its next change */
 }
 
-static void resend(struct outlet *outlet, struct item item, const struct tkr_contribution *sent)
+static void resend(struct tkr_outlet *outlet, struct tkr_outlet_item item, const struct tkr_contribution *sent)
 {
     item.resends++;
-    if (item.resends > RESENDS_MAX || !queue_push(&outlet->queue, item))
+    if (item.resends > RESENDS_MAX || !tkr_outlet_push(&outlet->queue, item))
         park(outlet, item, sent, "somebody else keeps changing this collector's record");
 }
 
 /* Acts on one answer. */
-static void settle(struct outlet *outlet, struct item item, struct tkr_contribution *sent, bool in_order)
+static void settle(struct tkr_outlet *outlet, struct tkr_outlet_item item, struct tkr_contribution *sent, bool in_order)
 {
     struct tkr_entry *entry = tkr_shard_entry(outlet->shard, item.reference);
 
     switch (tkr_contribution_decide(sent, in_order)) {
     case TKR_DECIDE_ACKNOWLEDGED:
         tkr_entry_known_set(entry, sent->known.life, &sent->known.counts);
-        mark_queued(outlet, item.reference, false);
+        tkr_outlet_unmark(outlet, item.reference);
         break;
     case TKR_DECIDE_RESEND:
         tkr_entry_known_set(entry, sent->known.life, &sent->known.counts);
@@ -322,7 +191,7 @@ static void settle(struct outlet *outlet, struct item item, struct tkr_contribut
 }
 
 /* Did the sink go back? Its number never falls, unless it lost what it had acknowledged. */
-static bool note_seen(struct outlet *outlet, const struct tkr_chunk *chunk)
+static bool note_seen(struct tkr_outlet *outlet, const struct tkr_chunk *chunk)
 {
     uint64_t acknowledged = atomic_load_explicit(&outlet->shard->header->seen, memory_order_relaxed);
     bool in_order = chunk->seen_found >= acknowledged;
@@ -359,8 +228,8 @@ static void take_back(struct tkr_flusher *flusher)
         if (!parcel->in_flight)
             continue;
         for (uint32_t j = 0; j < parcel->chunk.count; j++) {
-            if (!queue_push(&parcel->outlet->queue, parcel->origin[j]))
-                mark_queued(parcel->outlet, parcel->origin[j].reference, false); /* comes back with its next change */
+            if (!tkr_outlet_push(&parcel->outlet->queue, parcel->origin[j]))
+                tkr_outlet_unmark(parcel->outlet, parcel->origin[j].reference); /* comes back with its next change */
         }
         parcel->in_flight = false;
     }
@@ -368,10 +237,10 @@ static void take_back(struct tkr_flusher *flusher)
         flusher->outlet[i].seen_expected = atomic_load_explicit(&flusher->outlet[i].shard->header->seen, memory_order_relaxed);
 }
 
-static struct outlet *outlet_with_work(struct tkr_flusher *flusher)
+static struct tkr_outlet *outlet_with_work(struct tkr_flusher *flusher)
 {
     for (uint32_t i = 0; i < flusher->outlet_count; i++) {
-        if (!queue_empty(&flusher->outlet[i].queue))
+        if (!tkr_outlet_queue_empty(&flusher->outlet[i].queue))
             return &flusher->outlet[i];
     }
     return NULL;
@@ -389,7 +258,7 @@ static struct parcel *parcel_idle(struct tkr_flusher *flusher)
 /* Fills the window. 1: something is in flight; 0: nothing is left to send; -1: the sink failed. */
 static int send_window(struct tkr_flusher *flusher, uint32_t *in_flight, tkr_message *ret_message)
 {
-    struct outlet *outlet;
+    struct tkr_outlet *outlet;
     struct parcel *parcel;
 
     while (*in_flight < flusher->sink->window && (outlet = outlet_with_work(flusher)) != NULL &&
@@ -455,7 +324,7 @@ static bool pass(struct tkr_flusher *flusher)
 
     take_changed(flusher);
     for (uint32_t i = 0; i < flusher->outlet_count; i++)
-        unpark(&flusher->outlet[i], now);
+        tkr_outlet_unpark(&flusher->outlet[i], now);
     if (outlet_with_work(flusher) == NULL)
         return true;
     if (now < flusher->not_before_ns)
@@ -531,7 +400,7 @@ static bool allocate(struct tkr_flusher *flusher, struct tkr_post *posts, uint32
         return false;
     flusher->outlet_count = post_count;
     for (uint32_t i = 0; i < post_count; i++) {
-        struct outlet *outlet = &flusher->outlet[i];
+        struct tkr_outlet *outlet = &flusher->outlet[i];
         const struct tkr_shard_header *header = posts[i].shard->header;
         outlet->shard = posts[i].shard;
         (void)snprintf(outlet->source, sizeof(outlet->source), "%016" PRIx64 ".%u", header->name, header->number);
@@ -588,11 +457,8 @@ static uint64_t count_left(const struct tkr_flusher *flusher)
 {
     uint64_t left = 0;
 
-    for (uint32_t i = 0; i < flusher->outlet_count; i++) {
-        const struct outlet *outlet = &flusher->outlet[i];
-        left += outlet->queue.count - outlet->queue.first + outlet->parked.count;
-        left += outlet->taken != NULL ? outlet->taken->count : 0;
-    }
+    for (uint32_t i = 0; i < flusher->outlet_count; i++)
+        left += tkr_outlet_left(&flusher->outlet[i]);
     return left;
 }
 
@@ -626,11 +492,8 @@ void tkr_flusher_close(struct tkr_flusher *flusher)
         free(flusher->parcel[i].copy);
         free(flusher->parcel[i].origin);
     }
-    for (uint32_t i = 0; flusher->outlet != NULL && i < flusher->outlet_count; i++) {
-        free(flusher->outlet[i].queue.item);
-        free(flusher->outlet[i].parked.item);
-        free(flusher->outlet[i].queued);
-    }
+    for (uint32_t i = 0; flusher->outlet != NULL && i < flusher->outlet_count; i++)
+        tkr_outlet_close(&flusher->outlet[i]);
     free(flusher->parcel);
     free(flusher->outlet);
     flusher->sink->ops->close(flusher->sink);

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "collector/outlet.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static bool queue_room(struct tkr_outlet_queue *queue, size_t more)
+{
+    size_t max;
+    struct tkr_outlet_item *item;
+
+    if (queue->first > 0 && queue->first >= queue->count / 2) { /* move down: each item moves once or twice in all */
+        memmove(queue->item, queue->item + queue->first, (queue->count - queue->first) * sizeof(*item));
+        queue->count -= queue->first;
+        queue->first = 0;
+    }
+    if (queue->max - queue->count >= more)
+        return true;
+    max = 2 * (queue->count + more);
+    item = realloc(queue->item, max * sizeof(*item));
+    if (item == NULL)
+        return false;
+    queue->item = item;
+    queue->max = max;
+    return true;
+}
+
+bool tkr_outlet_push(struct tkr_outlet_queue *queue, struct tkr_outlet_item item)
+{
+    if (!queue_room(queue, 1))
+        return false;
+    queue->item[queue->count++] = item;
+    return true;
+}
+
+static bool bits_room(struct tkr_outlet *outlet, uint32_t reference)
+{
+    size_t bytes = (size_t)reference / 8 + 1;
+    uint8_t *more;
+
+    if (bytes <= outlet->queued_bytes)
+        return true;
+    more = realloc(outlet->queued, 2 * bytes);
+    if (more == NULL)
+        return false;
+    memset(more + outlet->queued_bytes, 0, 2 * bytes - outlet->queued_bytes);
+    outlet->queued = more;
+    outlet->queued_bytes = 2 * bytes;
+    return true;
+}
+
+static bool is_queued(const struct tkr_outlet *outlet, uint32_t reference)
+{
+    return reference / 8 < outlet->queued_bytes && (outlet->queued[reference / 8] >> reference % 8 & 1) != 0;
+}
+
+static void mark(struct tkr_outlet *outlet, uint32_t reference)
+{
+    outlet->queued[reference / 8] |= (uint8_t)(1u << reference % 8);
+}
+
+void tkr_outlet_unmark(struct tkr_outlet *outlet, uint32_t reference)
+{
+    outlet->queued[reference / 8] &= (uint8_t)~(1u << reference % 8);
+}
+
+void tkr_outlet_enqueue(struct tkr_outlet *outlet, struct tkr_changed *list)
+{
+    if (!queue_room(&outlet->queue, list->count))
+        goto later;
+    for (size_t i = 0; i < list->count; i++) {
+        uint32_t reference = list->reference[i];
+        if (!bits_room(outlet, reference))
+            goto later; /* the bits make the second try skip what is queued */
+        if (is_queued(outlet, reference))
+            continue;
+        mark(outlet, reference);
+        (void)tkr_outlet_push(&outlet->queue, (struct tkr_outlet_item){.reference = reference}); /* has room */
+    }
+    outlet->taken = NULL;
+    tkr_shard_changed_return(outlet->shard, list);
+    return;
+
+later:
+    outlet->taken = list;
+}
+
+void tkr_outlet_unpark(struct tkr_outlet *outlet, int64_t now_ns)
+{
+    struct tkr_outlet_queue *parked = &outlet->parked;
+    size_t left = 0;
+
+    for (size_t i = 0; i < parked->count; i++) {
+        struct tkr_outlet_item item = parked->item[i];
+        if (item.not_before_ns <= now_ns && tkr_outlet_push(&outlet->queue, (struct tkr_outlet_item){.reference = item.reference}))
+            continue;
+        parked->item[left++] = item;
+    }
+    parked->count = left;
+}
+
+uint64_t tkr_outlet_left(const struct tkr_outlet *outlet)
+{
+    uint64_t queued = outlet->queue.count - outlet->queue.first;
+
+    return queued + outlet->parked.count + (outlet->taken != NULL ? outlet->taken->count : 0);
+}
+
+void tkr_outlet_close(struct tkr_outlet *outlet)
+{
+    free(outlet->queue.item);
+    free(outlet->parked.item);
+    free(outlet->queued);
+}

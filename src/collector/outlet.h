@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * An outlet: a shard as the flusher sees it, and what is to be sent of it. An entry is in it at most once: queued, parked or,
+ * between the two, in flight.
+ *
+ * Threads: the flusher's alone.
+ */
+#ifndef TKR_COLLECTOR_OUTLET_H
+#define TKR_COLLECTOR_OUTLET_H
+
+#include "sink/sink.h"
+#include "table/shard.h"
+
+/* An entry on its way to the sink. */
+struct tkr_outlet_item {
+    uint32_t reference;
+    uint32_t resends;
+    int64_t not_before_ns; /* parked until then */
+};
+
+/* What is to be sent of one shard, in the order of arrival. */
+struct tkr_outlet_queue {
+    struct tkr_outlet_item *item;
+    size_t first; /* next to send */
+    size_t count; /* end of the queue in item[] */
+    size_t max;
+};
+
+/* A shard as the flusher sees it. */
+struct tkr_outlet {
+    struct tkr_shard *shard;
+    char source[TKR_SOURCE_BYTES];
+    struct tkr_outlet_queue queue;
+    struct tkr_outlet_queue parked;
+    uint8_t *queued;        /* a bit per reference: it is in queue or parked */
+    size_t queued_bytes;
+    struct tkr_changed *taken; /* list that did not fit the queue for lack of memory */
+    uint64_t seen_sent;     /* number of the last chunk sent */
+    uint64_t seen_expected; /* what the next chunk should find */
+};
+
+/* Adds at the end of one of its queues. false: no memory. */
+bool tkr_outlet_push(struct tkr_outlet_queue *queue, struct tkr_outlet_item item);
+
+static inline bool tkr_outlet_queue_empty(const struct tkr_outlet_queue *queue)
+{
+    return queue->first == queue->count;
+}
+
+/*
+ * Queues what the worker handed over and is not in the outlet already (that is read when it is sent), and gives the list back;
+ * without memory, keeps the list in outlet->taken for the next time.
+ */
+void tkr_outlet_enqueue(struct tkr_outlet *outlet, struct tkr_changed *list);
+
+/* Says that an entry has left the outlet. */
+void tkr_outlet_unmark(struct tkr_outlet *outlet, uint32_t reference);
+
+/* Queues the parked entries whose time has come. */
+void tkr_outlet_unpark(struct tkr_outlet *outlet, int64_t now_ns);
+
+/* Entries that the sink has not acknowledged. */
+uint64_t tkr_outlet_left(const struct tkr_outlet *outlet);
+
+void tkr_outlet_close(struct tkr_outlet *outlet);
+
+#endif
