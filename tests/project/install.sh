@@ -1,11 +1,12 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# install.sh CMAKE BUILD COMPILER: installs into a prefix, moves it, and builds and runs strangers against it: with
+# install.sh CMAKE BUILD COMPILER GENERATOR: installs into a prefix, moves it, and builds and runs strangers against it: with
 # pkg-config, with find_package, shared and static. Each must record a call; the region it leaves must be there.
 set -eu
 cmake=$1
 build=$2
 compiler=$3
+generator=$4
 here=$(cd "$(dirname "$0")" && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -36,7 +37,7 @@ quiet "$compiler" -std=c17 -Wall -Wextra -Werror $(pkg-config --cflags tokenring
     "$here/consumer/consumer.c" $(pkg-config --libs tokenring)
 LD_LIBRARY_PATH=$libdir run "$work/with_pkg_config"
 
-quiet "$cmake" -S "$here/consumer" -B "$work/consumer" -DCMAKE_PREFIX_PATH="$work/prefix" -DCMAKE_C_COMPILER="$compiler"
+quiet "$cmake" -S "$here/consumer" -B "$work/consumer" -G "$generator" -DCMAKE_PREFIX_PATH="$work/prefix" -DCMAKE_C_COMPILER="$compiler"
 quiet "$cmake" --build "$work/consumer"
 run "$work/consumer/consumer"
 run "$work/consumer/consumer_static"
