@@ -42,7 +42,7 @@ static bool geometry_fits(const struct tkr_region_header *header, uint64_t file_
 {
     uint64_t lanes_end = TKR_REGION_HEADER_BYTES + TKR_REGION_LANES_MAX * (uint64_t)sizeof(struct tkr_lane);
 
-    return file_bytes <= TKR_REGION_BYTES_MAX && header->bytes == file_bytes &&
+    return header->major == TKR_REGION_MAJOR && header->bytes == file_bytes &&
            header->lanes_max == TKR_REGION_LANES_MAX && header->slot_bytes == TKR_CALL_SLOT_BYTES &&
            header->slots_max <= TKR_REGION_SLOTS_MAX && header->slots_offset >= lanes_end &&
            header->slots_offset <= file_bytes && header->data_offset <= file_bytes &&
@@ -89,6 +89,10 @@ static enum tkr_view_result map_view(struct tkr_view *view, tkr_message *ret_mes
         (void)tkr_message_set(ret_message, "%s is not a file or too short for a region", view->name);
         return TKR_VIEW_BROKEN;
     }
+    if (status.st_size > (off_t)TKR_REGION_BYTES_MAX) { /* sparse, it costs its owner nothing and us address space */
+        (void)tkr_message_set(ret_message, "%s is too long for a region", view->name);
+        return TKR_VIEW_BROKEN;
+    }
     view->device = status.st_dev;
     view->inode = status.st_ino;
     view->owner = status.st_uid;
@@ -101,6 +105,14 @@ static enum tkr_view_result map_view(struct tkr_view *view, tkr_message *ret_mes
     view->mapped = base;
     view->mapped_lanes = (struct tkr_lane *)((char *)base + TKR_REGION_HEADER_BYTES);
     return check_header(view, ret_message);
+}
+
+/* A link, a directory or a socket is no region; it will not become one. */
+static enum tkr_view_result open_failure(int error)
+{
+    if (error == ENOENT)
+        return TKR_VIEW_GONE;
+    return error == ELOOP || error == EISDIR || error == ENXIO ? TKR_VIEW_BROKEN : TKR_VIEW_DENIED;
 }
 
 enum tkr_view_result tkr_view_open(int directory, const char *name, bool writable, struct tkr_view **ret_view,
@@ -116,7 +128,7 @@ enum tkr_view_result tkr_view_open(int directory, const char *name, bool writabl
     view->writable = writable;
     view->fd = openat(directory, name, (writable ? O_RDWR : O_RDONLY) | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
     if (view->fd < 0) {
-        result = errno == ENOENT ? TKR_VIEW_GONE : errno == ELOOP ? TKR_VIEW_BROKEN : TKR_VIEW_DENIED;
+        result = open_failure(errno);
         (void)tkr_message_set(ret_message, "%s cannot be opened: %s", name, strerror(errno));
     } else if (!tkr_view_name_parse(name, view->id)) {
         (void)tkr_message_set(ret_message, "%s is not the name of a region", name);
