@@ -245,7 +245,7 @@ static int add_row(const struct tkr_usage_row *row, void *arg)
 
 static void test_redis_read_of_thousands_gives_each_once(void **state)
 {
-    static char ids[5000][8];
+    static char ids[5000][16];
     struct tkr_usage_query all = {.any_kind = 1};
     struct sum sum = {.ordered = true};
     tkr_sink *sink = *state;
