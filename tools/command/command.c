@@ -90,7 +90,7 @@ int tkr_command_integer(const char *command, const char *option, const char *tex
 
 int tkr_command_json_print(const char *command, json_t *object)
 {
-    bool failed = object == NULL || json_dumpf(object, stdout, JSON_COMPACT) != 0;
+    bool failed = object == NULL || json_dumpf(object, stdout, JSON_COMPACT | JSON_REAL_PRECISION(10)) != 0;
 
     json_decref(object); /* takes NULL */
     if (failed)

@@ -13,7 +13,7 @@ static const char help[] =
     "A FILE is CSV as RFC 4180 has it ('-': standard input), with a first row of names; columns in any order:\n"
     "  TIMESTAMP          YYYY-MM-DD HH:MM:SS[.fraction], UTC\n"
     "  ContextTokens      tokens of the prompt, 0..2^40\n"
-    "  GeneratedTokens    tokens of the completion, 0..2^40\n"
+    "  GeneratedTokens    tokens of the completion, 0..2^40; both together at most 2^40\n"
     "  User               optional: who pays, 1..255 bytes; without it users are drawn\n"
     "  Model              optional: the model's name, 0..255 bytes\n"
     "Other columns are ignored. Several files are replayed as one.\n\n"

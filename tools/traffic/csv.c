@@ -357,5 +357,10 @@ int tkr_traffic_csv_next(struct tkr_traffic_csv *csv, struct tkr_traffic_row *re
     if (!field.last || number < csv->field_count)
         return tkr_message_set(ret_message, "line %" PRIu64 ": the row has %s fields than the first row's %" PRIu32,
                                ret_row->line, field.last ? "fewer" : "more", csv->field_count);
+    if (ret_row->completion_tokens > TKR_TOKENS_MAX - ret_row->prompt_tokens)
+        return tkr_message_set(ret_message,
+                               "line %" PRIu64 ": ContextTokens and GeneratedTokens are %" PRId64
+                               " in all: allowed is up to 1099511627776",
+                               ret_row->line, ret_row->prompt_tokens + ret_row->completion_tokens);
     return 1;
 }

@@ -8,7 +8,7 @@
  *
  * Columns are found by the names in the first row, in any order; User and Model may be missing, others are ignored.
  *  - TIMESTAMP: YYYY-MM-DD HH:MM:SS[.fraction] in UTC; 'T' for the blank and a final 'Z' or '+00:00' are taken too.
- *  - ContextTokens, GeneratedTokens: integers from 0 to 2^40.
+ *  - ContextTokens, GeneratedTokens: integers from 0 to 2^40, and so is their sum.
  *  - User: 1..255 bytes, Model: 0..255 bytes, neither with control characters.
  * Form: RFC 4180 (quoted fields, "" for a quote, CRLF or LF, no newline needed after the last row), and a UTF-8 byte
  * order mark is skipped. Whatever else there is, is an error with line, column, value and what is allowed.

@@ -145,6 +145,8 @@ static const struct bad bad[] = {
     BAD_TOKENS("0x10"),
     BAD_TOKENS("1099511627777"),
     BAD_TOKENS("99999999999999999999999999"),
+    {HEAD T ",1,1099511627776\n",
+     "line 2: ContextTokens and GeneratedTokens are 1099511627777 in all: allowed is up to 1099511627776"},
     {HEAD T ",1,many\n", "line 2, GeneratedTokens=many: allowed is an integer from 0 to 1099511627776"},
     {HEAD T ",\"1\n\x1b[2J\xc3\xa9\",2\n", "line 2, ContextTokens=1??[2J??: allowed is an integer from 0 to "
                                            "1099511627776"},
