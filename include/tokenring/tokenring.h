@@ -156,7 +156,8 @@ typedef struct tkr_start {
 } tkr_start;
 #define TKR_START_INIT {.size = sizeof(tkr_start)}
 
-/* What a call used. prompt, completion, total: any may be absent; an absent total is prompt + completion. */
+/* What a call used. prompt, completion, total: any may be absent; an absent total is prompt + completion,
+ * which then is at most TKR_TOKENS_MAX. */
 typedef struct tkr_usage {
     uint32_t size;
     uint32_t estimated;       /* TKR_ESTIMATED_* bits */

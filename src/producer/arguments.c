@@ -12,7 +12,8 @@
 
 /*
  * Copies a structure that begins with its size over defaults of this version's size `known`: fields that an older caller
- * does not have keep their default; what a newer one has beyond must be zero. The first `needed` bytes are required.
+ * does not have keep their default; what a newer one has beyond must be zero. The first `needed` bytes are required. All
+ * structures have 64-bit fields, so no version's size is odd to 8; an array of them stays aligned.
  */
 static int adopt(const void *given, size_t known, size_t needed, void *ret_struct)
 {
@@ -20,7 +21,7 @@ static int adopt(const void *given, size_t known, size_t needed, void *ret_struc
     uint32_t size;
 
     memcpy(&size, given, sizeof(size));
-    if (size < needed || size > 4096)
+    if (size < needed || size > 4096 || size % sizeof(uint64_t) != 0)
         return TKR_ESIZE;
     for (size_t i = known; i < size; i++) {
         if (bytes[i] != 0)
@@ -109,10 +110,17 @@ int tkr_arguments_start(const tkr_start *given, tkr_start *local, const tkr_star
     return TKR_OK;
 }
 
+/* A total that is not told is the sum, and must be in range as one that is told. */
+static bool sum_fits(const tkr_usage *usage)
+{
+    return usage->total != TKR_ABSENT || usage->prompt <= 0 || usage->completion <= TKR_TOKENS_MAX - usage->prompt;
+}
+
 static bool usage_fits(const tkr_usage *usage)
 {
     return tokens_fit(usage->prompt) && tokens_fit(usage->completion) && tokens_fit(usage->total) &&
            tokens_fit(usage->cached) && tokens_fit(usage->cache_write) && tokens_fit(usage->reasoning) &&
+           sum_fits(usage) &&
            usage->cost_nano_usd >= TKR_ABSENT && usage->cost_nano_usd <= TKR_COST_MAX &&
            usage->first_token_ns >= TKR_ABSENT && usage->first_token_ns < TIME_MAX_NS &&
            usage->end_ns >= TKR_ABSENT && usage->end_ns < TIME_MAX_NS && usage->error >= 0 &&

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/crash.h"
 #include "producer/arguments.h"
 
 #define LANE_BYTES_DEFAULT (UINT64_C(64) << 10)
@@ -40,6 +41,7 @@ static _Thread_local struct {
 
 static _Atomic(struct tkr_producer *) producers; /* all ever made; only grows */
 static _Atomic uint64_t sessions;
+static uint32_t identity_first; /* random: handles of unrelated processes should not look alike */
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static pthread_key_t thread_key;
 static int once_failure;
@@ -50,6 +52,8 @@ static void release_channel(const struct attachment *attachment)
 {
     struct tkr_live *live = attachment->producer->live;
 
+    if (attachment->session == 0)
+        return; /* never had one */
     (void)pthread_mutex_lock(&live->mutex);
     if (atomic_load_explicit(&live->session, memory_order_relaxed) == attachment->session &&
         !attachment->channel->shared) {
@@ -84,6 +88,7 @@ static void on_fork_in_child(void)
 
 static void prepare_process(void)
 {
+    (void)tkr_random(&identity_first, sizeof(identity_first)); /* without it they are still told apart by their session */
     if (pthread_key_create(&thread_key, on_thread_exit) != 0 || pthread_atfork(NULL, NULL, on_fork_in_child) != 0)
         once_failure = TKR_ENOMEM;
 }
@@ -179,6 +184,7 @@ static void unmap_links(struct tkr_live *live, uint32_t slots_max)
 static int open_region(struct tkr_producer *producer)
 {
     struct tkr_live *live = producer->live;
+    uint64_t session;
     int directory;
     int result;
 
@@ -195,9 +201,10 @@ static int open_region(struct tkr_producer *producer)
     if (result != TKR_OK)
         return result;
     live->channel[TKR_CHANNEL_SHARED].shared = true;
+    session = atomic_fetch_add_explicit(&sessions, 1, memory_order_relaxed) + 1;
+    producer->region.identity = (uint16_t)(1 + (identity_first + session) % UINT16_MAX);
     /* Everything before the session; pairs with the acquire in tkr_producer_ready. */
-    atomic_store_explicit(&live->session, atomic_fetch_add_explicit(&sessions, 1, memory_order_relaxed) + 1,
-                          memory_order_release);
+    atomic_store_explicit(&live->session, session, memory_order_release);
     return TKR_OK;
 }
 
@@ -318,17 +325,31 @@ static int lane_make(struct tkr_producer *producer, uint64_t bytes, bool to_shar
     return tkr_region_lane_add(&producer->region, bytes, ret_lane);
 }
 
-/* A lane for a channel that needs room: an idle one with room for much, a new one, or any that takes a frame. */
-static int lane_obtain(struct tkr_producer *producer, uint64_t bytes_wanted, bool to_share, uint32_t *ret_lane)
+/* A lane for a channel that needs room: an idle one with room_min bytes, a new one of bytes_new, or any that takes a frame. */
+static int lane_obtain(struct tkr_producer *producer, uint64_t room_min, uint64_t bytes_new, bool to_share,
+                       uint32_t *ret_lane)
 {
     int result;
 
-    if (lane_find(producer, bytes_wanted, ret_lane))
+    if (lane_find(producer, room_min, ret_lane))
         return TKR_OK;
-    result = lane_make(producer, bytes_wanted, to_share, ret_lane);
+    result = lane_make(producer, bytes_new, to_share, ret_lane);
     if (result != TKR_OK && lane_find(producer, 2 * TKR_FRAME_BYTES_MAX, ret_lane))
         result = TKR_OK;
     return result;
+}
+
+/* Would a lane for one thread leave a lane, at least one still to be made, for the others to share? */
+static bool lane_to_spare(const struct tkr_producer *producer)
+{
+    uint64_t count = atomic_load_explicit(&producer->region.header->lane_count, memory_order_relaxed);
+    uint64_t lanes = tkr_region_budget(&producer->region) / producer->geometry.lane_bytes;
+
+    if (lanes > TKR_REGION_LANES_MAX - count)
+        lanes = TKR_REGION_LANES_MAX - count;
+    for (uint32_t i = 0; i < count; i++)
+        lanes += !producer->live->lane_taken[i];
+    return lanes > 1;
 }
 
 /* --- channels --- */
@@ -350,21 +371,26 @@ static void channel_start(struct tkr_producer *producer, struct tkr_channel *cha
     channel->taken = true;
 }
 
-/* A channel of the thread's own if there is a lane for it, else the shared one, which then must have a lane. */
+/*
+ * A channel of the thread's own if there is a lane for it, else the shared one, which then must have a lane. An idle lane
+ * that is half empty will do: threads that live for one call each must not take a lane each.
+ */
 static int channel_assign(struct tkr_producer *producer, struct tkr_channel **ret_channel)
 {
     struct tkr_channel *shared = &producer->live->channel[TKR_CHANNEL_SHARED];
     struct tkr_channel *own = channel_unused(producer->live);
+    uint64_t bytes = producer->geometry.lane_bytes;
     uint32_t lane = 0;
     int result;
 
-    if (own != NULL && lane_obtain(producer, producer->geometry.lane_bytes, false, &lane) == TKR_OK) {
+    if (own != NULL && (shared->taken || lane_to_spare(producer)) &&
+        lane_obtain(producer, bytes / 2, bytes, false, &lane) == TKR_OK) {
         channel_start(producer, own, lane);
         *ret_channel = own;
         return TKR_OK;
     }
     if (!shared->taken) {
-        result = lane_obtain(producer, SHARED_LANES * producer->geometry.lane_bytes, true, &lane);
+        result = lane_obtain(producer, bytes, SHARED_LANES * bytes, true, &lane);
         if (result != TKR_OK)
             return result;
         channel_start(producer, shared, lane);
@@ -444,11 +470,13 @@ static int channel_grow(struct tkr_producer *producer, struct tkr_channel *chann
 {
     pthread_mutex_t *mutex = &producer->live->mutex;
     uint32_t lane = 0;
+    uint64_t bytes;
     int result;
 
     if (channel->drops > 0 ? pthread_mutex_trylock(mutex) != 0 : pthread_mutex_lock(mutex) != 0)
         return TKR_EFULL;
-    result = lane_obtain(producer, 2 * (channel->writer.mask + 1), channel->shared, &lane);
+    bytes = 2 * (channel->writer.mask + 1);
+    result = lane_obtain(producer, bytes, bytes, channel->shared, &lane);
     if (result == TKR_OK)
         lane_attach(producer, channel, lane);
     (void)pthread_mutex_unlock(mutex);
@@ -467,6 +495,7 @@ int tkr_channel_reserve(struct tkr_producer *producer, struct tkr_channel *chann
             *ret_frame = tkr_lane_reserve(&channel->writer, bytes); /* lane_obtain found room for two */
     }
     channel->drops = result == TKR_OK ? 0 : channel->drops + 1;
+    TKR_CRASH(FRAME_RESERVED);
     return result;
 }
 

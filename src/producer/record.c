@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/crash.h"
 #include "producer/arguments.h"
 #include "producer/producer.h"
 
@@ -92,7 +93,7 @@ int tkr_record_many(tkr_producer *producer, const tkr_start *start, const tkr_us
     int result = TKR_OK;
 
     if (count > 0 && (producer == NULL || start == NULL || usage == NULL))
-        result = TKR_EINVAL;
+        result = producer == NULL ? TKR_EINVAL : refuse(producer, TKR_EINVAL);
     while (result == TKR_OK && recorded < count) {
         const void *one_start = (const char *)start + (size_t)recorded * start->size;
         const void *one_usage = (const char *)usage + (size_t)recorded * usage->size;
@@ -156,7 +157,7 @@ int tkr_call_progress(tkr_producer *producer, tkr_call call, int64_t completion_
         result = slot_of(producer, call, &slot, &generation);
     if (result == TKR_OK)
         result = tkr_call_slot_progress(&producer->region.slots[slot], generation, completion_tokens);
-    return result == TKR_OK ? TKR_OK : tkr_producer_refuse(producer, result);
+    return result == TKR_OK ? TKR_OK : refuse(producer, result);
 }
 
 /* Publishes the end of a claimed call: the slot's head with the values. */
@@ -200,6 +201,7 @@ int tkr_call_end(tkr_producer *producer, tkr_call call, const tkr_usage *usage)
     result = tkr_call_slot_claim(slot, generation);
     if (result != TKR_OK)
         return tkr_producer_refuse(producer, result);
+    TKR_CRASH(CALL_CLAIMED);
     result = tkr_producer_channel(producer, &channel);
     if (result == TKR_OK)
         result = end_claimed(producer, channel, slot, usage);

@@ -75,13 +75,15 @@ int tkr_stat_read(tkr_producer *producer, tkr_stat *ret_stat)
     int64_t seen;
     int result;
 
-    if (producer == NULL || ret_stat == NULL)
+    if (producer == NULL)
         return TKR_EINVAL;
-    if (ret_stat->size < STAT_SIZE_MIN || ret_stat->size > 4096)
-        return TKR_ESIZE;
     result = tkr_producer_ready(producer);
     if (result != TKR_OK)
         return result;
+    if (ret_stat == NULL)
+        return tkr_producer_refuse(producer, TKR_EINVAL);
+    if (ret_stat->size < STAT_SIZE_MIN || ret_stat->size > 4096)
+        return tkr_producer_refuse(producer, TKR_ESIZE);
     sum_lanes(&producer->region, &stat);
     sum_counters(&producer->region, &stat);
     slots = atomic_load_explicit(&producer->region.header->slot_count, memory_order_acquire);

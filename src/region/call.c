@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "region/call.h"
 
+#include "base/crash.h"
+
 #define PHASE_BITS 8
 #define PHASE_MASK UINT64_C(0xff)
 #define GENERATION_MASK ((UINT32_C(1) << TKR_CALL_GENERATION_BITS) - 1)
@@ -32,8 +34,10 @@ uint64_t tkr_call_slot_begin(struct tkr_call_slot *slot, uint32_t number, uint16
     tkr_frame_head_put(slot->frame, slot->head_bytes, start, cycle, start_ns);
     atomic_store_explicit(&slot->end_position, TKR_CALL_POSITION_NONE, memory_order_relaxed);
     atomic_store_explicit(&slot->streamed, generation << TKR_CALL_TOKEN_BITS, memory_order_relaxed);
+    TKR_CRASH(CALL_WRITTEN);
     /* Identity before state (P1). */
     atomic_store_explicit(&slot->state, state_of(generation, TKR_CALL_OPEN), memory_order_release);
+    TKR_CRASH(CALL_OPENED);
     return (uint64_t)identity << IDENTITY_SHIFT | (uint64_t)number << TKR_CALL_GENERATION_BITS |
            (generation & GENERATION_MASK);
 }
@@ -92,13 +96,16 @@ void tkr_call_slot_note(struct tkr_call_slot *slot, uint32_t lane, uint64_t posi
 {
     atomic_store_explicit(&slot->end_lane, lane, memory_order_relaxed);
     atomic_store_explicit(&slot->end_position, position, memory_order_release); /* lane before position, for a kill */
+    TKR_CRASH(CALL_NOTED);
 }
 
 void tkr_call_slot_free(struct tkr_call_slot *slot)
 {
     uint64_t generation = atomic_load_explicit(&slot->state, memory_order_relaxed) >> PHASE_BITS; /* claimed: ours */
 
+    TKR_CRASH(CALL_PUBLISHED);
     atomic_store_explicit(&slot->state, state_of(generation + 1, TKR_CALL_FREE), memory_order_release); /* P2 */
+    TKR_CRASH(CALL_FREED);
 }
 
 bool tkr_call_slot_open(const struct tkr_call_slot *slot)

@@ -25,7 +25,8 @@
  * What a kill leaves: before OPEN, a call that never began; OPEN, an open call; ENDING without a note or with a note that
  * the lane did not reach, an open call; with a note that it reached, an ended one.
  *
- * A handle is identity << 48 | slot << 28 | generation (28 bits): identity is a random non-zero number of the region.
+ * A handle is identity << 48 | slot << 28 | generation (28 bits): identity is a non-zero number that begins at random and
+ * differs between all regions that a process and its forked ancestors opened (of the last 65535).
  */
 #ifndef TKR_REGION_CALL_H
 #define TKR_REGION_CALL_H

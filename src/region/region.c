@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/crash.h"
 #include "base/host.h"
 
 #ifndef MADV_POPULATE_WRITE
@@ -90,9 +91,14 @@ static int make_file(struct making *making, uint64_t allocated_bytes)
     making->fd = openat(making->directory, making->name_new, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, MODE);
     if (making->fd < 0)
         return open_failure(errno);
-    if (lock(making->fd) != TKR_OK || fchmod(making->fd, MODE) != 0 || !size_allowed(making->bytes) ||
+    TKR_CRASH(REGION_CREATED);
+    if (lock(making->fd) != TKR_OK)
+        return TKR_ESYSTEM;
+    TKR_CRASH(REGION_LOCKED);
+    if (fchmod(making->fd, MODE) != 0 || !size_allowed(making->bytes) ||
         ftruncate(making->fd, (off_t)making->bytes) != 0)
         return TKR_ESYSTEM;
+    TKR_CRASH(REGION_SIZED);
     return allocate(making->fd, 0, allocated_bytes);
 }
 
@@ -148,6 +154,7 @@ static void lane_publish(struct tkr_region *region, uint32_t number, uint64_t of
     populate((char *)region->header + offset, bytes);
     lane->offset = offset;
     lane->capacity = bytes;
+    TKR_CRASH(LANE_GEOMETRY);
     /* Geometry before the count; pairs with the collector's acquire of lane_count. */
     atomic_store_explicit(&region->header->lane_count, number + 1, memory_order_release);
 }
@@ -168,13 +175,6 @@ static int prepare(int directory, const struct tkr_region_geometry *geometry, st
     return TKR_OK;
 }
 
-static uint16_t identity_of(const uint8_t id[TKR_REGION_ID_BYTES])
-{
-    uint16_t identity = (uint16_t)(id[0] << 8 | id[1]);
-
-    return identity != 0 ? identity : 1;
-}
-
 int tkr_region_create(int directory, const struct tkr_region_geometry *geometry, struct tkr_region *ret_region)
 {
     struct tkr_region region = {.grow_fd = -1};
@@ -184,23 +184,27 @@ int tkr_region_create(int directory, const struct tkr_region_geometry *geometry,
     if (result != TKR_OK)
         return result;
     region.data_bytes_max = geometry->data_bytes_max;
-    region.identity = identity_of(making.id);
     result = make_file(&making, SLOTS_OFFSET);
     if (result == TKR_OK)
         result = allocate(making.fd, making.data_offset, geometry->lane_bytes);
+    TKR_CRASH(REGION_ALLOCATED);
     if (result == TKR_OK)
         result = map_file(&making, &region);
+    TKR_CRASH(REGION_MAPPED);
     if (result == TKR_OK)
         result = initialise(&making, geometry, &region);
     if (result != TKR_OK)
         goto fail;
     lane_publish(&region, 0, making.data_offset, geometry->lane_bytes);
     region.data_bytes = geometry->lane_bytes;
+    TKR_CRASH(REGION_INITIALISED);
     atomic_store_explicit(&region.header->magic, TKR_REGION_MAGIC, memory_order_release); /* all before magic */
+    TKR_CRASH(REGION_MAGIC);
     if (renameat(directory, making.name_new, directory, making.name) != 0) {
         result = TKR_ENODIR;
         goto fail;
     }
+    TKR_CRASH(REGION_NAMED);
     *ret_region = region;
     return TKR_OK;
 
@@ -243,8 +247,10 @@ int tkr_region_lane_add(struct tkr_region *region, uint64_t bytes, uint32_t *ret
     result = grow(region, offset, bytes);
     if (result != TKR_OK)
         return TKR_ENOSPC;
+    TKR_CRASH(LANE_ALLOCATED);
     region->data_bytes += bytes;
     lane_publish(region, number, offset, bytes);
+    TKR_CRASH(LANE_ADDED);
     *ret_lane = number;
     return TKR_OK;
 }
@@ -262,6 +268,7 @@ int tkr_region_slots_add(struct tkr_region *region, uint32_t *ret_slot_count)
     if (grow(region, offset, (uint64_t)more * TKR_CALL_SLOT_BYTES) != TKR_OK)
         return TKR_ENOSPC;
     populate((char *)region->header + offset, (uint64_t)more * TKR_CALL_SLOT_BYTES);
+    TKR_CRASH(SLOTS_ALLOCATED);
     /* Memory before the count: the collector reads only slots below it. */
     atomic_store_explicit(&region->header->slot_count, count + more, memory_order_release);
     *ret_slot_count = count + more;

@@ -24,7 +24,7 @@ struct tkr_region {
     uint64_t mapped_bytes;
     uint64_t data_bytes; /* handed out to lanes */
     uint64_t data_bytes_max;
-    uint16_t identity;   /* of handles; not 0 */
+    uint16_t identity;   /* of handles; not 0; the producer's to set */
     int grow_fd;
     dev_t device;
     ino_t inode;
