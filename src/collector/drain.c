@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/crash.h"
 #include "base/log.h"
 
 #define LANE_BYTES_AT_ONCE (UINT32_C(32) << 10) /* so that one busy lane does not keep the others waiting */
@@ -169,8 +170,10 @@ static void move_cursor(struct tkr_shard *shard, const struct tkr_drain_span *sp
 
     tkr_batch_touch(shard, cursor, sizeof(*cursor));
     tkr_batch_set(&cursor->position, span->position);
+    TKR_CRASH(CURSOR_HALF);
     tkr_batch_set(&cursor->sequence, span->sequence);
     tkr_batch_add(&cursor->counted, span->event_count - refused);
+    TKR_CRASH(CURSOR_MOVED);
     if (span->unknown > 0) {
         tkr_batch_touch(shard, span->feed->cursor, TKR_CURSOR_HEAD_BYTES);
         tkr_batch_add(&span->feed->cursor->unknown, span->unknown);
@@ -199,6 +202,7 @@ static void release_spans(const struct tkr_drain *drain)
         const struct tkr_drain_span *span = &drain->span[i];
         if (span->lane < TKR_REGION_LANES_MAX && !span->broken)
             (void)tkr_view_lane_release(span->feed->view, span->lane, span->position, span->sequence);
+        TKR_CRASH(LANE_RELEASED);
     }
 }
 
@@ -219,6 +223,7 @@ int tkr_drain_batch(struct tkr_drain *drain, struct tkr_shard *shard, struct tkr
     *ret_more = !empty;
     if (drain->spans == 0)
         return 0;
+    TKR_CRASH(DRAIN_COPIED);
     if (!tkr_batch_begin(shard))
         return -1;
     tkr_batch_apply(shard, drain->charge, drain->charges);
@@ -304,6 +309,8 @@ bool tkr_drain_settle(struct tkr_drain *drain, struct tkr_shard *shard, struct t
     tkr_batch_add(&cursor->orphans, drain->events);
     tkr_batch_add(&cursor->settled, drain->events - refused);
     tkr_batch_add(&cursor->dropped[TKR_DROP_CORRUPT], broken);
+    TKR_CRASH(SETTLE_APPLIED);
     tkr_batch_commit(shard);
+    TKR_CRASH(SETTLED);
     return at >= slots;
 }

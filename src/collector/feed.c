@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/crash.h"
 #include "base/log.h"
 
 static uint64_t get(const _Atomic uint64_t *word)
@@ -24,7 +25,9 @@ bool tkr_feed_adopt(struct tkr_shard *shard, struct tkr_feed *feed)
     tkr_batch_set(&cursor->id[0], id[0]);
     tkr_batch_set(&cursor->id[1], id[1]);
     tkr_batch_set(&cursor->inode, feed->view->inode);
+    TKR_CRASH(ADOPT_WRITTEN);
     tkr_batch_commit(shard);
+    TKR_CRASH(ADOPTED);
     feed->cursor = cursor;
     return true;
 }
@@ -125,16 +128,21 @@ void tkr_feed_reclaim(struct tkr_shard *shard, struct tkr_feed *feed)
         if (!tkr_batch_begin(shard))
             return;
         fold(shard, feed);
+        TKR_CRASH(FOLDED);
         tkr_batch_touch(shard, feed->cursor, TKR_CURSOR_HEAD_BYTES);
         tkr_batch_set(&feed->cursor->state, TKR_CURSOR_GONE);
         tkr_batch_commit(shard);
+        TKR_CRASH(REGION_GONE);
     }
     if (feed->view != NULL)
         (void)unlinkat(feed->directory, feed->name, 0); /* gone already: as good */
+    TKR_CRASH(REGION_UNLINKED);
     if (!tkr_batch_begin(shard))
         return;
     wipe_lanes(feed->cursor);
+    TKR_CRASH(LANES_WIPED);
     wipe_head(shard, feed->cursor);
+    TKR_CRASH(CURSOR_FREED);
     tkr_batch_commit(shard);
     feed->cursor = NULL;
 }

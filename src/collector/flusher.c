@@ -10,6 +10,7 @@
 
 #include "base/account.h"
 #include "base/clock.h"
+#include "base/crash.h"
 #include "base/cycle.h"
 #include "base/log.h"
 #include "collector/outlet.h"
@@ -140,7 +141,10 @@ static int submit(struct tkr_flusher *flusher, struct parcel *parcel, tkr_messag
     chunk->seen_next = ++outlet->seen_sent;
     outlet->seen_expected = chunk->seen_next;
     parcel->in_flight = true;
-    return flusher->sink->ops->submit(flusher->sink, chunk, ret_message);
+    if (flusher->sink->ops->submit(flusher->sink, chunk, ret_message) != 0)
+        return -1;
+    TKR_CRASH(FLUSH_SENT);
+    return 0;
 }
 
 static void park(struct tkr_outlet *outlet, struct tkr_outlet_item item, const struct tkr_contribution *sent, const char *why)
@@ -283,6 +287,7 @@ static int drain_queues(struct tkr_flusher *flusher, tkr_message *ret_message)
         struct tkr_chunk *chunk;
         if (flusher->sink->ops->collect(flusher->sink, &chunk, ret_message) != 0)
             return -1;
+        TKR_CRASH(FLUSH_ANSWERED);
         unload((struct parcel *)chunk); /* the chunk is its first member */
         in_flight--;
     }
@@ -327,6 +332,7 @@ static bool pass(struct tkr_flusher *flusher)
         tkr_outlet_unpark(&flusher->outlet[i], now);
     if (outlet_with_work(flusher) == NULL)
         return true;
+    TKR_CRASH(FLUSH_TAKEN);
     if (now < flusher->not_before_ns)
         return false;
     if (!flusher->connected && flusher->sink->ops->connect(flusher->sink, &message) != 0) {

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/crash.h"
 #include "tokenring/tokenring.h"
 
 #define FOLDER_MODE 0750
@@ -98,6 +99,7 @@ static bool write_name(int directory, uint64_t *ret_name)
         return false;
     written = write(fd, text, NAME_DIGITS + 1) == NAME_DIGITS + 1 && fsync(fd) == 0;
     (void)close(fd);
+    TKR_CRASH(NAME_WRITTEN);
     return written && renameat(directory, NAME_FILE_NEW, directory, NAME_FILE) == 0 && fsync(directory) == 0;
 }
 

@@ -42,6 +42,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/crash.h"
 #include "event/frame.h"
 
 #define TKR_LANE_BYTES_MIN (UINT64_C(16) << 10)
@@ -95,11 +96,14 @@ static inline void *tkr_lane_reserve(struct tkr_lane_writer *writer, size_t byte
 /* Publishes the frame reserved last, whose sequence is writer->sequence + 1. */
 static inline void tkr_lane_publish(struct tkr_lane_writer *writer)
 {
+    TKR_CRASH(FRAME_WRITTEN);
     writer->sequence++;
     writer->head = writer->pending;
     atomic_store_explicit(&writer->lane->sequence, writer->sequence, memory_order_relaxed); /* a hint */
+    TKR_CRASH(FRAME_NUMBERED);
     /* Payload before head; pairs with the acquire of head in the consumer (P1). */
     atomic_store_explicit(&writer->lane->head, writer->head, memory_order_release);
+    TKR_CRASH(FRAME_PUBLISHED);
 }
 
 /* Position behind the frame reserved last. */

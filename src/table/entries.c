@@ -10,6 +10,7 @@
 #include <xxhash.h>
 
 #include "base/clock.h"
+#include "base/crash.h"
 #include "tokenring/tokenring.h"
 
 #define GROUP 64u                              /* charges whose memory is fetched together */
@@ -215,9 +216,12 @@ static struct tkr_entry *insert(struct tkr_shard *shard, const struct tkr_charge
     if (!arena_room(shard, used, bytes, reserve) || !index_room(shard))
         return NULL;
     entry_write(entry, charge, shard->batch, next_life(law));
+    TKR_CRASH(ENTRY_WRITTEN);
     tkr_index_insert(&shard->index, charge->hash, reference_of(shard, entry));
     tkr_batch_add(&law->accounts, 1);
+    TKR_CRASH(ENTRY_COUNTED);
     tkr_batch_set(&law->arena_used, used + bytes); /* the entry is whole before it is reachable (I5) */
+    TKR_CRASH(ENTRY_INSERTED);
     list_changed(shard, entry);
     return entry;
 }
@@ -264,12 +268,15 @@ static void add(struct tkr_shard *shard, struct tkr_entry *entry, const tkr_coun
         if (stamp <= shard->handed_over)
             list_changed(shard, entry);
         tkr_batch_touch(shard, entry, TKR_ENTRY_UNDO_BYTES);
+        TKR_CRASH(ENTRY_STAMPED);
     }
     for (int i = 0; i < TKR_COUNTER_COUNT; i++) {
         int64_t sum = atomic_load_explicit(&entry->counts[i], memory_order_relaxed) + counts->value[i];
         atomic_store_explicit(&entry->counts[i], sum, memory_order_release); /* after the stamp (P1) */
         seen |= sum;
+        TKR_CRASH(ENTRY_HALF);
     }
+    TKR_CRASH(ENTRY_CHANGED);
     if (__builtin_expect(seen >= NEAR_FULL, 0))
         atomic_store_explicit(&entry->near_full, 1, memory_order_relaxed); /* only ever the worker's */
 }
@@ -338,7 +345,10 @@ void tkr_entry_known_set(struct tkr_entry *entry, uint64_t life, const tkr_count
     atomic_store_explicit(&entry->known_sequence, sequence, memory_order_relaxed);
     /* Each word after the odd number (release), the even one after all of them: as a stamp (layout.h, P1). */
     atomic_store_explicit(&entry->known_life, life, memory_order_release);
-    for (int i = 0; i < TKR_COUNTER_COUNT; i++)
+    for (int i = 0; i < TKR_COUNTER_COUNT; i++) {
         atomic_store_explicit(&entry->known[i], counts->value[i], memory_order_release);
+        TKR_CRASH(KNOWN_HALF);
+    }
     atomic_store_explicit(&entry->known_sequence, (uint16_t)(sequence + 1u), memory_order_release);
+    TKR_CRASH(KNOWN_NOTED);
 }

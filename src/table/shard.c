@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/crash.h"
 #include "table/entries.h"
 
 #define PAGE_BYTES UINT64_C(4096)
@@ -84,6 +85,7 @@ static int make(int directory, const struct tkr_shard_options *options, tkr_mess
     fd = openat(directory, name_new, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, MODE);
     if (fd < 0)
         return tkr_message_set(ret_message, "cannot create %s: %s", name, strerror(errno));
+    TKR_CRASH(SHARD_CREATED);
     memset(&header, 0, sizeof(header));
     header.magic = TKR_SHARD_MAGIC;
     header.major = TKR_SHARD_MAJOR;
@@ -97,9 +99,13 @@ static int make(int directory, const struct tkr_shard_options *options, tkr_mess
         failure = errno;
     if (failure == 0)
         failure = allocate(fd, 0, header.cursors_offset);
-    if (failure == 0 && (pwrite(fd, &header, sizeof(header), 0) != (ssize_t)sizeof(header) ||
-                         renameat(directory, name_new, directory, name) != 0))
+    TKR_CRASH(SHARD_ALLOCATED);
+    if (failure == 0 && pwrite(fd, &header, sizeof(header), 0) != (ssize_t)sizeof(header))
         failure = errno;
+    TKR_CRASH(SHARD_WRITTEN);
+    if (failure == 0 && renameat(directory, name_new, directory, name) != 0)
+        failure = errno;
+    TKR_CRASH(SHARD_NAMED);
     (void)close(fd);
     if (failure == 0)
         return 0;
@@ -203,9 +209,11 @@ static bool recover(struct tkr_shard *shard)
     if (begun <= committed)
         return true;
     shard->recovered = true;
+    TKR_CRASH(RECOVERY_BEGUN);
     shard->batch = begun + 1; /* I3: the number that was taken back is never used again */
     if (!tkr_undo_roll_back(shard->undo, header->undo_bytes, shard->base, header->bytes, shard->batch))
         return false;
+    TKR_CRASH(RECOVERY_DONE);
     atomic_store_explicit(&header->committed, shard->batch, memory_order_release); /* all put back before (P2) */
     return true;
 }
@@ -298,8 +306,10 @@ struct tkr_law *tkr_batch_law(struct tkr_shard *shard)
 
 void tkr_batch_commit(struct tkr_shard *shard)
 {
+    TKR_CRASH(BATCH_APPLIED);
     /* Every change of the batch before it; pairs with a reader's acquire of committed (P2). */
     atomic_store_explicit(&shard->header->committed, shard->batch, memory_order_release);
+    TKR_CRASH(BATCH_COMMITTED);
 }
 
 /* --- cursors --- */

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "base/crash.h"
+
 struct record {
     uint64_t offset;
     uint64_t bytes;
@@ -11,7 +13,9 @@ struct record {
 void tkr_undo_begin(struct tkr_undo *undo, uint64_t batch)
 {
     atomic_store_explicit(&undo->used, 0, memory_order_relaxed);
+    TKR_CRASH(UNDO_RESET);
     atomic_store_explicit(&undo->batch, batch, memory_order_release); /* used before batch, for a kill */
+    TKR_CRASH(UNDO_BEGUN);
 }
 
 void tkr_undo_save(struct tkr_undo *undo, const unsigned char *base, uint64_t offset, size_t bytes)
@@ -21,7 +25,9 @@ void tkr_undo_save(struct tkr_undo *undo, const unsigned char *base, uint64_t of
 
     memcpy(undo->records + used, &record, sizeof(record));
     memcpy(undo->records + used + sizeof(record), base + offset, bytes);
+    TKR_CRASH(UNDO_RECORDED);
     atomic_store_explicit(&undo->used, used + sizeof(record) + bytes, memory_order_release); /* record before used */
+    TKR_CRASH(UNDO_SAVED);
 }
 
 static void put_back(unsigned char *object, const unsigned char *old, uint64_t bytes, uint64_t stamp)
@@ -29,10 +35,12 @@ static void put_back(unsigned char *object, const unsigned char *old, uint64_t b
     _Atomic uint64_t *word = (_Atomic uint64_t *)object;
 
     atomic_store_explicit(&word[0], stamp, memory_order_relaxed); /* not committed: readers keep off (I2) */
+    TKR_CRASH(RECOVERY_STAMPED);
     for (uint64_t i = bytes / sizeof(uint64_t) - 1; i > 0; i--) {
         uint64_t value;
         memcpy(&value, old + i * sizeof(value), sizeof(value));
         atomic_store_explicit(&word[i], value, memory_order_release); /* after the stamp (P1) */
+        TKR_CRASH(RECOVERY_HALF);
     }
 }
 

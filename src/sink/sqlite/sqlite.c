@@ -2,6 +2,7 @@
 /* The SQLite sink: a chunk is one transaction, done when it is submitted; collecting only hands it back. */
 #include <stdlib.h>
 
+#include "base/crash.h"
 #include "sink/queue.h"
 #include "sink/sqlite/apply.h"
 #include "sink/sqlite/ledger.h"
@@ -57,7 +58,11 @@ static int write_chunk(struct sqlite_sink *sink, struct tkr_chunk *chunk, tkr_me
         if (tkr_ledger_apply(&sink->ledger, &sink->statements, chunk->source, &chunk->item[i], ret_message) != 0)
             return -1;
     }
-    return tkr_ledger_run(&sink->ledger, "COMMIT", ret_message);
+    TKR_CRASH(LEDGER_APPLIED);
+    if (tkr_ledger_run(&sink->ledger, "COMMIT", ret_message) != 0)
+        return -1;
+    TKR_CRASH(LEDGER_COMMITTED);
+    return 0;
 }
 
 static int sqlite_submit(tkr_sink *sink, struct tkr_chunk *chunk, tkr_message *ret_message)
