@@ -58,6 +58,8 @@ static void prepare_call(struct work *work, unsigned i)
     work->usage[i] = (tkr_usage)TKR_USAGE_INIT;
     work->usage[i].prompt = call->prompt_tokens;
     work->usage[i].completion = call->completion_tokens;
+    if (call->start_ns != 0)
+        work->usage[i].end_ns = call->start_ns; /* a trace does not tell how long a call took */
 }
 
 /* Takes the calls that are due, at most a batch; none when the next is due later, at *ret_due_ns. */
