@@ -103,16 +103,6 @@ void tkr_frame_finish(void *frame, size_t head_bytes, const struct tkr_frame_val
     }
 }
 
-void tkr_frame_padding_put(void *frame, size_t bytes)
-{
-    unsigned char padding[TKR_FRAME_ALIGN] = {0};
-    uint16_t length = (uint16_t)bytes;
-
-    memcpy(padding, &length, sizeof(length));
-    padding[offsetof(struct tkr_frame_header, type)] = TKR_FRAME_PADDING;
-    memcpy(frame, padding, sizeof(padding));
-}
-
 size_t tkr_frame_length(const void *bytes, size_t available)
 {
     uint16_t length;

@@ -117,9 +117,6 @@ void tkr_frame_head_put(void *frame, size_t head_bytes, const tkr_start *start, 
 /* Makes a usage frame of a head: adds values and sequence. frame has tkr_frame_bytes(head_bytes, values) bytes. */
 void tkr_frame_finish(void *frame, size_t head_bytes, const struct tkr_frame_values *values, uint64_t sequence);
 
-/* Writes padding over bytes, a multiple of 8 below 64 KiB. */
-void tkr_frame_padding_put(void *frame, size_t bytes);
-
 /*
  * Reads the length of the frame that begins at bytes[0..available). 0: not a frame, or it does not fit.
  * Needs 8 bytes. Pure.

@@ -30,7 +30,13 @@
 #include "base/drops.h"
 #include "base/errors.h"
 #include "base/host.h"
+#include "event/frame.h"
 #include "ring/lane.h"
+
+_Static_assert(TKR_FRAME_BYTES_MAX <= TKR_LANE_BYTES_MIN / 8, "a frame is at most an eighth of its lane");
+_Static_assert((int)TKR_FRAME_PADDING == TKR_LANE_PADDING && TKR_FRAME_ALIGN == TKR_LANE_ALIGN &&
+                   offsetof(struct tkr_frame_header, bytes) == 0 && offsetof(struct tkr_frame_header, type) == 4,
+               "lanes and frames mean the same by padding");
 
 #define TKR_REGION_MAGIC UINT64_C(0x314e4f4947455254) /* "TREGION1" */
 #define TKR_REGION_MAJOR 1u

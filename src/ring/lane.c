@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ring/lane.h"
 
+#include <string.h>
+
 void tkr_lane_writer_attach(struct tkr_lane_writer *writer, struct tkr_lane *lane, void *data)
 {
     writer->lane = lane;
@@ -22,6 +24,15 @@ uint64_t tkr_lane_room(struct tkr_lane_writer *writer)
     return used > writer->mask + 1 ? 0 : writer->mask + 1 - used; /* a consumer gone mad costs room, not memory */
 }
 
+static void put_padding(unsigned char *at, uint64_t bytes)
+{
+    unsigned char padding[TKR_LANE_ALIGN] = {[4] = TKR_LANE_PADDING};
+    uint16_t length = (uint16_t)bytes; /* less than a frame, which has 16 bits for its length */
+
+    memcpy(padding, &length, sizeof(length));
+    memcpy(at, padding, sizeof(padding));
+}
+
 void *tkr_lane_reserve_slow(struct tkr_lane_writer *writer, size_t bytes)
 {
     uint64_t capacity = writer->mask + 1;
@@ -31,7 +42,7 @@ void *tkr_lane_reserve_slow(struct tkr_lane_writer *writer, size_t bytes)
     if (writer->head + padding + bytes - writer->free_cached > capacity && tkr_lane_room(writer) < padding + bytes)
         return NULL;
     if (padding > 0) /* published together with the frame behind it, by the same head (I3) */
-        tkr_frame_padding_put(writer->data + at, padding);
+        put_padding(writer->data + at, padding);
     writer->pending = writer->head + padding + bytes;
     return writer->data + ((writer->head + padding) & writer->mask);
 }

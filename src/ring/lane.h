@@ -16,7 +16,8 @@
  * Invariants
  *   I1  free <= head <= free + capacity, all multiples of 8.
  *   I2  Bytes in [free, head) are whole frames and do not change while they are there.
- *   I3  No frame crosses the end of the data: what is left there is one padding frame.
+ *   I3  No frame crosses the end of the data: what is left there is one padding frame. Of frames a lane knows only this:
+ *       bytes 0..1 are the length, a multiple of 8, and byte 4 is TKR_LANE_PADDING in padding and something else otherwise.
  *   I4  Frames are numbered 1, 2, 3, ... by their sequence, padding not counted, so that the last frame before head tells
  *       how many were ever published.
  *
@@ -43,12 +44,12 @@
 #include <stdint.h>
 
 #include "base/crash.h"
-#include "event/frame.h"
 
 #define TKR_LANE_BYTES_MIN (UINT64_C(16) << 10)
 #define TKR_LANE_BYTES_MAX (UINT64_C(64) << 20)
+#define TKR_LANE_ALIGN 8u
+#define TKR_LANE_PADDING 1      /* byte 4 of a frame that only fills the end of the data */
 #define TKR_LINE_SEPARATION 128 /* adjacent-line prefetch pairs 64-byte lines */
-_Static_assert(TKR_FRAME_BYTES_MAX <= TKR_LANE_BYTES_MIN / 8, "a frame is at most an eighth of its lane");
 
 /* What both sides see; 256 bytes, in the region's lane directory. */
 struct tkr_lane {

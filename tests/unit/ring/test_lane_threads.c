@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "event/frame.h"
 #include "ring/lane.h"
 #include "support/random.h"
 #include "support/test.h"
