@@ -311,18 +311,25 @@ static bool lane_find(struct tkr_producer *producer, uint64_t room_min, uint32_t
     return room_best >= room_min;
 }
 
-/* A new lane of about the bytes wanted: halved until the budget has room. The last one is kept for threads to share. */
+/* A new lane of about the bytes wanted: halved until the budget and the tmpfs have room. The last one is kept for threads to
+ * share. */
 static int lane_make(struct tkr_producer *producer, uint64_t bytes, bool to_share, uint32_t *ret_lane)
 {
     uint64_t count = atomic_load_explicit(&producer->region.header->lane_count, memory_order_relaxed);
+    uint64_t bytes_min = producer->geometry.lane_bytes;
+    int result;
 
     if (count == TKR_REGION_LANES_MAX - 1 && !to_share)
         return TKR_EFULL;
     if (bytes > TKR_LANE_BYTES_MAX)
         bytes = TKR_LANE_BYTES_MAX;
-    while (bytes > tkr_region_budget(&producer->region) && bytes > producer->geometry.lane_bytes)
+    while (bytes > tkr_region_budget(&producer->region) && bytes > bytes_min)
         bytes /= 2;
-    return tkr_region_lane_add(&producer->region, bytes, ret_lane);
+    do {
+        result = tkr_region_lane_add(&producer->region, bytes, ret_lane);
+        bytes /= 2;
+    } while (result == TKR_ENOSPC && bytes >= bytes_min);
+    return result;
 }
 
 /* A lane for a channel that needs room: an idle one with room_min bytes, a new one of bytes_new, or any that takes a frame. */

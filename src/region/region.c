@@ -20,6 +20,7 @@
 #endif
 
 #define PAGE_BYTES UINT64_C(4096)
+#define ALLOCATE_BYTES (UINT64_C(128) << 10) /* some 40 us */
 #define SLOTS_AT_ONCE 128u /* 192 KiB, whole pages */
 #define MODE 0660
 #define LANES_OFFSET TKR_REGION_HEADER_BYTES
@@ -46,15 +47,26 @@ static void name_format(char *ret_name, const char *prefix, const uint8_t id[TKR
         at += snprintf(ret_name + at, TKR_REGION_NAME_BYTES - (size_t)at, "%02x", id[i]);
 }
 
+/*
+ * Allocates the pages of a range, all or none. In small parts: before Linux 6 a signal made tmpfs undo a whole call, and a
+ * host with a profiling timer would wait for ever for a large one.
+ */
 static int allocate(int fd, uint64_t offset, uint64_t bytes)
 {
-    int failure;
+    uint64_t done = 0;
+    int failure = 0;
 
-    do {
-        failure = posix_fallocate(fd, (off_t)offset, (off_t)bytes);
-    } while (failure == EINTR); /* tmpfs undoes and gives up at each signal */
+    while (failure == 0 && done < bytes) {
+        uint64_t part = bytes - done < ALLOCATE_BYTES ? bytes - done : ALLOCATE_BYTES;
+        do {
+            failure = posix_fallocate(fd, (off_t)(offset + done), (off_t)part);
+        } while (failure == EINTR);
+        done += failure == 0 ? part : 0;
+    }
     if (failure == 0)
         return TKR_OK;
+    if (done > 0) /* nobody was told of these pages */
+        (void)fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)done);
     return failure == ENOSPC || failure == EDQUOT ? TKR_ENOSPC : TKR_ESYSTEM;
 }
 
