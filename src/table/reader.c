@@ -97,8 +97,7 @@ static int check(const struct tkr_shard_header *header, uint64_t bytes, uint32_t
         return tkr_message_set(ret_message, "shard-%u is no shard, or of another layout", number);
     if (!tkr_boot_id(boot_id) || memcmp(boot_id, header->boot_id, sizeof(boot_id)) != 0)
         return tkr_message_set(ret_message, "shard-%u is of another boot", number);
-    if (header->bytes > bytes || header->arena_offset > header->bytes ||
-        header->arena_bytes > header->bytes - header->arena_offset || header->regions_max > TKR_SHARD_REGIONS_MAX ||
+    if (header->arena_offset > bytes || header->regions_max > TKR_SHARD_REGIONS_MAX ||
         header->cursors_offset > header->arena_offset ||
         header->arena_offset - header->cursors_offset < header->regions_max * (uint64_t)sizeof(struct tkr_cursor))
         return tkr_message_set(ret_message, "shard-%u has an impossible geometry", number);
@@ -166,8 +165,8 @@ bool tkr_reader_next(struct tkr_reader *reader, struct tkr_entry_copy *ret_copy)
 {
     uint64_t used = atomic_load_explicit(&reader->header->law.arena_used, memory_order_acquire);
 
-    if (used > reader->header->arena_bytes)
-        used = reader->header->arena_bytes;
+    if (used > reader->bytes - reader->header->arena_offset) /* made larger since; what is new is for the next reader */
+        used = reader->bytes - reader->header->arena_offset;
     while (reader->at < used) {
         const struct tkr_entry *entry =
             (const struct tkr_entry *)(reader->base + reader->header->arena_offset + reader->at);

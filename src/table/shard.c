@@ -122,7 +122,7 @@ static bool geometry_fits(const struct tkr_shard_header *header, uint64_t file_b
            header->regions_max == TKR_SHARD_REGIONS_MAX &&
            header->arena_offset >= header->cursors_offset + header->regions_max * (uint64_t)sizeof(struct tkr_cursor) &&
            header->arena_offset % PAGE_BYTES == 0 && header->bytes >= header->arena_offset &&
-           header->arena_bytes == header->bytes - header->arena_offset &&
+           header->arena_bytes <= file_bytes - header->arena_offset && /* less: died while it was made larger */
            atomic_load_explicit(&header->law.arena_used, memory_order_relaxed) <= header->arena_bytes &&
            atomic_load_explicit(&header->cursors_used, memory_order_relaxed) <= header->regions_max;
 }
@@ -178,23 +178,31 @@ static int open_file(int directory, uint32_t number, int *ret_fd, struct stat *r
     return 0;
 }
 
+/* The file is as long as that; a kill in between is mended here at the next opening. */
+static void size_set(struct tkr_shard_header *header, uint64_t file_bytes)
+{
+    header->bytes = file_bytes;
+    header->arena_bytes = file_bytes - header->arena_offset;
+}
+
 /* Makes room for more accounts than the file was made for; fewer only bound what is added. */
 static bool resize(struct tkr_shard *shard, const struct tkr_shard_options *options)
 {
     struct tkr_shard_header *header = shard->header;
     uint64_t bytes = header->arena_offset + arena_bytes_for(options->accounts_max);
+    void *base;
 
     header->accounts_max = options->accounts_max;
     if (bytes <= header->bytes)
         return true;
-    if (ftruncate(shard->fd, (off_t)bytes) != 0 || munmap(shard->base, header->bytes) != 0)
+    if (ftruncate(shard->fd, (off_t)bytes) != 0)
         return false;
-    shard->base = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, shard->fd, 0);
-    if (shard->base == MAP_FAILED)
-        return false;
-    shard->header = (struct tkr_shard_header *)shard->base;
-    shard->header->arena_bytes = bytes - shard->header->arena_offset;
-    shard->header->bytes = bytes;
+    base = mremap(shard->base, header->bytes, bytes, MREMAP_MAYMOVE);
+    if (base == MAP_FAILED)
+        return false; /* the old mapping stays */
+    shard->base = base;
+    shard->header = base;
+    size_set(shard->header, bytes);
     return true;
 }
 
@@ -234,9 +242,7 @@ static int map(struct tkr_shard *shard, const struct tkr_shard_options *options,
         return tkr_message_set(ret_message, "cannot map shard-%u: %s", options->number, strerror(errno));
     shard->base = base;
     shard->header = base;
-    if (shard->header->bytes != file_bytes) /* died while it was made larger */
-        shard->header->arena_bytes = file_bytes - shard->header->arena_offset;
-    shard->header->bytes = file_bytes;
+    size_set(shard->header, file_bytes);
     if (!resize(shard, options))
         return tkr_message_set(ret_message, "cannot enlarge shard-%u: %s", options->number, strerror(errno));
     shard->undo = (struct tkr_undo *)(shard->base + shard->header->undo_offset);
