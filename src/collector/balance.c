@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/host.h"
@@ -16,6 +17,7 @@
 
 #define SHARDS_MAX 64u
 #define TRIES 8
+#define PAUSE_NS 1000000
 #define COPY_BYTES (UINT32_C(64) << 10)
 
 /* What is open while a balance is made. */
@@ -195,7 +197,8 @@ static void survey_cursor_lanes(const struct tkr_shard_header *header, const str
     }
 }
 
-/* false: try the whole survey again. */
+/* false: try the whole survey again. A region that is folded into the law already is left out: if the law that was read
+ * does not have it yet, law_changed() says so. */
 static bool survey_view(const struct survey *survey, struct tkr_view *view, unsigned char *buffer,
                         struct tkr_balance_region *region)
 {
@@ -204,13 +207,15 @@ static bool survey_view(const struct survey *survey, struct tkr_view *view, unsi
     const struct tkr_cursor *cursor = find_cursor(survey, view->id, &shard, &head);
     const struct tkr_shard_header *header = cursor != NULL ? tkr_reader_header(survey->reader[shard]) : NULL;
 
+    if (cursor != NULL && get(&head.state) == TKR_CURSOR_GONE) {
+        survey->host->region_count--;
+        return true;
+    }
     region->shard = cursor != NULL ? (int)shard : -1;
     region->standing = cursor != NULL ? TKR_REGION_ACTIVE : TKR_REGION_NEW;
     region->pid = view->pid;
     memcpy(region->command, view->command, sizeof(region->command));
     region->alive = tkr_view_owner_alive(view);
-    if (cursor != NULL && get(&head.state) == TKR_CURSOR_GONE)
-        return false; /* folded a moment ago: the law already read does not have it */
     if (!survey_producer(view, &region->balance) || !tkr_view_lanes_refresh(view))
         return false;
     if (cursor != NULL)
@@ -426,8 +431,11 @@ int tkr_balance_read(const char *runtime_dir, struct tkr_host_balance *ret_balan
     if (buffer == NULL) {
         (void)tkr_message_set(ret_message, "no memory for a balance");
     } else if (open_directories(&survey, runtime_dir, ret_message) == 0 && open_shards(&survey, ret_message) == 0) {
-        for (int tries = 0; tries < TRIES && result != 0; tries++)
+        for (int tries = 0; tries < TRIES && result != 0; tries++) {
+            const struct timespec pause = {.tv_nsec = tries * PAUSE_NS};
+            (void)nanosleep(&pause, NULL);
             result = survey_once(&survey, buffer) ? 0 : -1;
+        }
         if (result != 0)
             (void)tkr_message_set(ret_message, "regions come and go faster than they can be read, or a collector is stopped");
     }
