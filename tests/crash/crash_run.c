@@ -1,0 +1,427 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * crash_run POINT...: for each crash point, kills a process of the real system when it passes there, lets it go on, and
+ * compares the ledger with what the gateways know. Exit status 0 if all is exact and the law holds, 1 if not.
+ *
+ *   a producer's point   the first of three gateways dies there
+ *   a collector's point  the collector dies there, at the first or a later pass; a gateway is killed too, so that there are
+ *                        open calls to settle; then a collector with another number of workers goes on
+ *   a recovery's point   a collector is killed in the middle of a batch, the next one in its recovery, a third goes on
+ *
+ * A call that a kill interrupted may count wholly, as the settled remainder of an open call, or not at all; all others must
+ * count exactly once. Which it was must explain every account at once.
+ */
+#include <fcntl.h>
+#include <jansson.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/crash.h"
+#include "crash/calls.h"
+#include "sink/sink.h"
+#include "support/process.h"
+#include "support/tempdir.h"
+#include "tokenring/tokenring.h"
+
+#define GATEWAYS 3
+#define VICTIM 1 /* of the gateways, killed by us */
+#define CALLS "1200"
+#define DEADLINE_MS 30000
+#define KILLED (128 + SIGKILL)
+#define PENDING_MAX (GATEWAYS * CRASH_THREADS)
+
+enum side { PRODUCER, COLLECTOR };
+
+static const struct point {
+    const char *name;
+    enum side side;
+} points[] = {
+#define TKR_CRASH_POINT(symbol, side, where) {#symbol, side},
+#include "base/crash_points.def"
+#undef TKR_CRASH_POINT
+};
+
+/* What an account has, or what a call adds: prompt, completion, total, estimated, calls, errors. */
+enum { PROMPT, COMPLETION, TOTAL, ESTIMATED, CALLS_MADE, ERRORS, FIGURES };
+struct figures {
+    int64_t of[FIGURES];
+};
+
+/* One run of the system in directories of its own. */
+struct run {
+    char runtime[TEMPDIR_BYTES];
+    char state[TEMPDIR_BYTES];
+    char env_runtime[96];
+    char env_ledger[128];
+    char env_crash[96];
+    char truth_path[GATEWAYS][96];
+    struct crash_truth *truth[GATEWAYS];
+    struct process gateway[GATEWAYS];
+    struct process collector;
+    char what[128];
+};
+
+static int fail(struct run *run, const char *why)
+{
+    (void)fprintf(stderr, "%s: %s\n%s", run->what, why, process_text(&run->collector, PROCESS_STDERR));
+    for (int g = 0; g < GATEWAYS; g++)
+        (void)fputs(process_text(&run->gateway[g], PROCESS_STDERR), stderr);
+    return -1;
+}
+
+/* --- the system --- */
+
+static int start_gateway(struct run *run, int g, const char *crash)
+{
+    char number[8];
+    const char *argv[] = {TEST_BIN_DIR "/../tests/crash_gateway", run->truth_path[g], number, CALLS, NULL};
+    const char *env[] = {run->env_runtime, crash, NULL};
+
+    (void)snprintf(number, sizeof(number), "%d", g);
+    return process_start(&run->gateway[g], argv, env);
+}
+
+static int start_collector(struct run *run, const char *workers, const char *crash)
+{
+    const char *argv[] = {TEST_BIN_DIR "/tokenringd", NULL};
+    const char *env[] = {run->env_runtime, run->env_ledger, "TOKENRING_SINK=sqlite", "TOKENRING_FLUSH_INTERVAL_MS=10",
+                         workers, crash, NULL};
+
+    process_end(&run->collector);
+    return process_start(&run->collector, argv, env);
+}
+
+static int make_truth(struct run *run, int g)
+{
+    int fd;
+
+    (void)snprintf(run->truth_path[g], sizeof(run->truth_path[g]), "%s/truth-%d", run->state, g);
+    fd = open(run->truth_path[g], O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0 || ftruncate(fd, sizeof(struct crash_truth)) != 0)
+        return -1;
+    run->truth[g] = mmap(NULL, sizeof(struct crash_truth), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    (void)close(fd);
+    return run->truth[g] == MAP_FAILED ? -1 : 0;
+}
+
+static int prepare(struct run *run)
+{
+    if (tempdir_make(run->runtime) != 0 || tempdir_make(run->state) != 0)
+        return -1;
+    (void)snprintf(run->env_runtime, sizeof(run->env_runtime), "TOKENRING_RUNTIME_DIR=%s", run->runtime);
+    (void)snprintf(run->env_ledger, sizeof(run->env_ledger), "TOKENRING_LEDGER=%s/ledger.db", run->state);
+    for (int g = 0; g < GATEWAYS; g++) {
+        if (make_truth(run, g) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+static void clean_up(struct run *run)
+{
+    process_end(&run->collector);
+    for (int g = 0; g < GATEWAYS; g++) {
+        process_end(&run->gateway[g]);
+        if (run->truth[g] != NULL && run->truth[g] != MAP_FAILED)
+            (void)munmap(run->truth[g], sizeof(struct crash_truth));
+    }
+    tempdir_remove(run->runtime);
+    tempdir_remove(run->state);
+}
+
+static int wait_killed(struct run *run, struct process *process)
+{
+    if (process_wait(process, DEADLINE_MS) != 0 || process_exit_code(process) != KILLED)
+        return fail(run, "did not pass the point");
+    return 0;
+}
+
+/* Waits until somebody has made some calls. */
+static int wait_calls(struct run *run, int g, uint64_t calls)
+{
+    long until = process_now_ms() + DEADLINE_MS;
+
+    while (atomic_load(&run->truth[g]->finished[0]) < calls) {
+        if (process_now_ms() > until || !process_running(&run->gateway[g]))
+            return fail(run, "a gateway does not make its calls");
+        process_sleep_ms(1);
+    }
+    return 0;
+}
+
+/* --- the three ways to die --- */
+
+static int crash_producer(struct run *run)
+{
+    if (start_collector(run, "TOKENRING_WORKERS=1", NULL) != 0 || start_gateway(run, 0, run->env_crash) != 0 ||
+        start_gateway(run, 1, NULL) != 0 || start_gateway(run, 2, NULL) != 0)
+        return fail(run, "cannot start");
+    return wait_killed(run, &run->gateway[0]);
+}
+
+static int start_gateways_with_victim(struct run *run)
+{
+    for (int g = 0; g < GATEWAYS; g++) {
+        if (start_gateway(run, g, NULL) != 0)
+            return fail(run, "cannot start a gateway");
+    }
+    if (wait_calls(run, VICTIM, 300) != 0)
+        return -1;
+    process_signal(&run->gateway[VICTIM], SIGKILL);
+    return 0;
+}
+
+static int crash_collector(struct run *run)
+{
+    if (start_collector(run, "TOKENRING_WORKERS=2", run->env_crash) != 0)
+        return fail(run, "cannot start");
+    if (start_gateways_with_victim(run) != 0 || wait_killed(run, &run->collector) != 0)
+        return -1;
+    return start_collector(run, "TOKENRING_WORKERS=1", NULL);
+}
+
+static int crash_recovery(struct run *run)
+{
+    if (start_collector(run, "TOKENRING_WORKERS=1", "TOKENRING_CRASH=CURSOR_MOVED:20") != 0)
+        return fail(run, "cannot start");
+    if (start_gateways_with_victim(run) != 0 || wait_killed(run, &run->collector) != 0)
+        return -1;
+    if (start_collector(run, "TOKENRING_WORKERS=1", run->env_crash) != 0 || wait_killed(run, &run->collector) != 0)
+        return fail(run, "cannot recover");
+    return start_collector(run, "TOKENRING_WORKERS=2", NULL);
+}
+
+/* Lets everybody finish, the collector last. */
+static int finish(struct run *run)
+{
+    for (int g = 0; g < GATEWAYS; g++) {
+        if (process_wait(&run->gateway[g], DEADLINE_MS) != 0)
+            return fail(run, "a gateway does not end");
+        if (process_exit_code(&run->gateway[g]) != 0 && process_exit_code(&run->gateway[g]) != KILLED)
+            return fail(run, "a gateway failed");
+    }
+    return 0;
+}
+
+/* --- what must have come of it --- */
+
+/* How a call that was interrupted may count. */
+enum outcome { NOT_AT_ALL, WHOLLY, SETTLED_UNSTREAMED, SETTLED, OUTCOMES };
+
+static void add_call(struct figures account[CRASH_ACCOUNTS], const struct crash_call *call, enum outcome outcome)
+{
+    int64_t completion = outcome == WHOLLY ? call->completion : outcome == SETTLED ? call->completion / 2 : 0;
+    int settled = outcome == SETTLED || outcome == SETTLED_UNSTREAMED;
+    struct figures more = {{call->prompt, completion, call->prompt + completion,
+                            settled ? call->prompt + completion : 0, 1, settled}};
+    int charged[2] = {(int)call->user, call->team < 0 ? -1 : CRASH_USERS + call->team};
+
+    for (int c = 0; c < 2 && outcome != NOT_AT_ALL; c++) {
+        for (int f = 0; charged[c] >= 0 && f < FIGURES; f++)
+            account[charged[c]].of[f] += more.of[f];
+    }
+}
+
+static void sum_finished(const struct run *run, struct figures account[CRASH_ACCOUNTS], struct crash_call pending[],
+                         int *ret_pending)
+{
+    *ret_pending = 0;
+    for (uint32_t g = 0; g < GATEWAYS; g++) {
+        for (uint32_t t = 0; t < CRASH_THREADS; t++) {
+            uint64_t finished = atomic_load(&run->truth[g]->finished[t]);
+            for (uint64_t i = 0; i < finished; i++) {
+                struct crash_call call = crash_call_make(g, t, i);
+                add_call(account, &call, WHOLLY);
+            }
+            if (atomic_load(&run->truth[g]->begun[t]) > finished)
+                pending[(*ret_pending)++] = crash_call_make(g, t, finished);
+        }
+    }
+}
+
+/* Is there a way for the interrupted calls from number n on that explains every account? */
+static int explains(const struct figures expected[CRASH_ACCOUNTS], const struct figures found[CRASH_ACCOUNTS],
+                    const struct crash_call pending[], int n, int count)
+{
+    if (n == count)
+        return memcmp(expected, found, CRASH_ACCOUNTS * sizeof(*found)) == 0;
+    for (enum outcome outcome = NOT_AT_ALL; outcome < OUTCOMES; outcome++) {
+        struct figures with[CRASH_ACCOUNTS];
+        if (pending[n].one_shot && outcome > WHOLLY)
+            break;
+        memcpy(with, expected, sizeof(with));
+        add_call(with, &pending[n], outcome);
+        if (explains(with, found, pending, n + 1, count))
+            return 1;
+    }
+    return 0;
+}
+
+static int visit(const struct tkr_usage_row *row, void *argument)
+{
+    struct figures *found = argument;
+    int number = atoi(row->id + strlen("user-"));
+    struct figures *account = &found[row->kind == TKR_KIND_USER ? number : CRASH_USERS + number];
+
+    account->of[PROMPT] = row->counts.value[TKR_COUNTER_PROMPT];
+    account->of[COMPLETION] = row->counts.value[TKR_COUNTER_COMPLETION];
+    account->of[TOTAL] = row->counts.value[TKR_COUNTER_TOTAL];
+    account->of[ESTIMATED] = row->counts.value[TKR_COUNTER_ESTIMATED];
+    account->of[CALLS_MADE] = row->counts.value[TKR_COUNTER_CALLS];
+    account->of[ERRORS] = row->counts.value[TKR_COUNTER_ERRORS];
+    return 0;
+}
+
+static int read_ledger(struct run *run, struct figures found[CRASH_ACCOUNTS])
+{
+    static struct tkr_sink_config config;
+    struct tkr_usage_query query = {.any_kind = 1};
+    tkr_message message = {""};
+    tkr_sink *sink;
+    int result;
+
+    config.kind = TKR_SINK_SQLITE;
+    (void)snprintf(config.ledger, sizeof(config.ledger), "%s/ledger.db", run->state);
+    if (tkr_sink_open(&config, &sink, &message) != 0)
+        return fail(run, message.text);
+    result = sink->ops->read(sink, &query, visit, found, &message);
+    sink->ops->close(sink);
+    return result == 0 ? 0 : fail(run, message.text);
+}
+
+static int check_ledger(struct run *run)
+{
+    struct figures expected[CRASH_ACCOUNTS] = {{{0}}};
+    struct figures found[CRASH_ACCOUNTS] = {{{0}}};
+    struct crash_call pending[PENDING_MAX];
+    int count;
+
+    sum_finished(run, expected, pending, &count);
+    if (read_ledger(run, found) != 0)
+        return -1;
+    if (explains(expected, found, pending, 0, count))
+        return 0;
+    for (int a = 0; a < CRASH_ACCOUNTS; a++) {
+        if (memcmp(&expected[a], &found[a], sizeof(*found)) != 0)
+            (void)fprintf(stderr, "account %d: calls %lld, known %lld; total %lld, known %lld\n", a,
+                          (long long)found[a].of[CALLS_MADE], (long long)expected[a].of[CALLS_MADE],
+                          (long long)found[a].of[TOTAL], (long long)expected[a].of[TOTAL]);
+    }
+    return fail(run, "the ledger is not what the gateways know");
+}
+
+/* One number of the host's part of `tokenring stat --json`; -1 when it is not there. */
+static json_int_t host_number(const json_t *stat, const char *key)
+{
+    const json_t *number = json_object_get(json_object_get(stat, "host"), key);
+
+    return json_is_integer(number) ? json_integer_value(number) : -1;
+}
+
+/* The law, with all regions gone and nothing open. 1: so it is; 0: not yet; -1: it is broken. */
+static int look_at_law(struct run *run)
+{
+    const char *argv[] = {TEST_BIN_DIR "/tokenring", "stat", "--json", NULL};
+    const char *env[] = {run->env_runtime, NULL};
+    struct process stat;
+    json_t *answer;
+    int settled = -1;
+
+    if (process_run(&stat, argv, env, DEADLINE_MS) != 0)
+        return fail(run, "tokenring stat does not end");
+    answer = json_loads(process_text(&stat, PROCESS_STDOUT), 0, NULL);
+    if (process_exit_code(&stat) == 0 && answer != NULL)
+        settled = host_number(answer, "in_lanes") == 0 && host_number(answer, "open_calls") == 0 &&
+                  json_array_size(json_object_get(answer, "regions")) == 0;
+    if (settled < 0)
+        (void)fprintf(stderr, "stat: %s%s\n", process_text(&stat, PROCESS_STDOUT), process_text(&stat, PROCESS_STDERR));
+    json_decref(answer);
+    process_end(&stat);
+    return settled < 0 ? fail(run, "the law does not hold") : settled;
+}
+
+static int wait_settled(struct run *run)
+{
+    long until = process_now_ms() + DEADLINE_MS;
+    int settled;
+
+    while ((settled = look_at_law(run)) == 0) {
+        if (process_now_ms() > until)
+            return fail(run, "regions of the dead are not reclaimed");
+        process_sleep_ms(20);
+    }
+    return settled < 0 ? -1 : 0;
+}
+
+static int end_collector(struct run *run)
+{
+    process_signal(&run->collector, SIGTERM);
+    if (process_wait(&run->collector, DEADLINE_MS) != 0 || process_exit_code(&run->collector) != 0)
+        return fail(run, "the collector does not leave in order");
+    return 0;
+}
+
+static int run_once(const struct point *point, int pass)
+{
+    struct run run = {0};
+    int result;
+
+    (void)snprintf(run.what, sizeof(run.what), "%s, pass %d", point->name, pass);
+    (void)snprintf(run.env_crash, sizeof(run.env_crash), "TOKENRING_CRASH=%s:%d", point->name, pass);
+    result = prepare(&run);
+    if (result == 0 && point->side == PRODUCER)
+        result = crash_producer(&run);
+    else if (result == 0 && strncmp(point->name, "RECOVERY_", strlen("RECOVERY_")) == 0)
+        result = crash_recovery(&run);
+    else if (result == 0)
+        result = crash_collector(&run);
+    if (result == 0)
+        result = finish(&run);
+    if (result == 0)
+        result = wait_settled(&run);
+    if (result == 0)
+        result = end_collector(&run);
+    if (result == 0)
+        result = check_ledger(&run);
+    clean_up(&run);
+    return result;
+}
+
+/* Points that are passed once in a process' life can be killed at once. */
+static int passed_often(const char *name)
+{
+    static const char *const once[] = {"REGION_", "SLOTS_ALLOCATED", "NAME_", "SHARD_", "RECOVERY_BEGUN", "RECOVERY_DONE",
+                                       "LANE_ALLOCATED", "LANE_GEOMETRY", "LANE_ADDED", "SETTLE", "FOLDED", "LANES_WIPED",
+                                       "CURSOR_FREED"};
+
+    for (size_t i = 0; i < sizeof(once) / sizeof(once[0]); i++) {
+        if (strncmp(name, once[i], strlen(once[i])) == 0)
+            return 0;
+    }
+    return 1;
+}
+
+int main(int argc, char **argv)
+{
+    int failed = 0;
+
+    for (int a = 1; a < argc; a++) {
+        const struct point *point = NULL;
+        for (size_t i = 0; i < sizeof(points) / sizeof(points[0]); i++) {
+            if (strcmp(points[i].name, argv[a]) == 0)
+                point = &points[i];
+        }
+        if (point == NULL) {
+            (void)fprintf(stderr, "%s is no crash point\n", argv[a]);
+            return 2;
+        }
+        failed |= run_once(point, 1) != 0;
+        if (passed_often(point->name))
+            failed |= run_once(point, 3) != 0;
+    }
+    return failed;
+}
