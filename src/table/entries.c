@@ -250,13 +250,26 @@ static struct tkr_entry *find_or_insert(struct tkr_shard *shard, const struct tk
 
 /* --- applying --- */
 
-static bool would_overflow(const struct tkr_entry *entry, const tkr_counts *counts)
+/* Would the entry pass 2^63-1 when it has been charged so many times? An event may name an account more than once. */
+static bool would_overflow(const struct tkr_entry *entry, const tkr_counts *counts, int64_t times)
 {
     for (int i = 0; i < TKR_COUNTER_COUNT; i++) {
-        if (atomic_load_explicit(&entry->counts[i], memory_order_relaxed) > INT64_MAX - counts->value[i])
+        int64_t more;
+        if (__builtin_mul_overflow(counts->value[i], times, &more) ||
+            atomic_load_explicit(&entry->counts[i], memory_order_relaxed) > INT64_MAX - more)
             return true;
     }
     return false;
+}
+
+/* The event's charges up to this one that go to the same entry. */
+static int64_t times_charged(const struct tkr_charge *charge, uint32_t last)
+{
+    int64_t times = 1;
+
+    for (uint32_t i = 0; i < last; i++)
+        times += charge[i].entry == charge[last].entry;
+    return times;
 }
 
 static void add(struct tkr_shard *shard, struct tkr_entry *entry, const tkr_counts *counts)
@@ -289,7 +302,7 @@ static bool resolve(struct tkr_shard *shard, struct tkr_charge *charge, uint32_t
         *ret_why = charge[i].entry == NULL ? TKR_DROP_NO_SPACE : TKR_DROP_OVERFLOW;
         if (charge[i].entry == NULL ||
             (atomic_load_explicit(&charge[i].entry->near_full, memory_order_relaxed) != 0 &&
-             would_overflow(charge[i].entry, charge[i].counts)))
+             would_overflow(charge[i].entry, charge[i].counts, times_charged(charge, i))))
             return false;
     }
     return true;

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/crash.h"
 #include "table/entries.h"
 
@@ -128,15 +129,14 @@ static bool geometry_fits(const struct tkr_shard_header *header, uint64_t file_b
 }
 
 /* Why a file that is there cannot be gone on with; NULL: it can. */
-static const char *unfit(const struct tkr_shard_header *header, const struct stat *status)
+static const char *unfit(const struct tkr_shard_header *header, const struct stat *status,
+                         const uint8_t boot_id[TKR_BOOT_ID_BYTES])
 {
-    uint8_t boot_id[TKR_BOOT_ID_BYTES];
-
     if (header->magic != TKR_SHARD_MAGIC)
         return "is no shard";
     if (header->major != TKR_SHARD_MAJOR || header->counters != TKR_COUNTER_COUNT)
         return "has another layout";
-    if (!tkr_boot_id(boot_id) || memcmp(boot_id, header->boot_id, sizeof(boot_id)) != 0)
+    if (memcmp(boot_id, header->boot_id, sizeof(header->boot_id)) != 0)
         return "is of another boot";
     if (header->inode != status->st_ino)
         return "is a copy";
@@ -158,6 +158,7 @@ static int open_file(int directory, uint32_t number, int *ret_fd, struct stat *r
 {
     struct tkr_shard_header header;
     const char *why = "is too short for a shard";
+    uint8_t boot_id[TKR_BOOT_ID_BYTES];
     char name[NAME_BYTES];
     int fd;
 
@@ -165,15 +166,20 @@ static int open_file(int directory, uint32_t number, int *ret_fd, struct stat *r
     fd = openat(directory, name, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0 && errno == ENOENT)
         return 0;
-    if (fd < 0 || fstat(fd, ret_status) != 0)
-        return tkr_message_set(ret_message, "cannot open %s: %s", name, strerror(errno));
+    if (fd < 0 || fstat(fd, ret_status) != 0 || !tkr_boot_id(boot_id)) { /* in doubt nothing is set aside */
+        (void)tkr_message_set(ret_message, "cannot open %s: %s", name, strerror(errno));
+        if (fd >= 0)
+            (void)close(fd);
+        return -1;
+    }
     if (pread(fd, &header, sizeof(header), 0) == (ssize_t)sizeof(header))
-        why = unfit(&header, ret_status);
+        why = unfit(&header, ret_status, boot_id);
     if (why == NULL) {
         *ret_fd = fd;
         return 1;
     }
     (void)close(fd);
+    tkr_log(TKR_LOG_WARNING, "%s %s; it is set aside and a new one made", name, why);
     set_aside(directory, number);
     return 0;
 }

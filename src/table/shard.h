@@ -17,7 +17,7 @@
 
 #define TKR_BATCH_CHARGES_MAX 1024u /* charges in a batch */
 #define TKR_BATCH_LANES_MAX 256u    /* lane cursors in a batch */
-#define TKR_BATCH_CURSORS_MAX 64u   /* region cursors in a batch */
+#define TKR_BATCH_CURSORS_MAX 256u  /* region cursors in a batch: each lane may be of another region */
 
 /* Entries that changed since the last handover, by reference; a list that the worker fills and the flusher empties. */
 struct tkr_changed {
@@ -68,8 +68,9 @@ struct tkr_shard_options {
 };
 
 /*
- * Opens the file "shard-N" in the directory, making it if it is missing. One of another boot, another inode, another layout or
- * another name is renamed to "aside-..." and a new one is made. An unfinished batch is put back.
+ * Opens the file "shard-N" in the directory, making it if it is missing. One of another boot, another inode or another layout
+ * is renamed to "aside-..." and a new one is made. It keeps the name it was made with: under another one the sink would take
+ * the same usage twice. An unfinished batch is put back.
  * 0, or -1 with the reason. The caller closes it.
  */
 int tkr_shard_open(int directory, const struct tkr_shard_options *options, struct tkr_shard **ret_shard,
