@@ -97,7 +97,7 @@ int tkr_runtime_open(const char *path, bool own, bool create)
     if (fd < 0 && errno == EACCES)
         fd = open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC); /* mode 3773: may enter, not list */
     if (fd < 0)
-        return TKR_ENODIR;
+        return errno == EMFILE || errno == ENFILE || errno == ENOMEM ? TKR_ESYSTEM : TKR_ENODIR;
     if (fstat(fd, &status) != 0 || (own && (status.st_uid != geteuid() || (status.st_mode & 022) != 0))) {
         (void)close(fd);
         return TKR_ENODIR;

@@ -27,7 +27,8 @@ int tkr_runtime_path(const char *given, char ret_path[TKR_RUNTIME_PATH_BYTES], b
  * Opens the runtime directory and checks that it is a directory on a tmpfs, not a symbolic link and, the user's own one,
  * really this user's. With create set, makes a missing one: mode 0700 when it is the user's own, else 3773 (producers of
  * other users may create files in it and reach only their own).
- * A file descriptor (close-on-exec; O_PATH when the directory may not be listed), or TKR_ENODIR, TKR_ETMPFS.
+ * A file descriptor (close-on-exec; O_PATH when the directory may not be listed), or TKR_ENODIR, TKR_ETMPFS, TKR_ESYSTEM
+ * (no descriptor is left).
  */
 int tkr_runtime_open(const char *path, bool own, bool create);
 

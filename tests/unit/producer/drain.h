@@ -24,6 +24,7 @@ struct drained {
     uint64_t bytes;    /* of the lanes, all together */
     uint64_t frames;   /* usage frames */
     uint64_t mix;      /* of accounts and prompts, see drain_mix */
+    uint64_t cycles;   /* sum of the cycles' numbers */
     tkr_counts counts; /* sums over all accounts */
     uint64_t last;     /* sum over the lanes of the sequence of the last frame: all that was ever published */
     uint64_t dropped[TKR_DROP_MAX];
@@ -54,6 +55,7 @@ static inline void drain_event(const struct tkr_event *event, struct drained *su
 
     tkr_event_counts(event, &counts);
     sum->frames++;
+    sum->cycles += event->cycle;
     for (int i = 0; i < TKR_COUNTER_COUNT; i++)
         sum->counts.value[i] += counts.value[i];
     for (uint32_t i = 0; i < event->account_count; i++)

@@ -1,0 +1,442 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Forks: a child begins anew in a region of its own, whatever its parent was doing; both are exact. */
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include "support/process.h"
+#include "unit/producer/fixture.h"
+
+#define CHILDREN_MAX 64
+#define WAIT_MS 60000
+
+/* What the processes of a test did, in memory that they share. */
+static struct done *shared;
+
+static int setup(void **state)
+{
+    if (fixture_setup(state) != 0)
+        return -1;
+    shared = mmap(NULL, CHILDREN_MAX * sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    return shared == MAP_FAILED ? -1 : 0;
+}
+
+static int teardown(void **state)
+{
+    (void)munmap(shared, CHILDREN_MAX * sizeof(*shared));
+    return fixture_teardown(state);
+}
+
+static struct done sum_of_all(void)
+{
+    struct done sum = {0};
+
+    for (int i = 0; i < CHILDREN_MAX; i++)
+        done_add(&sum, &shared[i]);
+    return sum;
+}
+
+/* Waits for the child's good end, but not for ever. */
+static void collect(pid_t child)
+{
+    long deadline = process_now_ms() + WAIT_MS;
+    int status = 0;
+    pid_t pid;
+
+    assert_true(child > 0);
+    while ((pid = waitpid(child, &status, WNOHANG)) == 0) {
+        if (process_now_ms() > deadline) {
+            (void)kill(child, SIGKILL);
+            (void)waitpid(child, NULL, 0);
+            fail_msg("a child hangs");
+        }
+        process_sleep_ms(1);
+    }
+    assert_int_equal(pid, child);
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+        fail_msg("a child ended with status %x", (unsigned)status);
+}
+
+static void test_fork_parent_and_child_are_exact_in_regions_of_their_own(void **state)
+{
+    tkr_producer *producer = fixture_open(16384, 0, 0);
+    struct drained found;
+    struct done sum;
+    pid_t child;
+
+    (void)state;
+    record_some(producer, 0, 500, &shared[0]);
+    child = fork();
+    if (child == 0) {
+        record_some(producer, 1, 1000, &shared[1]);
+        tkr_close(producer);
+        _exit(0);
+    }
+    record_some(producer, 2, 2000, &shared[2]);
+    collect(child);
+    record_some(producer, 3, 500, &shared[3]);
+    sum = sum_of_all();
+    assert_true(drain_directory(fixture_dir, false, &found));
+    assert_int_equal(sum.recorded, 4000);
+    assert_drained(&found, &sum);
+    assert_int_equal(found.regions, 2);
+    assert_int_equal(found.alive, 1);
+    assert_int_equal(stat_of(producer).offered, 3000);
+    tkr_close(producer);
+}
+
+static void test_fork_prefork_server_and_its_own_children_are_exact(void **state)
+{
+    tkr_producer *producer = fixture_open(16384, 0, 0);
+    struct drained found;
+    struct done sum;
+    pid_t children[8];
+
+    (void)state;
+    for (int i = 0; i < 8; i++) { /* the master never records */
+        children[i] = fork();
+        if (children[i] == 0) {
+            pid_t grandchild;
+            record_some(producer, (unsigned)i, 300, &shared[i]);
+            grandchild = fork();
+            if (grandchild == 0) {
+                record_some(producer, 100 + (unsigned)i, 200, &shared[8 + i]);
+                _exit(0);
+            }
+            record_some(producer, (unsigned)i, 300, &shared[i]);
+            while (waitpid(grandchild, NULL, 0) < 0 && errno == EINTR)
+                continue;
+            _exit(0);
+        }
+    }
+    for (int i = 0; i < 8; i++)
+        collect(children[i]);
+    sum = sum_of_all();
+    assert_true(drain_directory(fixture_dir, false, &found));
+    assert_int_equal(sum.recorded, 8 * 800);
+    assert_drained(&found, &sum);
+    assert_int_equal(found.regions, 17);
+    assert_int_equal(found.alive, 1);
+    tkr_close(producer);
+}
+
+static void test_fork_child_that_never_uses_it_makes_nothing(void **state)
+{
+    tkr_producer *producer = fixture_open(16384, 0, 0);
+    struct drained found;
+    pid_t child = fork();
+
+    (void)state;
+    if (child == 0)
+        _exit(0);
+    collect(child);
+    child = fork();
+    if (child == 0) {
+        tkr_close(producer); /* closing is not using */
+        _exit(0);
+    }
+    collect(child);
+    record_some(producer, 1, 10, &shared[0]);
+    assert_true(drain_directory(fixture_dir, false, &found));
+    assert_drained(&found, &shared[0]);
+    assert_int_equal(found.regions, 1);
+    assert_int_equal(found.alive, 1);
+    tkr_close(producer);
+}
+
+static void test_fork_child_closes_and_opens_again(void **state)
+{
+    tkr_producer *producer = fixture_open(16384, 0, 0);
+    struct drained found;
+    struct done sum;
+    pid_t child;
+
+    (void)state;
+    record_some(producer, 0, 10, &shared[0]);
+    child = fork();
+    if (child == 0) {
+        tkr_options options = fixture_options();
+        tkr_producer *own = NULL;
+        tkr_close(producer);
+        if (tkr_open(&options, &own) != TKR_OK)
+            _exit(1);
+        record_some(own, 1, 10, &shared[1]);
+        tkr_close(own);
+        _exit(0);
+    }
+    collect(child);
+    record_some(producer, 2, 10, &shared[2]);
+    sum = sum_of_all();
+    assert_true(drain_directory(fixture_dir, false, &found));
+    assert_drained(&found, &sum);
+    tkr_close(producer);
+}
+
+/* Every function as the first one that a child calls. */
+static int first_call(tkr_producer *producer, int which)
+{
+    tkr_start start = start_for("alice");
+    tkr_usage usage = TKR_USAGE_INIT;
+    tkr_stat stat = TKR_STAT_INIT;
+    tkr_call call = 0;
+
+    switch (which) {
+    case 0:
+        return tkr_record(producer, &start, &usage);
+    case 1:
+        return tkr_call_begin(producer, &start, &call);
+    case 2:
+        return tkr_call_progress(producer, 5, 1) == TKR_EHANDLE ? TKR_OK : -1;
+    case 3:
+        return tkr_call_end(producer, 5, &usage) == TKR_EHANDLE ? TKR_OK : -1;
+    case 4:
+        return tkr_sync(producer, 0);
+    case 5:
+        return tkr_stat_read(producer, &stat) == TKR_OK && stat.offered == 0 && stat.open_calls == 0 ? TKR_OK : -1;
+    case 6:
+        return tkr_record(producer, NULL, &usage) == TKR_EINVAL ? TKR_OK : -1;
+    case 7:
+        return tkr_call_progress(producer, 5, -1) == TKR_ERANGE ? TKR_OK : -1;
+    default:
+        return tkr_record_many(producer, &start, &usage, 1, NULL);
+    }
+}
+
+static void test_fork_any_function_may_be_the_childs_first(void **state)
+{
+    tkr_producer *producer = fixture_open(16384, 0, 0);
+    tkr_start start = start_for("alice");
+    struct drained found;
+    tkr_call call = 0;
+
+    (void)state;
+    record_some(producer, 0, 10, &shared[0]);
+    assert_int_equal(tkr_call_begin(producer, &start, &call), TKR_OK);
+    for (int which = 0; which < 9; which++) {
+        pid_t child = fork();
+        if (child == 0)
+            _exit(first_call(producer, which) == TKR_OK ? 0 : 1);
+        collect(child);
+    }
+    assert_true(drain_directory(fixture_dir, false, &found));
+    assert_int_equal(found.regions, 10); /* each asks for a region, if only to count its refusal */
+    assert_int_equal(found.frames, 12);
+    assert_int_equal(found.open_calls, 2);
+    assert_int_equal(found.refused[-TKR_EHANDLE], 2);
+    assert_int_equal(found.refused[-TKR_ERANGE], 1);
+    assert_int_equal(found.refused[-TKR_EINVAL], 1);
+    tkr_close(producer);
+}
+
+/* --- forks of a process whose other threads are in the middle of things --- */
+
+struct worker {
+    tkr_producer *producer;
+    atomic_bool *stop;
+    unsigned number;
+    struct done done;
+    pthread_t thread;
+};
+
+static void *record_until_stopped(void *context)
+{
+    struct worker *worker = context;
+
+    while (!atomic_load_explicit(worker->stop, memory_order_relaxed))
+        record_some(worker->producer, worker->number, 20, &worker->done);
+    return NULL;
+}
+
+/* Threads that come and go, so that the mutex is held much of the time. */
+static void *record_and_leave(void *context)
+{
+    struct worker *worker = context;
+
+    record_some(worker->producer, worker->number, 3, &worker->done);
+    return NULL;
+}
+
+static void *churn_until_stopped(void *context)
+{
+    struct worker *worker = context;
+
+    while (!atomic_load_explicit(worker->stop, memory_order_relaxed)) {
+        struct worker one = *worker;
+        one.done = (struct done){0};
+        if (pthread_create(&one.thread, NULL, record_and_leave, &one) != 0)
+            continue;
+        (void)pthread_join(one.thread, NULL);
+        done_add(&worker->done, &one.done);
+    }
+    return NULL;
+}
+
+static void fork_while_busy(uint32_t lane_bytes, uint64_t budget, void *(*work)(void *), unsigned threads)
+{
+    static struct worker workers[8];
+    tkr_producer *producer = fixture_open(lane_bytes, budget, 0);
+    atomic_bool stop = false;
+    struct drained found;
+    struct done sum;
+
+    for (unsigned i = 0; i < threads; i++) {
+        workers[i] = (struct worker){.producer = producer, .stop = &stop, .number = i};
+        assert_int_equal(pthread_create(&workers[i].thread, NULL, work, &workers[i]), 0);
+    }
+    for (int i = 0; i < 40; i++) {
+        pid_t child = fork();
+        if (child == 0) {
+            record_some(producer, 50 + (unsigned)i, 200, &shared[i]);
+            _exit(0);
+        }
+        collect(child);
+    }
+    atomic_store(&stop, true);
+    for (unsigned i = 0; i < threads; i++) {
+        assert_int_equal(pthread_join(workers[i].thread, NULL), 0);
+        done_add(&shared[CHILDREN_MAX - 1], &workers[i].done);
+    }
+    record_some(producer, 99, 10, &shared[CHILDREN_MAX - 1]);
+    sum = sum_of_all();
+    assert_true(drain_directory(fixture_dir, false, &found));
+    assert_drained(&found, &sum);
+    assert_int_equal(found.regions, 41);
+    for (int i = 0; i < 40; i++)
+        assert_int_equal(shared[i].recorded, 200);
+    tkr_close(producer);
+}
+
+static void test_fork_while_threads_record_and_grow_is_exact(void **state)
+{
+    (void)state;
+    fork_while_busy(16384, 4 << 20, record_until_stopped, 4);
+}
+
+static void test_fork_while_threads_come_and_go_is_exact(void **state)
+{
+    (void)state;
+    fork_while_busy(65536, 16 << 20, churn_until_stopped, 4);
+}
+
+/* One lane for all: at the fork its spin lock is likely held. */
+static void test_fork_while_threads_share_a_lane_is_exact(void **state)
+{
+    (void)state;
+    fork_while_busy(65536, 65536, record_until_stopped, 4);
+}
+
+/* --- children that no fork handler saw, and children that lose the directory --- */
+
+static void test_raw_clone_child_records_in_a_region_of_its_own(void **state)
+{
+    tkr_producer *producer = fixture_open(16384, 0, 0);
+    struct drained found;
+    struct done sum;
+    pid_t child;
+
+    (void)state;
+    record_some(producer, 0, 100, &shared[0]);
+    child = (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+    if (child == 0) {
+        record_some(producer, 1, 100, &shared[1]);
+        _exit(0);
+    }
+    record_some(producer, 2, 100, &shared[2]);
+    collect(child);
+    sum = sum_of_all();
+    assert_int_equal(sum.recorded, 300);
+    assert_true(drain_directory(fixture_dir, false, &found));
+    assert_drained(&found, &sum);
+    assert_int_equal(found.regions, 2);
+    tkr_close(producer);
+}
+
+static int lose_and_find_the_directory(tkr_producer *producer)
+{
+    char moved[TEMPDIR_BYTES + 8];
+    tkr_usage usage = TKR_USAGE_INIT;
+    tkr_start start = start_for("alice");
+    tkr_call call = 0;
+    long deadline = process_now_ms() + 10000;
+
+    (void)snprintf(moved, sizeof(moved), "%s.away", fixture_dir);
+    if (rename(fixture_dir, moved) != 0)
+        return 1;
+    if (tkr_record(producer, &start, &usage) != TKR_ENODIR || tkr_call_begin(producer, &start, &call) != TKR_ENODIR ||
+        tkr_call_end(producer, 5, &usage) != TKR_ENODIR || tkr_call_progress(producer, 5, 1) != TKR_ENODIR ||
+        tkr_sync(producer, 0) != TKR_ENODIR)
+        return 2;
+    if (rename(moved, fixture_dir) != 0)
+        return 3;
+    while (tkr_record(producer, &start, &usage) != TKR_OK) { /* it tries again now and then */
+        if (process_now_ms() > deadline)
+            return 4;
+        process_sleep_ms(5);
+    }
+    return 0;
+}
+
+static void test_fork_child_whose_directory_is_gone_for_a_while_records_again(void **state)
+{
+    tkr_producer *producer = fixture_open(16384, 0, 0);
+    struct drained found;
+    pid_t child;
+
+    (void)state;
+    child = fork();
+    if (child == 0)
+        _exit(lose_and_find_the_directory(producer));
+    collect(child);
+    record_some(producer, 0, 10, &shared[0]);
+    assert_true(drain_directory(fixture_dir, false, &found));
+    assert_int_equal(found.frames, 11);
+    tkr_close(producer);
+}
+
+/* A child must not keep the dead parent's memory: it has no descriptor of its file. */
+static void test_fork_child_has_no_descriptor_of_the_parents_region(void **state)
+{
+    tkr_producer *producer = fixture_open(16384, 0, 0);
+    pid_t child;
+
+    (void)state;
+    record_some(producer, 1, 10, &shared[0]);
+    child = fork();
+    if (child == 0) {
+        for (int fd = 3; fd < 256; fd++) {
+            char link[64];
+            char target[256] = "";
+            (void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+            if (readlink(link, target, sizeof(target) - 1) > 0 && strstr(target, "region-") != NULL)
+                _exit(1);
+        }
+        _exit(0);
+    }
+    collect(child);
+    tkr_close(producer);
+}
+
+#define FORK_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        FORK_TEST(test_fork_parent_and_child_are_exact_in_regions_of_their_own),
+        FORK_TEST(test_fork_prefork_server_and_its_own_children_are_exact),
+        FORK_TEST(test_fork_child_that_never_uses_it_makes_nothing),
+        FORK_TEST(test_fork_child_closes_and_opens_again),
+        FORK_TEST(test_fork_any_function_may_be_the_childs_first),
+        FORK_TEST(test_fork_while_threads_record_and_grow_is_exact),
+        FORK_TEST(test_fork_while_threads_come_and_go_is_exact),
+        FORK_TEST(test_fork_while_threads_share_a_lane_is_exact),
+        FORK_TEST(test_raw_clone_child_records_in_a_region_of_its_own),
+        FORK_TEST(test_fork_child_whose_directory_is_gone_for_a_while_records_again),
+        FORK_TEST(test_fork_child_has_no_descriptor_of_the_parents_region),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
