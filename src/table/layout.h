@@ -19,7 +19,8 @@
  *   I3  A stamp that was given is never given again: recovery gives the objects it puts back a number of its own.
  *   I4  undo.batch > committed  <=>  a batch (or its recovery) is under way; then the log holds the old value of every
  *       object with that stamp.
- *   I5  Entries below arena_used are whole; id, kind, cycle and life never change after that.
+ *   I5  Entries below arena_used are whole; id, kind, cycle and life never change after that. Below arena_committed they are
+ *       also committed and stay where they are; a recovery may take back what lies between, and other entries follow there.
  *
  * Barrier pairs
  *   P1  stamp, then contents (release stores of each word), read back as stamp, contents (acquire), stamp: a reader that saw
@@ -90,6 +91,7 @@ struct tkr_shard_header {
     uint32_t accounts_max;
     uint32_t counters;
     alignas(128) _Atomic uint64_t committed; /* batch */
+    _Atomic uint64_t arena_committed;        /* arena_used of that batch, or of an earlier one; only grows */
     alignas(128) struct tkr_law law;
     alignas(128) _Atomic uint64_t cursors_used; /* cursors that have memory; only grows, in no batch */
     alignas(128) _Atomic uint64_t seen; /* the flusher's: number of the last chunk acknowledged by the sink */

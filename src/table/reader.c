@@ -163,7 +163,7 @@ bool tkr_reader_law(const struct tkr_reader *reader, struct tkr_law *ret_law)
 
 bool tkr_reader_next(struct tkr_reader *reader, struct tkr_entry_copy *ret_copy)
 {
-    uint64_t used = atomic_load_explicit(&reader->header->law.arena_used, memory_order_acquire);
+    uint64_t used = atomic_load_explicit(&reader->header->arena_committed, memory_order_acquire); /* I5 */
 
     if (used > reader->bytes - reader->header->arena_offset) /* made larger since; what is new is for the next reader */
         used = reader->bytes - reader->header->arena_offset;
@@ -172,7 +172,7 @@ bool tkr_reader_next(struct tkr_reader *reader, struct tkr_entry_copy *ret_copy)
             (const struct tkr_entry *)(reader->base + reader->header->arena_offset + reader->at);
         uint64_t bytes = tkr_entry_bytes(entry->id_len);
         if (entry->id_len == 0 || bytes > used - reader->at)
-            return false; /* being put back under our eyes: what follows is not committed */
+            return false; /* damaged: no kill leaves this */
         reader->at += bytes;
         if (tkr_entry_copy_read(reader->header, entry, ret_copy))
             return true;

@@ -212,6 +212,15 @@ static bool resize(struct tkr_shard *shard, const struct tkr_shard_options *opti
     return true;
 }
 
+/* Shows readers the entries that are committed: what lies beyond could be taken back under their eyes. */
+static void show_entries(struct tkr_shard *shard)
+{
+    uint64_t used = atomic_load_explicit(&shard->header->law.arena_used, memory_order_relaxed); /* the worker's own */
+
+    /* Entries and committed before it; pairs with the acquire in tkr_reader_next. */
+    atomic_store_explicit(&shard->header->arena_committed, used, memory_order_release);
+}
+
 /* Puts an unfinished batch back. Killed in here, it is begun again with the same number. */
 static bool recover(struct tkr_shard *shard)
 {
@@ -256,6 +265,7 @@ static int map(struct tkr_shard *shard, const struct tkr_shard_options *options,
     shard->arena = shard->base + shard->header->arena_offset;
     if (!recover(shard))
         return tkr_message_set(ret_message, "shard-%u is damaged: its undo log leads nowhere", options->number);
+    show_entries(shard); /* a death may have come between a commit and this */
     if (!tkr_random(&shard->seed, sizeof(shard->seed)) || !open_lists(shard))
         return tkr_message_set(ret_message, "no memory for shard-%u", options->number);
     return 0;
@@ -322,6 +332,7 @@ void tkr_batch_commit(struct tkr_shard *shard)
     /* Every change of the batch before it; pairs with a reader's acquire of committed (P2). */
     atomic_store_explicit(&shard->header->committed, shard->batch, memory_order_release);
     TKR_CRASH(BATCH_COMMITTED);
+    show_entries(shard);
 }
 
 /* --- cursors --- */
