@@ -23,6 +23,8 @@
 #define BACKOFF_MAX_NS (5 * TKR_NS_PER_S)
 #define PARKED_NS (30 * TKR_NS_PER_S)      /* between tries of what the sink cannot take */
 #define RESENDS_MAX 8                      /* of one entry in a row, before it is parked */
+#define PROBE_NS TKR_NS_PER_S              /* between looks whether the sink has gone back */
+#define RECHECK_SHARE 9                    /* a recheck leaves the sink alone so many times as long as it took */
 
 /* A chunk in flight with what it carries. */
 struct parcel {
@@ -32,6 +34,7 @@ struct parcel {
     struct tkr_entry_copy *copy;
     struct tkr_outlet_item *origin;
     bool in_flight;
+    bool recheck; /* not of the queue: its entries may be in the outlet besides */
 };
 
 struct tkr_flusher {
@@ -45,6 +48,8 @@ struct tkr_flusher {
     bool failing;           /* said so in the log */
     int64_t backoff_ns;     /* of the last failure */
     int64_t not_before_ns;  /* no try before */
+    int64_t probe_ns;       /* next probe */
+    int64_t recheck_ns;     /* next chunk of a recheck */
     uint64_t random;
     pthread_t thread;
     bool started;
@@ -114,6 +119,7 @@ static void fill_parcel(struct tkr_flusher *flusher, struct parcel *parcel, stru
     size_t end = queue->count;
 
     parcel->outlet = outlet;
+    parcel->recheck = false;
     chunk->count = 0;
     while (queue->first < end && chunk->count < flusher->sink->chunk_items_max) {
         struct tkr_outlet_item item = queue->item[queue->first];
@@ -138,8 +144,9 @@ static int submit(struct tkr_flusher *flusher, struct parcel *parcel, tkr_messag
 
     memcpy(chunk->source, outlet->source, sizeof(chunk->source));
     chunk->seen_expected = outlet->seen_expected;
-    chunk->seen_next = ++outlet->seen_sent;
+    chunk->seen_next = chunk->count > 0 ? ++outlet->seen_sent : chunk->seen_expected;
     outlet->seen_expected = chunk->seen_next;
+    outlet->probe = false; /* every chunk is one */
     parcel->in_flight = true;
     if (flusher->sink->ops->submit(flusher->sink, chunk, ret_message) != 0)
         return -1;
@@ -157,70 +164,69 @@ static void park(struct tkr_outlet *outlet, struct tkr_outlet_item item, const s
     tkr_log(TKR_LOG_ERROR, "%s %.*s, cycle %s: %s; kept here and tried again in %d s", kind, (int)sent->id_len, sent->id,
             cycle, why, (int)(PARKED_NS / TKR_NS_PER_S));
     item.not_before_ns = tkr_clock_monotonic_ns() + PARKED_NS;
-    if (!tkr_outlet_push(&outlet->parked, item))
-        tkr_outlet_unmark(outlet, item.reference); /* no memory: it comes back with its next change */
+    (void)tkr_outlet_add(outlet, &outlet->parked, item); /* no memory: it comes back with its next change */
 }
 
-static void resend(struct tkr_outlet *outlet, struct tkr_outlet_item item, const struct tkr_contribution *sent)
+/* Takes up what the sink has of an entry. NULL: that is all there is to it; else why the entry must wait. */
+static const char *judge(struct tkr_outlet *outlet, uint32_t reference, struct tkr_contribution *sent, bool *ret_resend)
 {
-    item.resends++;
-    if (item.resends > RESENDS_MAX || !tkr_outlet_push(&outlet->queue, item))
-        park(outlet, item, sent, "somebody else keeps changing this collector's record");
-}
+    enum tkr_decision decision = tkr_contribution_decide(sent, !tkr_outlet_unchecked(outlet, reference));
 
-/* Acts on one answer. */
-static void settle(struct tkr_outlet *outlet, struct tkr_outlet_item item, struct tkr_contribution *sent, bool in_order)
-{
-    struct tkr_entry *entry = tkr_shard_entry(outlet->shard, item.reference);
-
-    switch (tkr_contribution_decide(sent, in_order)) {
-    case TKR_DECIDE_ACKNOWLEDGED:
-        tkr_entry_known_set(entry, sent->known.life, &sent->known.counts);
-        tkr_outlet_unmark(outlet, item.reference);
-        break;
-    case TKR_DECIDE_RESEND:
-        tkr_entry_known_set(entry, sent->known.life, &sent->known.counts);
-        resend(outlet, item, sent);
-        break;
+    *ret_resend = decision == TKR_DECIDE_RESEND;
+    switch (decision) {
     case TKR_DECIDE_AMBIGUOUS:
-        park(outlet, item, sent, "the sink has lost this collector's record of it, although it has not gone back");
-        break;
+        return "the sink has lost this collector's record of it, although it has not gone back";
     case TKR_DECIDE_CONFLICT:
-        park(outlet, item, sent, "the sink's record is ahead of this collector; nothing is subtracted");
-        break;
+        return "the sink's record is ahead of this collector; nothing is subtracted";
     case TKR_DECIDE_PARK:
-        park(outlet, item, sent, sent->reason);
-        break;
+        return sent->reason;
+    default:
+        tkr_entry_known_set(tkr_shard_entry(outlet->shard, reference), sent->known.life, &sent->known.counts);
+        return NULL;
     }
 }
 
-/* Did the sink go back? Its number never falls, unless it lost what it had acknowledged. */
-static bool note_seen(struct tkr_outlet *outlet, const struct tkr_chunk *chunk)
+/* Acts on one answer, for an entry that is not in flight any more. */
+static void settle(struct tkr_outlet *outlet, struct tkr_outlet_item item, struct tkr_contribution *sent)
+{
+    bool resend;
+    const char *why = judge(outlet, item.reference, sent, &resend);
+
+    if (resend && ++item.resends > RESENDS_MAX)
+        why = "somebody else keeps changing this collector's record";
+    if (why != NULL)
+        park(outlet, item, sent, why);
+    else if (resend)
+        (void)tkr_outlet_add(outlet, &outlet->queue, item); /* no memory: it comes back with its next change */
+}
+
+/* Takes up the number that the sink had. It never falls, unless the sink lost what it had acknowledged. */
+static void note_seen(struct tkr_outlet *outlet, const struct tkr_chunk *chunk)
 {
     uint64_t acknowledged = atomic_load_explicit(&outlet->shard->header->seen, memory_order_relaxed);
-    bool in_order = chunk->seen_found >= acknowledged;
 
-    if (chunk->seen_found == chunk->seen_expected) {
-        acknowledged = chunk->seen_next;
-    } else {
-        outlet->seen_expected = chunk->seen_found;
-        if (!in_order)
-            tkr_log(TKR_LOG_WARNING, "the sink has gone back (source %s: %" PRIu64 ", was %" PRIu64 ")", outlet->source,
-                    chunk->seen_found, acknowledged);
-        acknowledged = chunk->seen_found;
+    if (chunk->seen_found < acknowledged) {
+        tkr_log(TKR_LOG_WARNING,
+                "the sink has gone back (source %s: from %" PRIu64 " to %" PRIu64 "); comparing all accounts with it",
+                outlet->source, acknowledged, chunk->seen_found);
+        tkr_outlet_recheck_begin(outlet);
     }
+    acknowledged = chunk->seen_found == chunk->seen_expected ? chunk->seen_next : chunk->seen_found;
+    if (chunk->seen_found != chunk->seen_expected)
+        outlet->seen_expected = chunk->seen_found;
     if (acknowledged > outlet->seen_sent)
         outlet->seen_sent = acknowledged; /* an earlier collector had sent more */
     atomic_store_explicit(&outlet->shard->header->seen, acknowledged, memory_order_relaxed); /* a hint for the next start */
-    return in_order;
 }
 
 static void unload(struct parcel *parcel)
 {
-    bool in_order = note_seen(parcel->outlet, &parcel->chunk);
-
-    for (uint32_t i = 0; i < parcel->chunk.count; i++)
-        settle(parcel->outlet, parcel->origin[i], &parcel->chunk.item[i], in_order);
+    note_seen(parcel->outlet, &parcel->chunk);
+    for (uint32_t i = 0; i < parcel->chunk.count; i++) {
+        if (!parcel->recheck)
+            tkr_outlet_unmark(parcel->outlet, parcel->origin[i].reference);
+        settle(parcel->outlet, parcel->origin[i], &parcel->chunk.item[i]);
+    }
     parcel->in_flight = false;
 }
 
@@ -231,7 +237,7 @@ static void take_back(struct tkr_flusher *flusher)
         struct parcel *parcel = &flusher->parcel[i];
         if (!parcel->in_flight)
             continue;
-        for (uint32_t j = 0; j < parcel->chunk.count; j++) {
+        for (uint32_t j = 0; !parcel->recheck && j < parcel->chunk.count; j++) {
             if (!tkr_outlet_push(&parcel->outlet->queue, parcel->origin[j]))
                 tkr_outlet_unmark(parcel->outlet, parcel->origin[j].reference); /* comes back with its next change */
         }
@@ -244,7 +250,7 @@ static void take_back(struct tkr_flusher *flusher)
 static struct tkr_outlet *outlet_with_work(struct tkr_flusher *flusher)
 {
     for (uint32_t i = 0; i < flusher->outlet_count; i++) {
-        if (!tkr_outlet_queue_empty(&flusher->outlet[i].queue))
+        if (flusher->outlet[i].probe || !tkr_outlet_queue_empty(&flusher->outlet[i].queue))
             return &flusher->outlet[i];
     }
     return NULL;
@@ -268,7 +274,7 @@ static int send_window(struct tkr_flusher *flusher, uint32_t *in_flight, tkr_mes
     while (*in_flight < flusher->sink->window && (outlet = outlet_with_work(flusher)) != NULL &&
            (parcel = parcel_idle(flusher)) != NULL) {
         fill_parcel(flusher, parcel, outlet);
-        if (parcel->chunk.count == 0)
+        if (parcel->chunk.count == 0 && !outlet->probe)
             break; /* not readable at present */
         if (submit(flusher, parcel, ret_message) != 0)
             return -1;
@@ -294,7 +300,7 @@ static int drain_queues(struct tkr_flusher *flusher, tkr_message *ret_message)
     return more;
 }
 
-/* --- passes --- */
+/* --- failures --- */
 
 static uint64_t next_random(struct tkr_flusher *flusher)
 {
@@ -321,26 +327,119 @@ static void fail(struct tkr_flusher *flusher, const tkr_message *message)
     flusher->failing = true;
 }
 
-/* One pass. true: all queues are empty. */
-static bool pass(struct tkr_flusher *flusher)
+/* --- after the sink has gone back --- */
+
+static struct tkr_outlet *outlet_rechecking(struct tkr_flusher *flusher)
+{
+    for (uint32_t i = 0; i < flusher->outlet_count; i++) {
+        if (tkr_outlet_rechecking(&flusher->outlet[i]))
+            return &flusher->outlet[i];
+    }
+    return NULL;
+}
+
+static void note_rechecked(struct tkr_outlet *outlet, const struct parcel *parcel, uint64_t next)
+{
+    for (uint32_t i = 0; i < parcel->chunk.count; i++)
+        outlet->healed += parcel->chunk.item[i].outcome == TKR_OUTCOME_FOUND;
+    tkr_outlet_recheck_advance(outlet, next);
+    if (!tkr_outlet_rechecking(outlet))
+        tkr_log(TKR_LOG_INFO, "source %s: all accounts are compared with the sink; sent again: %" PRIu64, outlet->source,
+                outlet->healed);
+}
+
+/* The next entries to compare. false: the worker is stopped in the middle of a batch. */
+static bool fill_recheck(struct tkr_flusher *flusher, struct parcel *parcel, struct tkr_outlet *outlet, uint64_t *ret_next)
+{
+    uint32_t count = tkr_outlet_recheck_next(outlet, flusher->sink->chunk_items_max, parcel->origin, ret_next);
+
+    parcel->outlet = outlet;
+    parcel->recheck = true;
+    for (uint32_t i = 0; i < count; i++) {
+        const struct tkr_entry *entry = tkr_shard_entry(outlet->shard, parcel->origin[i].reference);
+        if (!tkr_entry_copy_read(outlet->shard->header, entry, &parcel->copy[i]))
+            return false;
+        fill_contribution(&parcel->chunk.item[i], &parcel->copy[i], i);
+    }
+    parcel->chunk.count = count;
+    return true;
+}
+
+/* Compares one chunk of entries with the sink, while nothing else is in flight. -1: the sink failed. */
+static int recheck(struct tkr_flusher *flusher, struct tkr_outlet *outlet, tkr_message *ret_message)
+{
+    struct parcel *parcel = &flusher->parcel[0];
+    int64_t begun_ns = tkr_clock_monotonic_ns();
+    uint64_t rechecks = outlet->rechecks;
+    struct tkr_chunk *chunk;
+    uint64_t next;
+
+    if (!fill_recheck(flusher, parcel, outlet, &next)) {
+        flusher->recheck_ns = begun_ns + BACKOFF_MIN_NS;
+        return 0;
+    }
+    if (submit(flusher, parcel, ret_message) != 0 || flusher->sink->ops->collect(flusher->sink, &chunk, ret_message) != 0)
+        return -1;
+    unload(parcel);
+    if (outlet->rechecks == rechecks) /* else it has gone back once more, and all begins again */
+        note_rechecked(outlet, parcel, next);
+    flusher->recheck_ns = tkr_clock_monotonic_ns() + RECHECK_SHARE * (tkr_clock_monotonic_ns() - begun_ns);
+    return 0;
+}
+
+/* --- passes --- */
+
+static int connect_sink(struct tkr_flusher *flusher, tkr_message *ret_message)
+{
+    if (flusher->connected)
+        return 0;
+    if (flusher->sink->ops->connect(flusher->sink, ret_message) != 0)
+        return -1;
+    flusher->connected = true;
+    for (uint32_t i = 0; i < flusher->outlet_count; i++)
+        flusher->outlet[i].probe = true;
+    return 0;
+}
+
+/* Says what the sink can take and takes it: all queues, probes that are due, then a chunk of a recheck. -1: it failed. */
+static int serve_sink(struct tkr_flusher *flusher, tkr_message *ret_message)
+{
+    struct tkr_outlet *outlet;
+
+    if (connect_sink(flusher, ret_message) != 0 || drain_queues(flusher, ret_message) != 0)
+        return -1;
+    outlet = outlet_rechecking(flusher);
+    if (outlet != NULL && tkr_clock_monotonic_ns() >= flusher->recheck_ns && recheck(flusher, outlet, ret_message) != 0)
+        return -1;
+    return 0;
+}
+
+static void set_probes(struct tkr_flusher *flusher, int64_t now)
+{
+    if (now < flusher->probe_ns)
+        return;
+    flusher->probe_ns = now + PROBE_NS;
+    for (uint32_t i = 0; i < flusher->outlet_count; i++)
+        flusher->outlet[i].probe = true;
+}
+
+/* One pass; with take set, over what has changed since the last one. true: all queues are empty. */
+static bool pass(struct tkr_flusher *flusher, bool take)
 {
     int64_t now = tkr_clock_monotonic_ns();
     tkr_message message = {""};
 
-    take_changed(flusher);
+    if (take)
+        take_changed(flusher);
+    set_probes(flusher, now);
     for (uint32_t i = 0; i < flusher->outlet_count; i++)
         tkr_outlet_unpark(&flusher->outlet[i], now);
-    if (outlet_with_work(flusher) == NULL)
+    if (outlet_with_work(flusher) == NULL && outlet_rechecking(flusher) == NULL)
         return true;
     TKR_CRASH(FLUSH_TAKEN);
     if (now < flusher->not_before_ns)
         return false;
-    if (!flusher->connected && flusher->sink->ops->connect(flusher->sink, &message) != 0) {
-        fail(flusher, &message);
-        return false;
-    }
-    flusher->connected = true;
-    if (drain_queues(flusher, &message) != 0) {
+    if (serve_sink(flusher, &message) != 0) {
         fail(flusher, &message);
         return false;
     }
@@ -367,21 +466,37 @@ static bool wait_for_next(struct tkr_flusher *flusher, int64_t at_ns)
     return finish;
 }
 
+static int64_t earlier(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* When there is something to do again, besides the next flush. */
+static int64_t next_turn(struct tkr_flusher *flusher, int64_t flush_ns, bool done)
+{
+    int64_t now = tkr_clock_monotonic_ns();
+    int64_t turn = earlier(flush_ns, flusher->probe_ns);
+
+    if (outlet_rechecking(flusher) != NULL)
+        turn = earlier(turn, flusher->recheck_ns);
+    if (!done)
+        turn = earlier(turn, now + BACKOFF_MIN_NS);
+    return turn > flusher->not_before_ns ? turn : flusher->not_before_ns;
+}
+
 static void *run(void *argument)
 {
     struct tkr_flusher *flusher = argument;
     int64_t interval_ns = (int64_t)flusher->interval_ms * TKR_NS_PER_MS;
-    int64_t next_ns = tkr_clock_monotonic_ns() + interval_ns;
+    int64_t flush_ns = tkr_clock_monotonic_ns() + interval_ns;
+    int64_t turn_ns = tkr_clock_monotonic_ns(); /* looks at the sink at once */
 
-    while (!wait_for_next(flusher, next_ns)) {
-        int64_t now;
-        bool done = pass(flusher);
-        now = tkr_clock_monotonic_ns();
-        next_ns += interval_ns;
-        if (next_ns < now)
-            next_ns = now + interval_ns; /* the interval stretches until a pass is through */
-        if (!done && flusher->not_before_ns < next_ns)
-            next_ns = flusher->not_before_ns > now ? flusher->not_before_ns : now + BACKOFF_MIN_NS;
+    while (!wait_for_next(flusher, turn_ns)) {
+        bool due = tkr_clock_monotonic_ns() >= flush_ns;
+        bool done = pass(flusher, due);
+        if (due && (flush_ns += interval_ns) < tkr_clock_monotonic_ns())
+            flush_ns = tkr_clock_monotonic_ns() + interval_ns; /* it stretches until a pass is through */
+        turn_ns = next_turn(flusher, flush_ns, done);
     }
     return NULL;
 }
@@ -481,11 +596,11 @@ uint64_t tkr_flusher_finish(struct tkr_flusher *flusher, uint32_t deadline_ms)
         (void)pthread_join(flusher->thread, NULL);
     flusher->started = false;
     flusher->not_before_ns = 0;
-    while (!pass(flusher) && tkr_clock_monotonic_ns() < deadline) {
+    while (!pass(flusher, true) && count_left(flusher) > 0 && tkr_clock_monotonic_ns() < deadline) {
         const struct timespec pause = {.tv_nsec = BACKOFF_MIN_NS};
         (void)nanosleep(&pause, NULL);
     }
-    (void)pass(flusher); /* a list may have waited behind the one before */
+    (void)pass(flusher, true); /* a list may have waited behind the one before */
     return count_left(flusher);
 }
 

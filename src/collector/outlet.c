@@ -61,7 +61,8 @@ static void mark(struct tkr_outlet *outlet, uint32_t reference)
 
 void tkr_outlet_unmark(struct tkr_outlet *outlet, uint32_t reference)
 {
-    outlet->queued[reference / 8] &= (uint8_t)~(1u << reference % 8);
+    if (reference / 8 < outlet->queued_bytes)
+        outlet->queued[reference / 8] &= (uint8_t)~(1u << reference % 8);
 }
 
 void tkr_outlet_enqueue(struct tkr_outlet *outlet, struct tkr_changed *list)
@@ -97,6 +98,69 @@ void tkr_outlet_unpark(struct tkr_outlet *outlet, int64_t now_ns)
         parked->item[left++] = item;
     }
     parked->count = left;
+}
+
+static uint64_t get(const _Atomic uint64_t *word)
+{
+    return atomic_load_explicit(word, memory_order_relaxed); /* the flusher's own words */
+}
+
+void tkr_outlet_recheck_begin(struct tkr_outlet *outlet)
+{
+    struct tkr_shard_header *header = outlet->shard->header;
+    uint64_t end = atomic_load_explicit(&header->law.arena_used, memory_order_acquire); /* entries below are whole */
+
+    outlet->healed = 0;
+    outlet->rechecks++;
+    atomic_store_explicit(&header->recheck_at, 0, memory_order_relaxed);
+    atomic_store_explicit(&header->recheck_end, end, memory_order_release); /* before header->seen, for a kill */
+}
+
+bool tkr_outlet_rechecking(const struct tkr_outlet *outlet)
+{
+    return get(&outlet->shard->header->recheck_at) < get(&outlet->shard->header->recheck_end);
+}
+
+bool tkr_outlet_unchecked(const struct tkr_outlet *outlet, uint32_t reference)
+{
+    uint64_t at = (uint64_t)(reference - 1) * TKR_ENTRY_UNIT;
+
+    return at >= get(&outlet->shard->header->recheck_at) && at < get(&outlet->shard->header->recheck_end);
+}
+
+uint32_t tkr_outlet_recheck_next(const struct tkr_outlet *outlet, uint32_t max, struct tkr_outlet_item *ret_items,
+                                 uint64_t *ret_next)
+{
+    const struct tkr_shard_header *header = outlet->shard->header;
+    uint64_t at = get(&header->recheck_at);
+    uint64_t end = get(&header->recheck_end);
+    uint32_t count = 0;
+
+    while (at < end && count < max) {
+        uint32_t reference = (uint32_t)(at / TKR_ENTRY_UNIT) + 1;
+        const struct tkr_entry *entry = tkr_shard_entry(outlet->shard, reference);
+        if (entry->id_len == 0)
+            break; /* of a batch that a recovery took back */
+        ret_items[count++] = (struct tkr_outlet_item){.reference = reference};
+        at += tkr_entry_bytes(entry->id_len);
+    }
+    *ret_next = count < max ? end : at;
+    return count;
+}
+
+void tkr_outlet_recheck_advance(struct tkr_outlet *outlet, uint64_t next)
+{
+    atomic_store_explicit(&outlet->shard->header->recheck_at, next, memory_order_relaxed);
+}
+
+bool tkr_outlet_add(struct tkr_outlet *outlet, struct tkr_outlet_queue *queue, struct tkr_outlet_item item)
+{
+    if (is_queued(outlet, item.reference))
+        return true;
+    if (!bits_room(outlet, item.reference) || !tkr_outlet_push(queue, item))
+        return false;
+    mark(outlet, item.reference);
+    return true;
 }
 
 uint64_t tkr_outlet_left(const struct tkr_outlet *outlet)

@@ -37,6 +37,9 @@ struct tkr_outlet {
     struct tkr_changed *taken; /* list that did not fit the queue for lack of memory */
     uint64_t seen_sent;     /* number of the last chunk sent */
     uint64_t seen_expected; /* what the next chunk should find */
+    bool probe;             /* an empty chunk is due: has the sink gone back? */
+    uint64_t rechecks;      /* begun in this process */
+    uint64_t healed;        /* entries that the sink had otherwise, in this recheck */
 };
 
 /* Adds at the end of one of its queues. false: no memory. */
@@ -58,6 +61,28 @@ void tkr_outlet_unmark(struct tkr_outlet *outlet, uint32_t reference);
 
 /* Queues the parked entries whose time has come. */
 void tkr_outlet_unpark(struct tkr_outlet *outlet, int64_t now_ns);
+
+/*
+ * The sink has gone back: from now on every entry that is there is to be compared with the sink, from the arena's start.
+ * Survives the collector's death; must be called before header->seen says what was found.
+ */
+void tkr_outlet_recheck_begin(struct tkr_outlet *outlet);
+
+/* Is there something left to compare? */
+bool tkr_outlet_rechecking(const struct tkr_outlet *outlet);
+
+/* Was this entry acknowledged before the sink went back, and not compared since? What the sink then lacks was lost. */
+bool tkr_outlet_unchecked(const struct tkr_outlet *outlet, uint32_t reference);
+
+/* References of the next entries to compare, up to max, and where the next ones begin. Returns their number. */
+uint32_t tkr_outlet_recheck_next(const struct tkr_outlet *outlet, uint32_t max, struct tkr_outlet_item *ret_items,
+                                 uint64_t *ret_next);
+
+/* Those before next have been compared. */
+void tkr_outlet_recheck_advance(struct tkr_outlet *outlet, uint64_t next);
+
+/* Adds an entry to one of the outlet's queues unless it is in the outlet already. false: no memory. */
+bool tkr_outlet_add(struct tkr_outlet *outlet, struct tkr_outlet_queue *queue, struct tkr_outlet_item item);
 
 /* Entries that the sink has not acknowledged. */
 uint64_t tkr_outlet_left(const struct tkr_outlet *outlet);

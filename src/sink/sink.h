@@ -57,7 +57,7 @@ struct tkr_chunk {
     struct tkr_chunk *next; /* the sink's, while in flight */
     char source[TKR_SOURCE_BYTES];
     uint64_t seen_expected; /* the source's last chunk number that the sink acknowledged; 0: none */
-    uint64_t seen_next;     /* this chunk's number */
+    uint64_t seen_next;     /* this chunk's number; seen_expected once more: only looks */
     uint64_t seen_found;    /* out: the number that the sink had before this chunk; 0: none */
     uint32_t count;         /* may be 0: the chunk then only carries `seen` */
     uint32_t count_max;

@@ -130,6 +130,15 @@ static void put_arguments(struct tkr_redis_wire *wire, const struct tkr_contribu
         tkr_redis_wire_number(wire, (uint64_t)delta.value[counter[i]]);
 }
 
+/* A chunk's number as the script compares it; 0 is that of a source that the sink has never seen. */
+static void put_seen(struct tkr_redis_wire *wire, uint64_t seen)
+{
+    if (seen != 0)
+        tkr_redis_wire_number(wire, seen);
+    else
+        tkr_redis_wire_text(wire, "");
+}
+
 static void put_chunk(struct redis_sink *sink, const struct tkr_chunk *chunk)
 {
     struct tkr_redis_wire *wire = &sink->wire;
@@ -147,11 +156,8 @@ static void put_chunk(struct redis_sink *sink, const struct tkr_chunk *chunk)
             put_keys(wire, &chunk->item[i]);
     }
     tkr_redis_wire_text(wire, chunk->source);
-    if (chunk->seen_expected != 0)
-        tkr_redis_wire_number(wire, chunk->seen_expected);
-    else
-        tkr_redis_wire_text(wire, "");
-    tkr_redis_wire_number(wire, chunk->seen_next);
+    put_seen(wire, chunk->seen_expected);
+    put_seen(wire, chunk->seen_next);
     for (uint32_t i = 0; i < chunk->count; i++) {
         if (chunk->item[i].outcome == TKR_OUTCOME_PENDING)
             put_arguments(wire, &chunk->item[i]);

@@ -14,7 +14,7 @@ const char tkr_redis_script[] =
     "}\n"
     "local me=ARGV[1]\n"
     "local seen=call('HGET',KEYS[1],me) or ''\n"
-    "if seen==ARGV[2] then call('HSET',KEYS[1],me,ARGV[3]) end\n"
+    "if seen==ARGV[2] and seen~=ARGV[3] then call('HSET',KEYS[1],me,ARGV[3]) end\n"
     "local out,masks,n,j={seen},{},1,4\n"
     "for i=2,#KEYS,2 do\n"
     " local k,rec,old,new,mask=KEYS[i],KEYS[i+1],ARGV[j],ARGV[j+1],ARGV[j+2]\n"

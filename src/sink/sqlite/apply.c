@@ -236,7 +236,7 @@ int tkr_ledger_advance_seen(const struct tkr_ledger *ledger, const struct tkr_le
     (void)sqlite3_reset(get);
     if (step != SQLITE_ROW && step != SQLITE_DONE)
         return -1;
-    if (chunk->seen_found != chunk->seen_expected)
+    if (chunk->seen_found != chunk->seen_expected || chunk->seen_next == chunk->seen_expected)
         return 0;
     bound = bind_text(set, 1, chunk->source, len) &&
             sqlite3_bind_int64(set, 2, (sqlite3_int64)chunk->seen_next) == SQLITE_OK;
