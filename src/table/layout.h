@@ -95,6 +95,8 @@ struct tkr_shard_header {
     alignas(128) struct tkr_law law;
     alignas(128) _Atomic uint64_t cursors_used; /* cursors that have memory; only grows, in no batch */
     alignas(128) _Atomic uint64_t seen; /* the flusher's: number of the last chunk acknowledged by the sink */
+    _Atomic uint64_t recheck_at;        /* the flusher's: entries in arena[recheck_at, recheck_end) were acknowledged */
+    _Atomic uint64_t recheck_end;       /* before the sink went back, and have not been compared with it since */
 };
 _Static_assert(sizeof(struct tkr_shard_header) <= TKR_SHARD_HEADER_BYTES, "the header fits its page");
 
