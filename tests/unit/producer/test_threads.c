@@ -298,7 +298,7 @@ static void record_late(void *context)
     struct lingerer *l = context;
 
     record_some(l->producer, 9, 5, &l->done);
-    if (++l->stage < 3) /* be called once more */
+    if (++l->stage < 2) /* be called once more */
         (void)pthread_setspecific(late_key, l);
 }
 
@@ -325,7 +325,7 @@ static void test_thread_that_records_in_its_destructors_is_exact(void **state)
         assert_int_equal(pthread_join(thread, NULL), 0);
     }
     assert_int_equal(pthread_key_delete(late_key), 0);
-    assert_int_equal(l.done.recorded, 20 * 25);
+    assert_int_equal(l.done.recorded, 20 * 20);
     assert_true(drain_directory(fixture_dir, false, &found));
     assert_drained(&found, &l.done);
     assert_true(found.lanes <= 2); /* each lane came back */
