@@ -108,7 +108,8 @@ static uint64_t get(const _Atomic uint64_t *word)
 void tkr_outlet_recheck_begin(struct tkr_outlet *outlet)
 {
     struct tkr_shard_header *header = outlet->shard->header;
-    uint64_t end = atomic_load_explicit(&header->law.arena_used, memory_order_acquire); /* entries below are whole */
+    /* Entries below are whole and committed. Those of the batch under way might be taken back, and would then be counted. */
+    uint64_t end = atomic_load_explicit(&header->arena_committed, memory_order_acquire);
 
     outlet->healed = 0;
     outlet->rechecks++;
@@ -140,7 +141,7 @@ uint32_t tkr_outlet_recheck_next(const struct tkr_outlet *outlet, uint32_t max, 
         uint32_t reference = (uint32_t)(at / TKR_ENTRY_UNIT) + 1;
         const struct tkr_entry *entry = tkr_shard_entry(outlet->shard, reference);
         if (entry->id_len == 0)
-            break; /* of a batch that a recovery took back */
+            break; /* damaged: no kill leaves this */
         ret_items[count++] = (struct tkr_outlet_item){.reference = reference};
         at += tkr_entry_bytes(entry->id_len);
     }
