@@ -168,7 +168,8 @@ static void move_cursor(struct tkr_shard *shard, const struct tkr_drain_span *sp
 {
     struct tkr_lane_cursor *cursor = &span->feed->cursor->lane[span->lane];
 
-    tkr_batch_touch(shard, cursor, sizeof(*cursor));
+    if (!TKR_BROKEN(CURSOR))
+        tkr_batch_touch(shard, cursor, sizeof(*cursor));
     tkr_batch_set(&cursor->position, span->position);
     TKR_CRASH(CURSOR_HALF);
     tkr_batch_set(&cursor->sequence, span->sequence);

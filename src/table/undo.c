@@ -23,6 +23,8 @@ void tkr_undo_save(struct tkr_undo *undo, const unsigned char *base, uint64_t of
     uint64_t used = atomic_load_explicit(&undo->used, memory_order_relaxed);
     struct record record = {offset, bytes};
 
+    if (TKR_BROKEN(UNDO))
+        return;
     memcpy(undo->records + used, &record, sizeof(record));
     memcpy(undo->records + used + sizeof(record), base + offset, bytes);
     TKR_CRASH(UNDO_RECORDED);
