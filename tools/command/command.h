@@ -21,6 +21,7 @@ int tkr_command_replay(int argc, char **argv);
 int tkr_command_simulate(int argc, char **argv);
 int tkr_command_stat(int argc, char **argv);
 int tkr_command_usage(int argc, char **argv);
+int tkr_command_verify(int argc, char **argv);
 
 /* Prints "tokenring COMMAND: sentence" on stderr; command may be NULL. Return TKR_COMMAND_FAILED, TKR_COMMAND_WRONG. */
 int tkr_command_failed(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -16,6 +16,7 @@ static const struct command {
     {"simulate", "make up calls and send them through real producers", tkr_command_simulate},
     {"stat", "show the law's numbers: offered, counted, in lanes, dropped", tkr_command_stat},
     {"usage", "show totals per account and billing cycle", tkr_command_usage},
+    {"verify", "compare what is counted with the records that the sink has of it", tkr_command_verify},
 };
 
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
