@@ -74,7 +74,7 @@ int tkr_collector_open(const struct tkr_collector_config *config, struct tkr_col
     if (collector == NULL)
         return tkr_message_set(ret_message, "no memory for the collector");
     collector->config = *config;
-    collector->home = (struct tkr_home){.runtime = -1, .folder = -1, .lock = -1};
+    collector->home = (struct tkr_home)TKR_HOME_NONE;
     collector->worker = aligned_alloc(64, config->workers * sizeof(*collector->worker));
     if (collector->worker == NULL) {
         (void)tkr_message_set(ret_message, "no memory for %u workers", config->workers);

@@ -52,16 +52,29 @@ static int check_folder(const struct tkr_collector_config *config, const struct 
                            config->runtime_path);
 }
 
-static int take_lock(const struct tkr_collector_config *config, struct tkr_home *home, tkr_message *ret_message)
+/* The directory's lock, held until the descriptor is closed. -1: with errno EAGAIN, somebody else has it. */
+static int take_lock(int directory)
 {
     struct flock request = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 0, .l_len = 1};
+    int fd = openat(directory, "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, FILE_MODE);
+    int failure;
 
-    home->lock = openat(home->folder, "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, FILE_MODE);
-    if (home->lock < 0)
-        return tkr_message_set(ret_message, "cannot open the lock in %s: %s", config->runtime_path, strerror(errno));
-    if (fcntl(home->lock, F_OFD_SETLK, &request) != 0)
+    if (fd < 0 || fcntl(fd, F_OFD_SETLK, &request) == 0)
+        return fd;
+    failure = errno == EACCES ? EAGAIN : errno; /* POSIX allows either */
+    (void)close(fd);
+    errno = failure;
+    return -1;
+}
+
+static int lock_folder(const struct tkr_collector_config *config, struct tkr_home *home, tkr_message *ret_message)
+{
+    home->lock = take_lock(home->folder);
+    if (home->lock >= 0)
+        return 0;
+    if (errno == EAGAIN)
         return tkr_message_set(ret_message, "another collector already serves %s", config->runtime_path);
-    return 0;
+    return tkr_message_set(ret_message, "cannot take the lock in %s: %s", config->runtime_path, strerror(errno));
 }
 
 /* Reads a name that an earlier collector left. 1: read; 0: there is none; -1: it is there and no name. */
@@ -103,6 +116,17 @@ static bool write_name(int directory, uint64_t *ret_name)
     return written && renameat(directory, NAME_FILE_NEW, directory, NAME_FILE) == 0 && fsync(directory) == 0;
 }
 
+static int lock_state(const char *path, int directory, struct tkr_home *home, tkr_message *ret_message)
+{
+    home->state_lock = take_lock(directory);
+    if (home->state_lock >= 0)
+        return 0;
+    if (errno == EAGAIN)
+        return tkr_message_set(ret_message, "TOKENRING_STATE_DIR=%s: another collector runs under the name that is kept there",
+                               path);
+    return tkr_message_set(ret_message, "TOKENRING_STATE_DIR=%s: cannot take the lock in it: %s", path, strerror(errno));
+}
+
 static int find_name(const struct tkr_collector_config *config, struct tkr_home *home, tkr_message *ret_message)
 {
     const char *path = config->state_path[0] != '\0' ? config->state_path : NULL;
@@ -114,6 +138,10 @@ static int find_name(const struct tkr_collector_config *config, struct tkr_home 
         directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (directory < 0)
             return tkr_message_set(ret_message, "TOKENRING_STATE_DIR=%s cannot be opened: %s", path, strerror(errno));
+        if (lock_state(path, directory, home, ret_message) != 0) {
+            (void)close(directory);
+            return -1;
+        }
     }
     found = read_name(directory, &home->name);
     if (found == 0 && write_name(directory, &home->name))
@@ -128,10 +156,10 @@ static int find_name(const struct tkr_collector_config *config, struct tkr_home 
 
 int tkr_home_open(const struct tkr_collector_config *config, struct tkr_home *ret_home, tkr_message *ret_message)
 {
-    struct tkr_home home = {.runtime = -1, .folder = -1, .lock = -1};
+    struct tkr_home home = TKR_HOME_NONE;
 
     if (open_runtime(config, &home, ret_message) != 0 || check_folder(config, &home, ret_message) != 0 ||
-        take_lock(config, &home, ret_message) != 0 || find_name(config, &home, ret_message) != 0) {
+        lock_folder(config, &home, ret_message) != 0 || find_name(config, &home, ret_message) != 0) {
         tkr_home_close(&home);
         return -1;
     }
@@ -141,11 +169,13 @@ int tkr_home_open(const struct tkr_collector_config *config, struct tkr_home *re
 
 void tkr_home_close(struct tkr_home *home)
 {
+    if (home->state_lock >= 0)
+        (void)close(home->state_lock);
     if (home->lock >= 0)
         (void)close(home->lock);
     if (home->folder >= 0)
         (void)close(home->folder);
     if (home->runtime >= 0)
         (void)close(home->runtime);
-    home->lock = home->folder = home->runtime = -1;
+    *home = (struct tkr_home)TKR_HOME_NONE;
 }

@@ -14,14 +14,18 @@ struct tkr_home {
     int runtime;   /* directory of the regions */
     int folder;    /* the collector's own */
     int lock;
+    int state_lock; /* in the state directory, -1 without one: two collectors under one name would not be told apart */
     uint64_t name; /* 64 random bits, not 0; kept in the state directory, else in the folder */
 };
 
 /*
  * Opens, and makes where missing, the directories; takes the lock; reads or draws the name.
- * 0, or -1 with a sentence (missing or unsafe directory, no tmpfs, another collector runs).
+ * 0, or -1 with a sentence (missing or unsafe directory, no tmpfs, another collector runs here or under the same name).
  */
 int tkr_home_open(const struct tkr_collector_config *config, struct tkr_home *ret_home, tkr_message *ret_message);
+
+/* No directory, no lock. */
+#define TKR_HOME_NONE {.runtime = -1, .folder = -1, .lock = -1, .state_lock = -1}
 
 /* Gives up the lock; accepts one that did not open (all -1). */
 void tkr_home_close(struct tkr_home *home);

@@ -30,7 +30,7 @@ static int set_up(void **state)
     if (f == NULL || tempdir_make(f->dir) != 0)
         return -1;
     (void)snprintf(f->config.runtime_path, sizeof(f->config.runtime_path), "%s/run", f->dir);
-    f->home = (struct tkr_home){.runtime = -1, .folder = -1, .lock = -1};
+    f->home = (struct tkr_home)TKR_HOME_NONE;
     *state = f;
     return 0;
 }
@@ -213,6 +213,19 @@ static void test_name_in_the_state_directory_outlives_the_memory(void **state)
     assert_true(f->home.name == name);
 }
 
+/* Two that run at once under one name would each take the other's records in the sink for their own. */
+static void test_second_collector_under_the_same_name_is_refused(void **state)
+{
+    struct fixture *f = *state;
+
+    (void)snprintf(f->config.state_path, sizeof(f->config.state_path), "%s/state", f->dir);
+    open_home(f);
+    (void)snprintf(f->config.runtime_path, sizeof(f->config.runtime_path), "%s/other", f->dir);
+    assert_refused(f, "another collector runs under the name");
+    tkr_home_close(&f->home);
+    open_home(f);
+}
+
 static void test_state_directory_that_cannot_be_opened_is_refused(void **state)
 {
     struct fixture *f = *state;
@@ -273,6 +286,7 @@ int main(void)
         T(test_link_for_the_folder_is_refused),
         T(test_name_in_the_folder_stays_as_long_as_the_memory),
         T(test_name_in_the_state_directory_outlives_the_memory),
+        T(test_second_collector_under_the_same_name_is_refused),
         T(test_state_directory_that_cannot_be_opened_is_refused),
         T(test_broken_name_is_refused_and_left_as_it_is),
         T(test_name_left_half_written_is_no_obstacle),
