@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 
@@ -66,6 +67,17 @@ static int open_shards(struct tkr_collector *collector, tkr_message *ret_message
     return 0;
 }
 
+/* Each region holds a descriptor, and the usual soft limit of 1024 is for programs that use select(2). */
+static void allow_many_files(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &limit); /* if not, the regions beyond it wait */
+}
+
 int tkr_collector_open(const struct tkr_collector_config *config, struct tkr_collector **ret_collector,
                        tkr_message *ret_message)
 {
@@ -80,6 +92,7 @@ int tkr_collector_open(const struct tkr_collector_config *config, struct tkr_col
         (void)tkr_message_set(ret_message, "no memory for %u workers", config->workers);
         goto fail;
     }
+    allow_many_files();
     if (!tkr_guard_install()) {
         (void)tkr_message_set(ret_message, "cannot install the handler for SIGBUS: %s", strerror(errno));
         goto fail;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The daemon with real producer processes and the ledger: who comes first, who leaves first, who is killed. */
 #include <pthread.h>
+#include <sys/resource.h>
 
 #include "integration/collector_stage.h"
 #include "support/random.h"
@@ -105,6 +106,41 @@ static void test_64_processes_at_once_are_exact(void **state)
     run_producers(stage, PROCESSES);
     assert_all_gone_and_exact(stage);
     assert_int_equal(stage_law(stage).regions, PROCESSES);
+}
+
+static int record_and_linger(struct stage *stage, int number)
+{
+    tkr_producer *producer = stage_producer(stage);
+
+    if (producer == NULL || stage_record(stage, producer, number % STAGE_USERS, 5, 6) != TKR_OK)
+        return 1;
+    while (!atomic_load(&stage->truth->stop))
+        process_sleep_ms(5);
+    return 0;
+}
+
+/* Each region is a descriptor of the collector's: the shell's limit for programs of another kind is not its own. */
+static void test_more_producers_than_the_soft_limit_of_files_are_exact(void **state)
+{
+    struct stage *stage = *state;
+    struct rlimit usual;
+    struct rlimit low;
+    pid_t child[PROCESSES];
+
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &usual), 0);
+    low = usual;
+    low.rlim_cur = 40;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
+    stage_collector_start(stage, "1");
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &usual), 0);
+    for (int i = 0; i < PROCESSES; i++)
+        child[i] = stage_fork(stage, record_and_linger, i);
+    wait_recorded(stage, PROCESSES);
+    stage_collector_end(stage, 0); /* all of them alive */
+    stage_assert_exact(stage);
+    atomic_store(&stage->truth->stop, true);
+    for (int i = 0; i < PROCESSES; i++)
+        assert_int_equal(stage_exit_code(child[i]), 0);
 }
 
 struct thread_job {
@@ -395,6 +431,7 @@ int main(void)
         T(test_producers_that_ended_before_the_collector_began_are_counted),
         T(test_producer_that_began_before_the_collector_loses_nothing),
         T(test_64_processes_at_once_are_exact),
+        T(test_more_producers_than_the_soft_limit_of_files_are_exact),
         T(test_64_threads_of_a_process_are_exact),
         T(test_200_short_lived_processes_leave_no_region),
         T(test_collectors_that_come_and_go_beside_producers_are_exact),
