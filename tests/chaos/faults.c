@@ -1,0 +1,365 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "chaos/faults.h"
+
+#include <stdarg.h>
+#include <string.h>
+#include <time.h>
+
+#define TRIES_MAX 200
+#define WORKERS_MAX 4
+#define BURST_STEPS 300
+#define BURST_NS 400000
+#define AWAY_MS 200          /* the longest that somebody who was killed stays away */
+#define STOPPED_MS 700       /* the longest that somebody is stopped, or bytes are held back */
+#define PATIENT_MS 7000      /* and when it is to outlast the collector's time for a command */
+#define PATIENT_ONE_IN 12
+#define TEAR_BYTES 3000
+#define CUT_BYTES 20000      /* some chunks */
+#define REPLICATION_LAG_MS 2500
+
+static uint32_t below(struct faults *faults, uint32_t n)
+{
+    return (uint32_t)test_random_below(&faults->random, n);
+}
+
+/* Mostly short, at times up to most. */
+static int some_ms(struct faults *faults, uint32_t most)
+{
+    return (int)below(faults, 2 + below(faults, most));
+}
+
+static int stopped_ms(struct faults *faults)
+{
+    if (faults->patient && below(faults, PATIENT_ONE_IN) == 0)
+        return PATIENT_MS;
+    return some_ms(faults, STOPPED_MS);
+}
+
+/* Bytes until a cut: as often in the first bytes as anywhere. */
+static uint64_t some_bytes(struct faults *faults, uint32_t most)
+{
+    return 1 + below(faults, 1 + below(faults, most));
+}
+
+__attribute__((format(printf, 2, 3))) static bool told(char *ret_detail, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    (void)vsnprintf(ret_detail, FAULT_DETAIL_BYTES, format, args);
+    va_end(args);
+    return true;
+}
+
+/* --- gateways and the collector --- */
+
+/* In the middle of its work: it is given some first. */
+static bool do_kill_gateway(struct faults *faults, char *ret_detail)
+{
+    struct world *world = faults->world;
+    int seat = (int)below(faults, WORLD_SEATS);
+    const struct timespec while_it_works = {.tv_nsec = (long)below(faults, BURST_NS)};
+    int again = some_ms(faults, AWAY_MS);
+
+    if (!world->seat[seat].up)
+        return false;
+    (void)atomic_fetch_add(&world->control->allowed, BURST_STEPS);
+    (void)nanosleep(&while_it_works, NULL);
+    world_gateway_kill(world, seat, again);
+    return told(ret_detail, "number %u, the next in %d ms", world->seat[seat].number, again);
+}
+
+static bool do_kill_collector(struct faults *faults, char *ret_detail)
+{
+    struct world *world = faults->world;
+    int workers = below(faults, 3) == 0 ? 1 + (int)below(faults, WORKERS_MAX) : world->workers;
+    int again = some_ms(faults, AWAY_MS);
+    bool stopped = world->collector_stopped;
+
+    if (world->standing == COLLECTOR_DOWN)
+        return false;
+    world_collector_kill(world, workers, again);
+    return told(ret_detail, "%sthe next in %d ms with %d workers", stopped ? "stopped; " : "", again, workers);
+}
+
+static bool do_stop_collector(struct faults *faults, char *ret_detail)
+{
+    int ms = stopped_ms(faults);
+
+    if (faults->world->standing != COLLECTOR_UP || faults->world->collector_stopped)
+        return false;
+    world_collector_stop(faults->world, ms);
+    return told(ret_detail, "for %d ms", ms);
+}
+
+static bool do_change_workers(struct faults *faults, char *ret_detail)
+{
+    struct world *world = faults->world;
+    int workers = 1 + (int)below(faults, WORKERS_MAX);
+
+    if (world->standing != COLLECTOR_UP || world->collector_stopped)
+        return false;
+    world_collector_leave(world, workers);
+    return told(ret_detail, "to %d", workers);
+}
+
+/* --- Redis --- */
+
+static bool primary_answers(const struct faults *faults)
+{
+    return servers_answers(&faults->world->servers, faults->world->servers.primary);
+}
+
+/* Kills a server that is up. */
+static int kill_server(struct faults *faults, int i)
+{
+    struct world *world = faults->world;
+    int again = some_ms(faults, AWAY_MS);
+
+    servers_kill(&world->servers, i);
+    world->server_again_ms[i] = process_now_ms() + again;
+    world->server_continue_ms[i] = WORLD_NEVER;
+    world->server_dies_ms[i] = WORLD_NEVER;
+    return again;
+}
+
+static bool do_kill_redis(struct faults *faults, char *ret_detail)
+{
+    struct servers *servers = &faults->world->servers;
+
+    if (!servers->up[servers->primary])
+        return false;
+    return told(ret_detail, "up again in %d ms", kill_server(faults, servers->primary));
+}
+
+static bool do_kill_replica(struct faults *faults, char *ret_detail)
+{
+    struct servers *servers = &faults->world->servers;
+
+    if (!servers->up[servers_replica(servers)])
+        return false;
+    return told(ret_detail, "up again in %d ms", kill_server(faults, servers_replica(servers)));
+}
+
+static bool do_stop_redis(struct faults *faults, char *ret_detail)
+{
+    struct servers *servers = &faults->world->servers;
+    int ms = stopped_ms(faults);
+
+    if (!primary_answers(faults))
+        return false;
+    servers_stop(servers, servers->primary);
+    faults->world->server_continue_ms[servers->primary] = process_now_ms() + ms;
+    return told(ret_detail, "for %d ms", ms);
+}
+
+static bool do_tear_aof(struct faults *faults, char *ret_detail)
+{
+    struct servers *servers = &faults->world->servers;
+    long bytes = (long)some_bytes(faults, TEAR_BYTES);
+
+    if (!servers->up[servers->primary])
+        return false;
+    (void)kill_server(faults, servers->primary);
+    if (servers_tear(servers, servers->primary, bytes, &bytes) != 0)
+        bytes = 0; /* killed before it had one */
+    return told(ret_detail, "%ld bytes off its tail", bytes);
+}
+
+static bool do_rewrite_aof(struct faults *faults, char *ret_detail)
+{
+    if (!primary_answers(faults) || servers_command(&faults->world->servers, "BGREWRITEAOF") != 0)
+        return false;
+    return told(ret_detail, "begun");
+}
+
+static bool do_restore_rdb(struct faults *faults, char *ret_detail)
+{
+    struct servers *servers = &faults->world->servers;
+    int kept = servers->snapshots < SNAPSHOTS ? servers->snapshots : SNAPSHOTS;
+    int back;
+
+    if (kept == 0 || !servers->up[servers->primary])
+        return false;
+    back = (int)below(faults, (uint32_t)kept);
+    (void)kill_server(faults, servers->primary);
+    if (servers_restore(servers, servers->primary, servers->snapshots - 1 - back) != 0)
+        return false;
+    return told(ret_detail, "snapshot %d of %d", servers->snapshots - back, servers->snapshots);
+}
+
+static bool do_flush_all(struct faults *faults, char *ret_detail)
+{
+    if (!primary_answers(faults) || servers_command(&faults->world->servers, "FLUSHALL") != 0)
+        return false;
+    return told(ret_detail, "done");
+}
+
+/* The old primary dies at once or goes on for a while, with or without what the collector had sent to it. */
+static bool do_promote_replica(struct faults *faults, char *ret_detail)
+{
+    struct world *world = faults->world;
+    struct servers *servers = &world->servers;
+    int old = servers->primary;
+    int late = below(faults, 2) == 0 ? some_ms(faults, AWAY_MS) : -1;
+    int lives = below(faults, 2) == 0 ? some_ms(faults, STOPPED_MS) : 0;
+
+    if (!servers_answers(servers, servers_replica(servers)) || world->server_dies_ms[servers_replica(servers)] != WORLD_NEVER)
+        return false;
+    if (lives == 0 && servers->up[old])
+        (void)kill_server(faults, old);
+    if (servers_promote(servers, late) != 0)
+        return false;
+    if (servers->up[old])
+        world->server_dies_ms[old] = process_now_ms() + lives;
+    world->server_again_ms[old] = process_now_ms() + lives + some_ms(faults, AWAY_MS);
+    return told(ret_detail, "server %d; the old primary lives for %d ms%s", servers->primary, lives,
+                late >= 0 ? " and gets late what was sent to it" : "");
+}
+
+static bool do_forget_scripts(struct faults *faults, char *ret_detail)
+{
+    if (!primary_answers(faults) || servers_command(&faults->world->servers, "SCRIPT FLUSH") != 0)
+        return false;
+    return told(ret_detail, "done");
+}
+
+static bool do_reset_account(struct faults *faults, char *ret_detail)
+{
+    char key[TRUTH_KEY_BYTES];
+    uint32_t accounts = CHAOS_SHARED + faults->world->gateways * CHAOS_THREADS;
+    uint32_t account = below(faults, 4) == 0 ? below(faults, accounts) : below(faults, CHAOS_SHARED);
+    size_t len = truth_key(account, below(faults, CHAOS_CYCLES), key);
+
+    if (!primary_answers(faults) || servers_reset(&faults->world->servers, key, len) != 0)
+        return false;
+    return told(ret_detail, "%s", key);
+}
+
+/* --- connections --- */
+
+static bool do_hold_replication(struct faults *faults, char *ret_detail)
+{
+    int ms = some_ms(faults, REPLICATION_LAG_MS);
+
+    proxy_hold(faults->world->servers.proxy, PROXY_REPLICA, PROXY_DOWN, ms);
+    return told(ret_detail, "for %d ms", ms);
+}
+
+static bool do_cut_replication(struct faults *faults, char *ret_detail)
+{
+    uint64_t bytes = some_bytes(faults, CUT_BYTES);
+
+    proxy_cut(faults->world->servers.proxy, PROXY_REPLICA, PROXY_DOWN, bytes);
+    return told(ret_detail, "in %llu bytes", (unsigned long long)bytes);
+}
+
+static bool do_cut_request(struct faults *faults, char *ret_detail)
+{
+    uint64_t bytes = some_bytes(faults, CUT_BYTES);
+
+    proxy_cut(faults->world->servers.proxy, PROXY_COLLECTOR, PROXY_UP, bytes);
+    return told(ret_detail, "in %llu bytes", (unsigned long long)bytes);
+}
+
+static bool do_cut_reply(struct faults *faults, char *ret_detail)
+{
+    uint64_t bytes = some_bytes(faults, CUT_BYTES / 50); /* replies are so much shorter */
+
+    proxy_cut(faults->world->servers.proxy, PROXY_COLLECTOR, PROXY_DOWN, bytes);
+    return told(ret_detail, "in %llu bytes", (unsigned long long)bytes);
+}
+
+static bool do_cut_late(struct faults *faults, char *ret_detail)
+{
+    int ms = some_ms(faults, STOPPED_MS);
+
+    proxy_cut_late(faults->world->servers.proxy, ms);
+    return told(ret_detail, "the next request lands after %d ms", ms);
+}
+
+static bool do_hold_request(struct faults *faults, char *ret_detail)
+{
+    int ms = stopped_ms(faults);
+
+    proxy_hold(faults->world->servers.proxy, PROXY_COLLECTOR, PROXY_UP, ms);
+    return told(ret_detail, "for %d ms", ms);
+}
+
+static bool do_hold_reply(struct faults *faults, char *ret_detail)
+{
+    int ms = stopped_ms(faults);
+
+    proxy_hold(faults->world->servers.proxy, PROXY_COLLECTOR, PROXY_DOWN, ms);
+    return told(ret_detail, "for %d ms", ms);
+}
+
+static bool do_delay(struct faults *faults, char *ret_detail)
+{
+    int delay = 1 + some_ms(faults, 60);
+    int ms = some_ms(faults, 2 * STOPPED_MS);
+
+    proxy_delay(faults->world->servers.proxy, delay, ms);
+    return told(ret_detail, "%d ms each way, for %d ms", delay, ms);
+}
+
+static bool do_refuse(struct faults *faults, char *ret_detail)
+{
+    int ms = some_ms(faults, STOPPED_MS);
+
+    proxy_refuse(faults->world->servers.proxy, ms);
+    proxy_cut(faults->world->servers.proxy, PROXY_COLLECTOR, PROXY_UP, 1);
+    return told(ret_detail, "for %d ms", ms);
+}
+
+/* --- the choice --- */
+
+static const struct {
+    const char *name;
+    uint32_t weight;
+    bool (*act)(struct faults *faults, char *ret_detail); /* false: not possible at present, nothing was done */
+} kinds[FAULT_KINDS] = {
+#define FAULT_ROW(name, weight) {#name, weight, do_##name},
+    FAULT_LIST(FAULT_ROW)
+#undef FAULT_ROW
+};
+
+const char *fault_name(enum fault fault)
+{
+    return kinds[fault].name;
+}
+
+enum fault fault_find(const char *name)
+{
+    enum fault fault = 0;
+
+    while (fault < FAULT_KINDS && strcmp(kinds[fault].name, name) != 0)
+        fault++;
+    return fault;
+}
+
+static enum fault choose(struct faults *faults)
+{
+    uint32_t sum = 0;
+    uint32_t at;
+    enum fault fault = 0;
+
+    for (int i = 0; i < FAULT_KINDS; i++)
+        sum += faults->allowed[i] ? kinds[i].weight : 0;
+    for (at = below(faults, sum); !faults->allowed[fault] || at >= kinds[fault].weight; fault++)
+        at -= faults->allowed[fault] ? kinds[fault].weight : 0;
+    return fault;
+}
+
+int faults_do(struct faults *faults, enum fault *ret_fault, char ret_detail[FAULT_DETAIL_BYTES])
+{
+    for (int i = 0; i < TRIES_MAX; i++) {
+        enum fault fault = choose(faults);
+        if (kinds[fault].act(faults, ret_detail)) {
+            faults->count[fault]++;
+            *ret_fault = fault;
+            return 0;
+        }
+    }
+    return -1;
+}
