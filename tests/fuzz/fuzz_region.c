@@ -22,7 +22,8 @@
 #include "region/region.h"
 #include "support/tempdir.h"
 
-#define PAGE 4096u
+#define PAGE 4096
+#define PAGES_MAX 256
 #define SLOTS 64u
 #define ACCOUNTS_MAX 1000u     /* few, so that the table gets full */
 #define RUNS_PER_SHARD 2000u
@@ -30,6 +31,7 @@
 #define ROUNDS_RESTLESS 32     /* while the file never rests, there is no end to wait for */
 #define STEPS_MAX 64
 #define LANES 2u
+#define CYCLE 20261101u
 #define DIRECTORY_OFFSET TKR_REGION_HEADER_BYTES
 
 enum { RESTLESS = 1, SHRINKING = 2, POLICY_SHIFT = 2, RESUMED = 16 };
@@ -49,6 +51,7 @@ static struct {
     uint64_t lane_offset[LANES];
     uint64_t capacity[LANES];
     uint64_t sequence[LANES];
+    bool used[PAGES_MAX]; /* pages that are not all zeros */
 } skeleton;
 
 static int file = -1; /* the region of this run */
@@ -153,7 +156,7 @@ static void add_frame(struct tkr_lane_writer *writer, uint32_t number)
     head_bytes = tkr_frame_head_bytes(&start);
     frame = tkr_lane_reserve(writer, tkr_frame_bytes(head_bytes, &values));
     FUZZ_CHECK(frame != NULL);
-    tkr_frame_head_put(frame, head_bytes, &start, 20261101, 1);
+    tkr_frame_head_put(frame, head_bytes, &start, CYCLE, 1);
     tkr_frame_finish(frame, head_bytes, &values, writer->sequence + 1);
     tkr_lane_publish(writer);
 }
@@ -164,7 +167,7 @@ static void begin_call(struct tkr_region *region, uint32_t slot)
     uint64_t handle;
 
     start.account[0] = (tkr_account){.kind = TKR_KIND_USER, .id = "bob", .len = 3};
-    handle = tkr_call_slot_begin(&region->slots[slot], slot, 1, &start, 20261101, 1);
+    handle = tkr_call_slot_begin(&region->slots[slot], slot, 1, &start, CYCLE, 1);
     FUZZ_CHECK(tkr_call_slot_progress(&region->slots[slot], (uint32_t)(handle & 0xfffffff), 7) == 0);
     if (slot % 2 != 0)
         FUZZ_CHECK(tkr_call_slot_claim(&region->slots[slot], (uint32_t)(handle & 0xfffffff)) == 0);
@@ -173,12 +176,13 @@ static void begin_call(struct tkr_region *region, uint32_t slot)
 static void make_skeleton(void)
 {
     struct tkr_region_geometry geometry = {
-        .slots_max = SLOTS, .lane_bytes = TKR_LANE_BYTES_MIN, .data_bytes_max = 4 * TKR_LANE_BYTES_MIN};
+        .slots_max = SLOTS, .lane_bytes = TKR_LANE_BYTES_MIN,
+        .data_bytes_max = 5 * TKR_LANE_BYTES_MIN};
     struct tkr_region region;
     uint32_t count;
 
     FUZZ_CHECK(tkr_region_create(directory_fd, &geometry, &region) == 0);
-    FUZZ_CHECK(tkr_region_lane_add(&region, TKR_LANE_BYTES_MIN, &count) == 0);
+    FUZZ_CHECK(tkr_region_lane_add(&region, 4 * TKR_LANE_BYTES_MIN, &count) == 0);
     FUZZ_CHECK(tkr_region_slots_add(&region, &count) == 0 && count >= 4);
     for (uint32_t i = 0; i < LANES; i++) {
         struct tkr_lane_writer writer;
@@ -193,12 +197,26 @@ static void make_skeleton(void)
         begin_call(&region, slot);
     skeleton.slots_offset = region.header->slots_offset;
     skeleton.count = region.mapped_bytes;
+    FUZZ_CHECK(skeleton.count % PAGE == 0 && skeleton.count / PAGE <= PAGES_MAX);
     skeleton.bytes = fuzz_exact(region.header, skeleton.count);
+    for (size_t i = 0; i < skeleton.count; i++)
+        skeleton.used[i / PAGE] |= skeleton.bytes[i] != 0;
     (void)snprintf(skeleton.name, sizeof(skeleton.name), TKR_REGION_PREFIX);
     for (size_t i = 0; i < TKR_REGION_ID_BYTES; i++)
         (void)snprintf(skeleton.name + strlen(skeleton.name), 3, "%02x", region.header->id[i]);
     tkr_region_close(&region);
     FUZZ_CHECK(unlinkat(directory_fd, skeleton.name, 0) == 0);
+}
+
+/* An account whose counters soon are full, so that some calls are refused. */
+static void fill_account(void)
+{
+    static const tkr_counts counts = {{[TKR_COUNTER_PROMPT] = INT64_MAX - 25, [TKR_COUNTER_TOTAL] = INT64_MAX - 25}};
+    struct tkr_charge charge = {.id = "alice", .id_len = 5, .cycle = CYCLE, .counts = &counts};
+
+    FUZZ_CHECK(tkr_batch_begin(shard));
+    tkr_batch_apply(shard, &charge, 1);
+    tkr_batch_commit(shard);
 }
 
 static void open_shard(void)
@@ -209,6 +227,8 @@ static void open_shard(void)
     tkr_shard_close(shard);
     (void)unlinkat(directory_fd, "shard-0", 0);
     FUZZ_CHECK(tkr_shard_open(directory_fd, &options, &shard, &message) == 0);
+    if (runs / RUNS_PER_SHARD % 2 == 0)
+        fill_account();
 }
 
 static struct sigaction guard_action;
@@ -254,23 +274,13 @@ static void set_up(void)
 
 /* --- the file of this run --- */
 
-static bool is_zero(const unsigned char *page, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        if (page[i] != 0)
-            return false;
-    }
-    return true;
-}
-
 static void make_file(void)
 {
     file = openat(directory_fd, skeleton.name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     FUZZ_CHECK(file >= 0 && ftruncate(file, (off_t)skeleton.count) == 0);
     for (size_t at = 0; at < skeleton.count; at += PAGE) {
-        size_t count = skeleton.count - at < PAGE ? skeleton.count - at : PAGE;
-        if (!is_zero(skeleton.bytes + at, count))
-            FUZZ_CHECK(pwrite(file, skeleton.bytes + at, count, (off_t)at) == (ssize_t)count);
+        if (skeleton.used[at / PAGE])
+            FUZZ_CHECK(pwrite(file, skeleton.bytes + at, PAGE, (off_t)at) == PAGE);
     }
 }
 
@@ -342,9 +352,18 @@ static void append_frame(struct fuzz_input *in, uint32_t lane, uint64_t *sequenc
     tkr_frame_value_add(&values, TKR_COUNTER_PROMPT, fuzz_u16(in));
     tkr_frame_value_add(&values, TKR_COUNTER_COST, (int64_t)(fuzz_u64(in) % TKR_COST_MAX));
     head_bytes = tkr_frame_head_bytes(&start);
-    tkr_frame_head_put(frame, head_bytes, &start, 20261101, 1);
+    tkr_frame_head_put(frame, head_bytes, &start, CYCLE, 1);
     tkr_frame_finish(frame, head_bytes, &values, ++*sequence);
     append(lane, frame, tkr_frame_bytes(head_bytes, &values));
+}
+
+/* So many that a batch does not hold them, or the lane. */
+static void append_many(struct fuzz_input *in, uint32_t lane, uint64_t *sequence)
+{
+    struct fuzz_input none = {in->at, 0};
+
+    for (unsigned count = 5u * fuzz_u8(in); count > 0; count--)
+        append_frame(&none, lane, sequence);
 }
 
 /* --- the collector --- */
@@ -422,7 +441,7 @@ static void run_program(struct fuzz_input *in, struct tkr_feed *feed)
     for (int step = 0; step < STEPS_MAX && in->left > 0; step++) {
         uint8_t what = fuzz_u8(in);
         uint32_t lane = what >> 7;
-        switch (what % 10) {
+        switch (what % 11) {
         case 0: poke(in, fuzz_u16(in) % TKR_REGION_HEADER_BYTES); break;
         case 1: poke(in, lane_field(lane, fuzz_u8(in))); break;
         case 2: poke(in, skeleton.slots_offset + fuzz_u16(in) % (4 * TKR_CALL_SLOT_BYTES)); break;
@@ -432,6 +451,7 @@ static void run_program(struct fuzz_input *in, struct tkr_feed *feed)
         case 6: append_frame(in, lane, &sequence[lane]); break;
         case 7: set_head(lane, head_of(lane) + fuzz_u16(in) / 8 * 8); break;
         case 8: (void)ftruncate(file, (off_t)fuzz_u16(in) * 16); break;
+        case 9: append_many(in, lane, &sequence[lane]); break;
         default:
             if (feed->cursor != NULL)
                 drain_once(feed);

@@ -80,8 +80,8 @@ static void frame_seeds(void)
 
 static void region_seeds(void)
 {
-    static const char program[] = "\x09\x06" "abXY\x07\x01\x02\x03\x04\x05\x06\x07\x09"  /* a frame, drained */
-                                  "\x86" "ba\x01\x02\x01\x02\x03\x04\x05\x06\x07\x08\x09" /* in the other lane */
+    static const char program[] = "\x0a\x06" "abXY\x07\x01\x02\x03\x04\x05\x06\x07\x0a"  /* a frame, drained */
+                                  "\x8a" "ba\x01\x02\x01\x02\x03\x04\x05\x06\x07\x08\x0a" /* in the other lane */
                                   "\x05\x1f\x01\x20\x00\x00\x00\x09\x00\x00\x00"          /* a frame of an unknown type */
                                   "\x02\x40\x00\x07\x02\x00\x00\x00\x00\x00\x00\x00"      /* a slot */
                                   "\x07\x10\x00";                                         /* head, too far */
@@ -98,6 +98,8 @@ static void region_seeds(void)
     SEED_TEXT("\x00\x00\x01\x00\x07\xff\xff\xff\xff\xff\xff\xff\x7f");
     SEED_TEXT("\x00\x00\x08\x00\x10");
     SEED_TEXT("\x03\x2a");
+    SEED_TEXT("\x00\x00\x14\xff\x82\xf0\x14\x20");  /* full lanes */
+    SEED_TEXT("\x03\x07\x14\x30\x82\xc0\x15\x82\x40");
 }
 
 /* --- answers of Redis: flags, contributions, what is said; fuzz_redis.c reads them --- */
