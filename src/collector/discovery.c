@@ -305,6 +305,8 @@ static void tidy(struct tkr_discovery *discovery)
             feed_free(known->feed);
             known->feed = NULL;
         }
+        if (known->waiting && !known->listed)
+            resume_region(discovery, known); /* gone before it could be opened: folded */
         if (known->feed == NULL && !known->listed)
             forget(discovery, i);
     }
