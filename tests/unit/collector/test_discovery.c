@@ -1,0 +1,486 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Regions found, followed and forgotten, with a real worker: a collector that begins at each stage of a region's life. */
+#include "collector/discovery.h"
+#include "support/process.h"
+#include "unit/collector/bench.h"
+
+#define LIMIT_MS 30000
+#define STRANGER 65534
+#define USER "a"
+
+struct fixture {
+    struct bench *bench; /* its runtime directory is where regions are made; its table is not used */
+    struct tkr_collector_config config;
+    struct tkr_home home;
+    struct tkr_post post[2];
+    uint32_t posts;
+    struct tkr_discovery *discovery;
+    struct tkr_worker *worker;
+    atomic_bool stop;
+    bool running;
+};
+
+static int set_up(void **state)
+{
+    struct fixture *f = calloc(1, sizeof(*f));
+    void *bench = NULL;
+
+    if (f == NULL || bench_set_up(&bench) != 0)
+        return -1;
+    f->bench = bench;
+    f->worker = aligned_alloc(64, sizeof(*f->worker));
+    f->home = (struct tkr_home)TKR_HOME_NONE;
+    f->posts = 1;
+    (void)snprintf(f->config.runtime_path, sizeof(f->config.runtime_path), "%s", f->bench->runtime);
+    *state = f;
+    return f->worker != NULL ? 0 : -1;
+}
+
+static void collector_end(struct fixture *f)
+{
+    if (!f->running)
+        return;
+    atomic_store(&f->stop, true);
+    (void)pthread_join(f->worker->thread, NULL);
+    tkr_discovery_close(f->discovery);
+    for (uint32_t i = 0; i < f->posts; i++) {
+        tkr_shard_close(f->post[i].shard);
+        f->post[i] = (struct tkr_post){0};
+    }
+    tkr_home_close(&f->home);
+    f->running = false;
+}
+
+static int tear_down(void **state)
+{
+    struct fixture *f = *state;
+    void *bench = f->bench;
+
+    if (geteuid() == STRANGER)
+        assert_int_equal(seteuid(0), 0);
+    collector_end(f);
+    (void)bench_tear_down(&bench);
+    free(f->worker);
+    free(f);
+    return 0;
+}
+
+/* Shards, discovery; the worker is started apart, so that a test can look in between. */
+static void collector_open(struct fixture *f)
+{
+    tkr_message message = {""};
+
+    assert_true(tkr_guard_install());
+    if (tkr_home_open(&f->config, &f->home, &message) != 0)
+        fail_msg("%s", message.text);
+    for (uint32_t i = 0; i < f->posts; i++) {
+        struct tkr_shard_options options = {f->home.name, i, 10000};
+        if (tkr_shard_open(f->home.folder, &options, &f->post[i].shard, &message) != 0)
+            fail_msg("%s", message.text);
+    }
+    if (tkr_discovery_open(&f->home, f->post, f->posts, &f->discovery, &message) != 0)
+        fail_msg("%s", message.text);
+}
+
+static void collector_begin(struct fixture *f)
+{
+    collector_open(f);
+    atomic_store(&f->stop, false);
+    memset(f->worker, 0, offsetof(struct tkr_worker, drain));
+    f->worker->posts = f->post;
+    f->worker->post_count = f->posts;
+    f->worker->stride = 1;
+    f->worker->stop = &f->stop;
+    assert_int_equal(pthread_create(&f->worker->thread, NULL, tkr_worker_run, f->worker), 0);
+    f->running = true;
+}
+
+/* The sum over shards, as a reader sees it. */
+static int64_t counted(const struct fixture *f)
+{
+    int64_t sum = 0;
+
+    for (uint32_t i = 0; i < f->posts; i++) {
+        const struct tkr_shard *shard = f->post[i].shard;
+        uint64_t used = atomic_load(&shard->header->arena_committed);
+        for (uint64_t at = 0; at < used;) {
+            const struct tkr_entry *entry = (const struct tkr_entry *)(shard->arena + at);
+            sum += atomic_load(&entry->counts[TKR_COUNTER_CALLS]);
+            at += tkr_entry_bytes(entry->id_len);
+        }
+    }
+    return sum;
+}
+
+static uint64_t regions_gone(const struct fixture *f)
+{
+    uint64_t sum = 0;
+
+    for (uint32_t i = 0; i < f->posts; i++)
+        sum += atomic_load(&f->post[i].shard->header->law.gone_regions);
+    return sum;
+}
+
+static uint32_t cursors_in_use(const struct fixture *f)
+{
+    uint32_t used = 0;
+
+    for (uint32_t i = 0; i < f->posts; i++) {
+        for (uint32_t c = 0; c < tkr_shard_cursor_count(f->post[i].shard); c++)
+            used += atomic_load(&f->post[i].shard->cursor[c].state) != TKR_CURSOR_FREE;
+    }
+    return used;
+}
+
+#define WAIT(f, condition)                                                                                             \
+    do {                                                                                                               \
+        long end_ms = process_now_ms() + LIMIT_MS;                                                                     \
+        while (!(condition)) {                                                                                         \
+            tkr_discovery_look((f)->discovery);                                                                        \
+            if (process_now_ms() > end_ms)                                                                             \
+                fail_msg("waited in vain: %s", #condition);                                                            \
+            process_sleep_ms(2);                                                                                       \
+        }                                                                                                              \
+    } while (0)
+
+/* Looks on for a while in which nothing should happen. */
+static void look_on(struct fixture *f)
+{
+    for (int i = 0; i < 60; i++) {
+        tkr_discovery_look(f->discovery);
+        process_sleep_ms(5);
+    }
+}
+
+static void put_calls(struct hand *hand, int count)
+{
+    for (int i = 0; i < count; i++)
+        assert_true(hand_put(hand, 0, USER, 1));
+}
+
+/* A region of 5 calls, counted by a collector that has left again. */
+static void make_counted_region(struct fixture *f, struct hand *hand)
+{
+    hand_open(hand, f->bench);
+    put_calls(hand, 5);
+    collector_begin(f);
+    WAIT(f, counted(f) == 5);
+    collector_end(f);
+}
+
+/* --- from the beginning --- */
+
+static void test_region_is_found_drained_and_removed(void **state)
+{
+    struct fixture *f = *state;
+    struct hand hand;
+
+    collector_begin(f);
+    hand_open(&hand, f->bench);
+    put_calls(&hand, 5);
+    WAIT(f, counted(f) == 5);
+    put_calls(&hand, 2);
+    WAIT(f, counted(f) == 7);
+    assert_int_equal(regions_gone(f), 0);
+    hand_close(&hand);
+    WAIT(f, regions_gone(f) == 1 && !bench_file_is_there(f->bench, hand.name));
+    WAIT(f, cursors_in_use(f) == 0);
+    look_on(f);
+    assert_int_equal(counted(f), 7);
+    assert_int_equal(regions_gone(f), 1);
+    assert_int_equal(atomic_load(&f->post[0].shard->header->law.gone_counted), 7);
+}
+
+static void test_regions_are_shared_out_and_stay_with_their_shard(void **state)
+{
+    struct fixture *f = *state;
+    struct hand hand[6];
+
+    f->posts = 2;
+    for (int i = 0; i < 6; i++) {
+        hand_open(&hand[i], f->bench);
+        put_calls(&hand[i], 3);
+    }
+    for (int round = 1; round <= 3; round++) {
+        collector_begin(f);
+        WAIT(f, counted(f) == round * 18);
+        assert_int_equal(cursors_in_use(f), 6);
+        assert_int_equal(tkr_shard_cursor_count(f->post[0].shard), 3);
+        assert_int_equal(tkr_shard_cursor_count(f->post[1].shard), 3);
+        collector_end(f);
+        for (int i = 0; i < 6; i++)
+            put_calls(&hand[i], 3);
+    }
+    for (int i = 0; i < 6; i++)
+        hand_close(&hand[i]);
+    collector_begin(f);
+    WAIT(f, regions_gone(f) == 6 && cursors_in_use(f) == 0);
+    assert_int_equal(counted(f), 6 * 12);
+}
+
+/* --- a collector that begins when the region is ... --- */
+
+static void test_adopted_region_goes_on_where_it_stood(void **state)
+{
+    struct fixture *f = *state;
+    struct hand hand;
+
+    make_counted_region(f, &hand);
+    put_calls(&hand, 3);
+    collector_begin(f);
+    WAIT(f, counted(f) == 8);
+    hand_close(&hand);
+    WAIT(f, cursors_in_use(f) == 0);
+    assert_int_equal(counted(f), 8);
+}
+
+static void test_region_whose_owner_died_meanwhile_is_drained_and_folded(void **state)
+{
+    struct fixture *f = *state;
+    struct hand hand;
+
+    make_counted_region(f, &hand);
+    put_calls(&hand, 3);
+    hand_close(&hand);
+    collector_begin(f);
+    WAIT(f, regions_gone(f) == 1 && cursors_in_use(f) == 0);
+    assert_int_equal(counted(f), 8);
+    assert_false(bench_file_is_there(f->bench, hand.name));
+}
+
+/* The batch that says GONE was committed, and then the collector died. */
+static void fold_and_die(struct fixture *f)
+{
+    struct tkr_cursor *cursor;
+
+    collector_open(f);
+    cursor = &f->post[0].shard->cursor[0];
+    assert_int_equal(atomic_load(&cursor->state), TKR_CURSOR_ACTIVE);
+    assert_true(tkr_batch_begin(f->post[0].shard));
+    tkr_batch_add(&tkr_batch_law(f->post[0].shard)->gone_regions, 1);
+    tkr_batch_add(&tkr_batch_law(f->post[0].shard)->gone_offered, 5);
+    tkr_batch_add(&tkr_batch_law(f->post[0].shard)->gone_counted, 5);
+    tkr_batch_touch(f->post[0].shard, cursor, TKR_CURSOR_HEAD_BYTES);
+    tkr_batch_set(&cursor->state, TKR_CURSOR_GONE);
+    tkr_batch_commit(f->post[0].shard);
+    tkr_discovery_close(f->discovery);
+    tkr_shard_close(f->post[0].shard);
+    f->post[0] = (struct tkr_post){0};
+    tkr_home_close(&f->home);
+}
+
+static void assert_finished_once(struct fixture *f, const struct hand *hand)
+{
+    collector_begin(f);
+    WAIT(f, cursors_in_use(f) == 0);
+    look_on(f);
+    assert_false(bench_file_is_there(f->bench, hand->name));
+    assert_int_equal(counted(f), 5);
+    assert_int_equal(regions_gone(f), 1);
+    assert_int_equal(atomic_load(&f->post[0].shard->header->law.gone_offered), 5);
+    assert_int_equal(atomic_load(&f->post[0].shard->header->law.gone_counted), 5);
+}
+
+static void test_folded_region_whose_file_is_there_is_unlinked(void **state)
+{
+    struct fixture *f = *state;
+    struct hand hand;
+
+    make_counted_region(f, &hand);
+    hand_close(&hand);
+    fold_and_die(f);
+    assert_true(bench_file_is_there(f->bench, hand.name));
+    assert_finished_once(f, &hand);
+}
+
+static void test_folded_region_whose_file_is_gone_frees_its_cursor(void **state)
+{
+    struct fixture *f = *state;
+    struct hand hand;
+
+    make_counted_region(f, &hand);
+    hand_close(&hand);
+    fold_and_die(f);
+    assert_int_equal(unlinkat(f->bench->directory, hand.name, 0), 0);
+    assert_finished_once(f, &hand);
+}
+
+static void test_region_that_vanished_is_folded_as_far_as_it_was_counted(void **state)
+{
+    struct fixture *f = *state;
+    struct hand hand;
+
+    make_counted_region(f, &hand);
+    hand_close(&hand);
+    assert_int_equal(unlinkat(f->bench->directory, hand.name, 0), 0);
+    assert_finished_once(f, &hand);
+}
+
+/* Another file under the same name: what the cursor says is not about it. */
+static void test_file_replaced_by_another_is_not_gone_on_with(void **state)
+{
+    struct fixture *f = *state;
+    struct hand hand;
+    char command[4 * TEMPDIR_BYTES + 4 * TKR_REGION_NAME_BYTES];
+
+    make_counted_region(f, &hand);
+    hand_close(&hand);
+    (void)snprintf(command, sizeof(command), "cd %s && cp %s copy && mv copy %s", f->bench->runtime, hand.name, hand.name);
+    assert_int_equal(system(command), 0); /* NOLINT: a fixed command in a directory of our own */
+    collector_begin(f);
+    WAIT(f, cursors_in_use(f) == 0);
+    look_on(f);
+    assert_int_equal(regions_gone(f), 1);
+    assert_int_equal(atomic_load(&f->post[0].shard->header->law.gone_counted), 5);
+    assert_int_equal(counted(f), 5);
+}
+
+/* --- a region that may not be opened at present --- */
+
+/* Denies the region to the collector, which is not root from here on. */
+static void deny(struct fixture *f, const struct hand *hand)
+{
+    if (geteuid() == 0) {
+        assert_int_equal(chmod(f->bench->runtime, 0711), 0);
+        assert_int_equal(fchownat(f->bench->directory, ".", STRANGER, STRANGER, 0), 0);
+        assert_int_equal(fchownat(f->bench->directory, TKR_COLLECTOR_FOLDER, STRANGER, STRANGER, 0), 0);
+        assert_int_equal(fchownat(f->bench->directory, TKR_COLLECTOR_FOLDER "/lock", STRANGER, STRANGER, 0), 0);
+        assert_int_equal(fchownat(f->bench->directory, TKR_COLLECTOR_FOLDER "/name", STRANGER, STRANGER, 0), 0);
+        assert_int_equal(fchownat(f->bench->directory, TKR_COLLECTOR_FOLDER "/shard-0", STRANGER, STRANGER, 0), 0);
+        assert_int_equal(fchmodat(f->bench->directory, hand->name, 0600, 0), 0);
+        assert_int_equal(chmod(f->bench->runtime, 0755), 0);
+        assert_int_equal(seteuid(STRANGER), 0);
+    } else {
+        assert_int_equal(fchmodat(f->bench->directory, hand->name, 0, 0), 0);
+    }
+}
+
+static void allow(struct fixture *f, const struct hand *hand)
+{
+    bool dropped = geteuid() == STRANGER;
+
+    assert_int_equal(dropped ? seteuid(0) : 0, 0);
+    assert_int_equal(fchmodat(f->bench->directory, hand->name, 0666, 0), 0);
+    assert_int_equal(dropped ? seteuid(STRANGER) : 0, 0);
+}
+
+static void test_region_denied_at_the_start_is_gone_on_with_once_allowed(void **state)
+{
+    struct fixture *f = *state;
+    struct hand hand;
+
+    make_counted_region(f, &hand);
+    put_calls(&hand, 3);
+    deny(f, &hand);
+    collector_begin(f);
+    look_on(f);
+    assert_int_equal(counted(f), 5);
+    assert_int_equal(regions_gone(f), 0); /* not folded: it would be counted again when it comes back */
+    assert_int_equal(cursors_in_use(f), 1);
+    allow(f, &hand);
+    WAIT(f, counted(f) == 8);
+    assert_int_equal(cursors_in_use(f), 1);
+    hand_close(&hand);
+    WAIT(f, cursors_in_use(f) == 0);
+    assert_int_equal(counted(f), 8);
+    assert_int_equal(regions_gone(f), 1);
+}
+
+static void test_region_denied_at_the_start_that_vanishes_is_folded(void **state)
+{
+    struct fixture *f = *state;
+    struct hand hand;
+    bool dropped;
+
+    make_counted_region(f, &hand);
+    hand_close(&hand);
+    deny(f, &hand);
+    collector_begin(f);
+    look_on(f);
+    assert_int_equal(cursors_in_use(f), 1);
+    dropped = geteuid() == STRANGER;
+    assert_int_equal(dropped ? seteuid(0) : 0, 0);
+    assert_int_equal(unlinkat(f->bench->directory, hand.name, 0), 0);
+    assert_int_equal(dropped ? seteuid(STRANGER) : 0, 0);
+    WAIT(f, cursors_in_use(f) == 0);
+    assert_int_equal(counted(f), 5);
+    assert_int_equal(regions_gone(f), 1);
+}
+
+/* --- what is no region --- */
+
+static void test_what_is_no_region_is_left_alone(void **state)
+{
+    struct fixture *f = *state;
+    struct hand hand;
+    char name[64];
+
+    hand_open(&hand, f->bench);
+    put_calls(&hand, 1);
+    hand.region.header->boot_id[0] ^= 1; /* of another boot */
+    assert_int_equal(mkdirat(f->bench->directory, "region-00000000000000000000000000000001", 0700), 0);
+    assert_int_equal(symlinkat("/etc/passwd", f->bench->directory, "region-00000000000000000000000000000002"), 0);
+    assert_int_equal(mkfifoat(f->bench->directory, "region-00000000000000000000000000000003", 0600), 0);
+    for (int i = 4; i < 6; i++) {
+        int fd;
+        (void)snprintf(name, sizeof(name), "%sregion-0000000000000000000000000000000%d", i == 4 ? "" : ".", i);
+        fd = openat(f->bench->directory, name, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+        assert_true(fd >= 0);
+        (void)close(fd);
+    }
+    collector_begin(f);
+    look_on(f);
+    assert_int_equal(counted(f), 0);
+    assert_int_equal(cursors_in_use(f), 0);
+    assert_true(bench_file_is_there(f->bench, hand.name));
+    for (int i = 1; i < 6; i++) { /* the half made one is too young to be swept */
+        (void)snprintf(name, sizeof(name), "%sregion-0000000000000000000000000000000%d", i == 5 ? "." : "", i);
+        assert_true(bench_file_is_there(f->bench, name));
+    }
+    hand_close(&hand);
+}
+
+static void test_damaged_region_does_not_stop_the_others(void **state)
+{
+    struct fixture *f = *state;
+    struct hand bad;
+    struct hand good;
+
+    collector_begin(f);
+    hand_open(&bad, f->bench);
+    hand_open(&good, f->bench);
+    put_calls(&bad, 2);
+    put_calls(&good, 2);
+    WAIT(f, counted(f) == 4);
+    atomic_store(&bad.region.lanes[0].head, UINT64_MAX - 7);
+    put_calls(&good, 2);
+    WAIT(f, counted(f) == 6);
+    hand_close(&bad);
+    WAIT(f, regions_gone(f) == 1 && !bench_file_is_there(f->bench, bad.name));
+    put_calls(&good, 2);
+    WAIT(f, counted(f) == 8);
+    hand_close(&good);
+    WAIT(f, cursors_in_use(f) == 0);
+    assert_int_equal(atomic_load(&f->post[0].shard->header->law.gone_dropped[TKR_DROP_CORRUPT]), 1);
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        T(test_region_is_found_drained_and_removed),
+        T(test_regions_are_shared_out_and_stay_with_their_shard),
+        T(test_adopted_region_goes_on_where_it_stood),
+        T(test_region_whose_owner_died_meanwhile_is_drained_and_folded),
+        T(test_folded_region_whose_file_is_there_is_unlinked),
+        T(test_folded_region_whose_file_is_gone_frees_its_cursor),
+        T(test_region_that_vanished_is_folded_as_far_as_it_was_counted),
+        T(test_file_replaced_by_another_is_not_gone_on_with),
+        T(test_region_denied_at_the_start_is_gone_on_with_once_allowed),
+        T(test_region_denied_at_the_start_that_vanishes_is_folded),
+        T(test_what_is_no_region_is_left_alone),
+        T(test_damaged_region_does_not_stop_the_others),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
