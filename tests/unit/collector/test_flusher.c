@@ -9,6 +9,7 @@
 
 #define SHARDS 2
 #define USERS 350 /* several chunks */
+#define ID_BYTES 24
 #define LIMIT_MS 30000
 #define FINISH_MS 10000
 _Static_assert(CYCLE == SINK_TEST_CYCLE, "the sink's helpers look at the same cycle");
@@ -104,14 +105,14 @@ static int tear_down(void **state)
 
 /* --- the worker and the flusher --- */
 
-static void id_of(int user, char ret_id[16])
+static void id_of(int user, char ret_id[ID_BYTES])
 {
-    (void)snprintf(ret_id, 16, "user %d", user);
+    (void)snprintf(ret_id, ID_BYTES, "user %d", user);
 }
 
 static void charge(struct fixture *f, int shard, int user, int64_t n)
 {
-    char id[16];
+    char id[ID_BYTES];
 
     id_of(user, id);
     assert_true(table_charge(&f->table[shard], id, n));
@@ -161,7 +162,7 @@ static void answer(struct fixture *f)
 static bool exact(struct fixture *f)
 {
     for (int user = 0; user < USERS; user++) {
-        char id[16];
+        char id[ID_BYTES];
         id_of(user, id);
         if (test_usage_total(f->look, id) != (f->expected[user] > 0 ? f->expected[user] : -1))
             return false;
@@ -172,7 +173,7 @@ static bool exact(struct fixture *f)
 static void assert_exact(struct fixture *f)
 {
     for (int user = 0; user < USERS; user++) {
-        char id[16];
+        char id[ID_BYTES];
         int64_t total;
         id_of(user, id);
         total = test_usage_total(f->look, id);
@@ -260,7 +261,7 @@ static void test_note_that_is_behind_or_lost_doubles_nothing(void **state)
     start(f);
     assert_int_equal(finish(f), 0);
     for (int user = 0; user < USERS; user++) {
-        char id[16];
+        char id[ID_BYTES];
         struct tkr_entry *entry;
         id_of(user, id);
         entry = table_find(&f->table[user % SHARDS], id);
