@@ -6,10 +6,31 @@
 
 #include "base/crash.h"
 #include "base/log.h"
+#include "region/guard.h"
 
 static uint64_t get(const _Atomic uint64_t *word)
 {
     return atomic_load_explicit(word, memory_order_relaxed); /* the worker's own words */
+}
+
+/*
+ * Lanes that an earlier collector has counted from, whose shard was set aside since, go on behind what it counted: from their
+ * start they would seem to break the rules. What a lane says of itself is its owner's word, and harms nobody else.
+ */
+static void adopt_lanes(struct tkr_shard *shard, const struct tkr_feed *feed)
+{
+    for (uint32_t i = 0; i < feed->view->lane_count; i++) {
+        struct tkr_lane_cursor *cursor = &feed->cursor->lane[i];
+        const struct tkr_lane *lane = &feed->view->mapped_lanes[i];
+        uint64_t position;
+        uint64_t sequence;
+        if (!tkr_guarded_load(&lane->free, &position) || !tkr_guarded_load(&lane->counted, &sequence) || position == 0)
+            continue;
+        tkr_batch_touch(shard, cursor, sizeof(*cursor));
+        tkr_batch_set(&cursor->position, position);
+        tkr_batch_set(&cursor->sequence, sequence);
+        tkr_batch_set(&cursor->counted, sequence);
+    }
 }
 
 bool tkr_feed_adopt(struct tkr_shard *shard, struct tkr_feed *feed)
@@ -25,10 +46,12 @@ bool tkr_feed_adopt(struct tkr_shard *shard, struct tkr_feed *feed)
     tkr_batch_set(&cursor->id[0], id[0]);
     tkr_batch_set(&cursor->id[1], id[1]);
     tkr_batch_set(&cursor->inode, feed->view->inode);
+    feed->cursor = cursor;
+    if (tkr_view_lanes_refresh(feed->view)) /* if not, draining finds that out */
+        adopt_lanes(shard, feed);
     TKR_CRASH(ADOPT_WRITTEN);
     tkr_batch_commit(shard);
     TKR_CRASH(ADOPTED);
-    feed->cursor = cursor;
     return true;
 }
 

@@ -42,7 +42,7 @@ static inline enum tkr_cursor_state tkr_feed_state(const struct tkr_feed *feed)
     return (enum tkr_cursor_state)atomic_load_explicit(&feed->cursor->state, memory_order_relaxed); /* the worker's own */
 }
 
-/* Gives the feed a cursor of the shard, from the start of its lanes. false: none is to be had at present. */
+/* Gives the feed a cursor of the shard, from where its lanes were last given back. false: none is to be had at present. */
 bool tkr_feed_adopt(struct tkr_shard *shard, struct tkr_feed *feed);
 
 /* Goes on with a cursor that an earlier collector left: says again what is counted, which it may have died before saying. */

@@ -335,6 +335,37 @@ static void test_file_replaced_by_another_is_not_gone_on_with(void **state)
     assert_int_equal(counted(f), 5);
 }
 
+/* The shard was set aside (another layout, an operator's rm) while gateways live: their records go on being counted. */
+static void test_region_whose_shard_was_lost_goes_on_behind_what_was_counted(void **state)
+{
+    struct fixture *f = *state;
+    struct hand hand;
+    uint64_t calls = 0;
+
+    hand_open(&hand, f->bench);
+    hand_add_lane(&hand);
+    collector_begin(f);
+    while (atomic_load(&hand.region.lanes[0].head) < 5 * TKR_LANE_BYTES_MIN) { /* positions far from 0 */
+        while (hand_put(&hand, 0, USER, 1))
+            calls++;
+        WAIT(f, (uint64_t)counted(f) == calls);
+    }
+    collector_end(f);
+    assert_int_equal(unlinkat(f->bench->directory, TKR_COLLECTOR_FOLDER "/shard-0", 0), 0);
+    put_calls(&hand, 5);
+    assert_true(hand_put(&hand, 1, USER, 1));
+    collector_begin(f);
+    WAIT(f, counted(f) == 6);
+    put_calls(&hand, 2);
+    WAIT(f, counted(f) == 8);
+    hand_close(&hand);
+    WAIT(f, regions_gone(f) == 1 && cursors_in_use(f) == 0);
+    assert_int_equal(counted(f), 8);
+    assert_int_equal(atomic_load(&f->post[0].shard->header->law.gone_offered),
+                     atomic_load(&f->post[0].shard->header->law.gone_counted));
+    assert_int_equal(atomic_load(&f->post[0].shard->header->law.gone_counted), calls + 8);
+}
+
 /* --- a region that may not be opened at present --- */
 
 /* Denies the region to the collector, which is not root from here on. */
@@ -476,6 +507,7 @@ int main(void)
         T(test_folded_region_whose_file_is_gone_frees_its_cursor),
         T(test_region_that_vanished_is_folded_as_far_as_it_was_counted),
         T(test_file_replaced_by_another_is_not_gone_on_with),
+        T(test_region_whose_shard_was_lost_goes_on_behind_what_was_counted),
         T(test_region_denied_at_the_start_is_gone_on_with_once_allowed),
         T(test_region_denied_at_the_start_that_vanishes_is_folded),
         T(test_what_is_no_region_is_left_alone),
