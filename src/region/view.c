@@ -63,7 +63,10 @@ static enum tkr_view_result check_header(struct tkr_view *view, tkr_message *ret
         (void)tkr_message_set(ret_message, "%s has layout %u.%u; this version reads up to %u.x", view->name, header.major,
                               header.minor, TKR_REGION_MAJOR);
         result = TKR_VIEW_NEWER;
-    } else if (!tkr_boot_id(boot_id) || memcmp(boot_id, header.boot_id, sizeof(boot_id)) != 0) {
+    } else if (!tkr_boot_id(boot_id)) { /* no descriptor left, say: that tells nothing about the region */
+        (void)tkr_message_set(ret_message, "%s: the boot's identifier cannot be read at present", view->name);
+        result = TKR_VIEW_DENIED;
+    } else if (memcmp(boot_id, header.boot_id, sizeof(boot_id)) != 0) {
         (void)tkr_message_set(ret_message, "%s is of another boot", view->name);
         result = TKR_VIEW_OTHER;
     } else if (!geometry_fits(&header, view->bytes) || memcmp(header.id, view->id, sizeof(header.id)) != 0) {
