@@ -38,7 +38,7 @@ static void charge(struct chaos_call *call, uint32_t g, uint32_t thread, uint64_
         call->account[call->account_count++] = CHAOS_USERS + CHAOS_TEAMS + take(&z, CHAOS_ORGANISATIONS);
     call->cycle = take(&z, CHAOS_CYCLES);
     call->one_shot = (int)take(&z, 2);
-    call->naps = take(&z, 4) == 0;
+    call->nap = (enum chaos_nap)take(&z, 2 * CHAOS_NAP_COUNT); /* half of them: nowhere */
 }
 
 struct chaos_call chaos_call_make(uint32_t g, uint32_t thread, uint64_t number)

@@ -63,12 +63,14 @@ struct chaos_step {
     int64_t told;    /* CHAOS_LONG_TELL: tokens streamed so far */
 };
 
+enum chaos_nap { CHAOS_NAP_BEFORE, CHAOS_NAP_WITHIN, CHAOS_NAP_AFTER, CHAOS_NAP_COUNT };
+
 struct chaos_call {
     uint32_t account_count;              /* the first is the private one */
     uint32_t account[TKR_ACCOUNTS_MAX];  /* 0..CHAOS_SHARED-1: shared; CHAOS_SHARED + n: private of thread n */
     uint32_t cycle;                      /* number of the cycle */
     int one_shot;                        /* recorded, not begun and ended; of a short call */
-    int naps;                            /* the thread sleeps a moment in the middle */
+    enum chaos_nap nap;                  /* where in a short call the thread sleeps for a moment */
     uint32_t estimated;                  /* TKR_ESTIMATED_* */
     int32_t error;
     int64_t estimate;                    /* of the prompt */

@@ -70,26 +70,35 @@ static void tell(const struct chaos_call *call, struct telling *ret_telling)
     ret_telling->usage = usage;
 }
 
-static int make_short(const struct chaos_call *call)
+static int begin_to_end(const struct chaos_call *call, const struct telling *telling)
 {
-    struct telling telling;
     tkr_call open;
-    int result;
+    int result = tkr_call_begin(producer, &telling->start, &open);
 
-    tell(call, &telling);
-    if (call->one_shot)
-        return tkr_record(producer, &telling.start, &telling.usage);
-    result = tkr_call_begin(producer, &telling.start, &open);
     if (result != TKR_OK)
         return result;
-    if (call->naps)
+    if (call->nap == CHAOS_NAP_WITHIN)
         nap(NAP_NS);
     result = tkr_call_progress(producer, open, call->completion / 2);
     if (result != TKR_OK)
         return result;
-    if (call->naps)
+    if (call->nap == CHAOS_NAP_WITHIN)
         nap(NAP_NS);
-    return tkr_call_end(producer, open, &telling.usage);
+    return tkr_call_end(producer, open, &telling->usage);
+}
+
+static int make_short(const struct chaos_call *call)
+{
+    struct telling telling;
+    int result;
+
+    tell(call, &telling);
+    if (call->nap == CHAOS_NAP_BEFORE)
+        nap(NAP_NS);
+    result = call->one_shot ? tkr_record(producer, &telling.start, &telling.usage) : begin_to_end(call, &telling);
+    if (call->nap == CHAOS_NAP_AFTER)
+        nap(NAP_NS);
+    return result;
 }
 
 static int do_step(struct worker *worker, uint64_t i)

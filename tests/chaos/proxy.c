@@ -20,6 +20,7 @@
 #define POLL_IDLE_MS 500
 #define ORPHAN_MS 2000   /* a server's end whose collector's end is gone lives so long after its last byte */
 #define NEVER INT64_MAX
+#define CONTRIBUTES "EVALSHA" /* in a request that changes something */
 
 /* One way of a connection. */
 struct flow {
@@ -176,7 +177,8 @@ static void receive(struct proxy *proxy, struct pair *pair, enum proxy_way way, 
     if (flow->begin == flow->end && now < rule->delay_until_ms)
         flow->not_before_ms = now + rule->delay_ms;
     flow->end += (size_t)n;
-    if (way == PROXY_UP && rule->late_ms >= 0) {
+    if (way == PROXY_UP && rule->late_ms >= 0 &&
+        memmem(flow->bytes + flow->begin, flow->end - flow->begin, CONTRIBUTES, strlen(CONTRIBUTES)) != NULL) {
         orphan(pair, now + rule->late_ms);
         rule->late_ms = -1;
     }

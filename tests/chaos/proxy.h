@@ -40,7 +40,7 @@ void proxy_target(struct proxy *proxy, const char *target, int late_ms);
 /* After that many more bytes of a side went a way: both ends are cut. */
 void proxy_cut(struct proxy *proxy, enum proxy_side side, enum proxy_way way, uint64_t bytes);
 
-/* At the next bytes that the collector sends: its end is cut, and the bytes land after late_ms. */
+/* At the next contributions that the collector sends: its end is cut, and they land after late_ms. */
 void proxy_cut_late(struct proxy *proxy, int late_ms);
 
 /* Nothing of a side goes that way for so long. */
