@@ -4,6 +4,7 @@
 #define TESTS_UNIT_PRODUCER_FIXTURE_H
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "support/tempdir.h"
@@ -49,6 +50,24 @@ static inline tkr_producer *fixture_open(uint32_t lane_bytes, uint64_t region_by
     assert_int_equal(tkr_open(&options, &producer), TKR_OK);
     assert_non_null(producer);
     return producer;
+}
+
+/*
+ * For tests that fork: memcheck looks for leaks at each child's end, word by word through the mappings that the child does
+ * not have, a fault each. So regions are small there, and children fewer.
+ */
+#define SMALL_BUDGET (512u << 10)
+
+static inline tkr_producer *fixture_open_small(void)
+{
+    return fixture_open(16384, SMALL_BUDGET, 16);
+}
+
+static inline int fixture_children(int count)
+{
+    const char *preload = getenv("LD_PRELOAD");
+
+    return preload != NULL && strstr(preload, "vgpreload") != NULL ? (count + 9) / 10 : count;
 }
 
 /* What a thread or a process did, to be compared with what was drained. */

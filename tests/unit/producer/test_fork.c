@@ -63,7 +63,7 @@ static void collect(pid_t child)
 
 static void test_fork_parent_and_child_are_exact_in_regions_of_their_own(void **state)
 {
-    tkr_producer *producer = fixture_open(16384, 0, 0);
+    tkr_producer *producer = fixture_open_small();
     struct drained found;
     struct done sum;
     pid_t child;
@@ -91,7 +91,7 @@ static void test_fork_parent_and_child_are_exact_in_regions_of_their_own(void **
 
 static void test_fork_prefork_server_and_its_own_children_are_exact(void **state)
 {
-    tkr_producer *producer = fixture_open(16384, 0, 0);
+    tkr_producer *producer = fixture_open_small();
     struct drained found;
     struct done sum;
     pid_t children[8];
@@ -126,7 +126,7 @@ static void test_fork_prefork_server_and_its_own_children_are_exact(void **state
 
 static void test_fork_child_that_never_uses_it_makes_nothing(void **state)
 {
-    tkr_producer *producer = fixture_open(16384, 0, 0);
+    tkr_producer *producer = fixture_open_small();
     struct drained found;
     pid_t child = fork();
 
@@ -150,7 +150,7 @@ static void test_fork_child_that_never_uses_it_makes_nothing(void **state)
 
 static void test_fork_child_closes_and_opens_again(void **state)
 {
-    tkr_producer *producer = fixture_open(16384, 0, 0);
+    tkr_producer *producer = fixture_open_small();
     struct drained found;
     struct done sum;
     pid_t child;
@@ -208,7 +208,7 @@ static int first_call(tkr_producer *producer, int which)
 
 static void test_fork_any_function_may_be_the_childs_first(void **state)
 {
-    tkr_producer *producer = fixture_open(16384, 0, 0);
+    tkr_producer *producer = fixture_open_small();
     tkr_start start = start_for("alice");
     struct drained found;
     tkr_call call = 0;
@@ -278,7 +278,8 @@ static void *churn_until_stopped(void *context)
 static void fork_while_busy(uint32_t lane_bytes, uint64_t budget, void *(*work)(void *), unsigned threads)
 {
     static struct worker workers[8];
-    tkr_producer *producer = fixture_open(lane_bytes, budget, 0);
+    tkr_producer *producer = fixture_open(lane_bytes, budget, 16);
+    const int children = fixture_children(40);
     atomic_bool stop = false;
     struct drained found;
     struct done sum;
@@ -287,7 +288,7 @@ static void fork_while_busy(uint32_t lane_bytes, uint64_t budget, void *(*work)(
         workers[i] = (struct worker){.producer = producer, .stop = &stop, .number = i};
         assert_int_equal(pthread_create(&workers[i].thread, NULL, work, &workers[i]), 0);
     }
-    for (int i = 0; i < 40; i++) {
+    for (int i = 0; i < children; i++) {
         pid_t child = fork();
         if (child == 0) {
             record_some(producer, 50 + (unsigned)i, 200, &shared[i]);
@@ -304,8 +305,8 @@ static void fork_while_busy(uint32_t lane_bytes, uint64_t budget, void *(*work)(
     sum = sum_of_all();
     assert_true(drain_directory(fixture_dir, false, &found));
     assert_drained(&found, &sum);
-    assert_int_equal(found.regions, 41);
-    for (int i = 0; i < 40; i++)
+    assert_int_equal(found.regions, 1 + children);
+    for (int i = 0; i < children; i++)
         assert_int_equal(shared[i].recorded, 200);
     tkr_close(producer);
 }
@@ -313,13 +314,13 @@ static void fork_while_busy(uint32_t lane_bytes, uint64_t budget, void *(*work)(
 static void test_fork_while_threads_record_and_grow_is_exact(void **state)
 {
     (void)state;
-    fork_while_busy(16384, 4 << 20, record_until_stopped, 4);
+    fork_while_busy(16384, SMALL_BUDGET, record_until_stopped, 4);
 }
 
 static void test_fork_while_threads_come_and_go_is_exact(void **state)
 {
     (void)state;
-    fork_while_busy(65536, 16 << 20, churn_until_stopped, 4);
+    fork_while_busy(65536, SMALL_BUDGET, churn_until_stopped, 4);
 }
 
 /* One lane for all: at the fork its spin lock is likely held. */
@@ -333,7 +334,7 @@ static void test_fork_while_threads_share_a_lane_is_exact(void **state)
 
 static void test_raw_clone_child_records_in_a_region_of_its_own(void **state)
 {
-    tkr_producer *producer = fixture_open(16384, 0, 0);
+    tkr_producer *producer = fixture_open_small();
     struct drained found;
     struct done sum;
     pid_t child;
@@ -382,7 +383,7 @@ static int lose_and_find_the_directory(tkr_producer *producer)
 
 static void test_fork_child_whose_directory_is_gone_for_a_while_records_again(void **state)
 {
-    tkr_producer *producer = fixture_open(16384, 0, 0);
+    tkr_producer *producer = fixture_open_small();
     struct drained found;
     pid_t child;
 
@@ -400,7 +401,7 @@ static void test_fork_child_whose_directory_is_gone_for_a_while_records_again(vo
 /* A child must not keep the dead parent's memory: it has no descriptor of its file. */
 static void test_fork_child_has_no_descriptor_of_the_parents_region(void **state)
 {
-    tkr_producer *producer = fixture_open(16384, 0, 0);
+    tkr_producer *producer = fixture_open_small();
     pid_t child;
 
     (void)state;

@@ -15,7 +15,7 @@ static int setup(void **state)
 {
     if (fixture_setup(state) != 0)
         return -1;
-    producer = fixture_open(0, 0, 100);
+    producer = fixture_open_small();
     return 0;
 }
 
@@ -569,13 +569,14 @@ static int in_child(tkr_call call)
 
 static void test_handle_from_before_a_fork_is_refused_in_the_child(void **state)
 {
+    const int children = fixture_children(50);
     tkr_call call = 0;
     struct drained found;
 
     (void)state;
     good();
     assert_int_equal(tkr_call_begin(producer, &start, &call), TKR_OK);
-    for (int i = 0; i < 50; i++) {
+    for (int i = 0; i < children; i++) {
         int status = 0;
         pid_t child = fork();
         if (child == 0)
@@ -586,11 +587,11 @@ static void test_handle_from_before_a_fork_is_refused_in_the_child(void **state)
     }
     assert_int_equal(tkr_call_end(producer, call, &usage), TKR_OK);
     found = look();
-    assert_int_equal(found.regions, 51);
+    assert_int_equal(found.regions, children + 1);
     assert_int_equal(found.alive, 1);
-    assert_int_equal(found.frames, 51);
+    assert_int_equal(found.frames, children + 1);
     assert_int_equal(found.open_calls, 0);
-    assert_int_equal(found.refused[-TKR_EHANDLE], 150);
+    assert_int_equal(found.refused[-TKR_EHANDLE], 3 * children);
 }
 
 /* --- opening --- */

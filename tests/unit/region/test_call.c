@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Open-call slots on a plain array: handles, races of enders and tellers, stale handles. */
 #include <pthread.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -218,34 +217,29 @@ static void test_slot_progress_word_of_the_next_call_is_not_raised(void **state)
     assert_int_equal(tkr_call_slot_streamed(&slots[0]), 0);
 }
 
-#define RACES 20000
+#define RACE_SLOTS 1000u
+#define RACE_ROUNDS 5
 
 struct race {
-    _Atomic uint64_t handle;
-    _Atomic int turn;
-    _Atomic int won;
-    _Atomic int other; /* neither won nor told that it has ended */
+    struct tkr_call_slot *slots;
+    uint64_t handles[RACE_SLOTS];
+    pthread_barrier_t barrier;
+    _Atomic unsigned won;
+    _Atomic unsigned ended;
 };
 
-static void await(_Atomic int *turn, int value)
-{
-    while (atomic_load_explicit(turn, memory_order_acquire) < value)
-        (void)sched_yield();
-}
-
+/* Claims all the calls of a round, as the other thread does at the same time. */
 static void *race_to_end(void *context)
 {
     struct race *race = context;
 
-    for (int i = 0; i < RACES; i++) {
-        int result;
-        await(&race->turn, 3 * i + 1);
-        result = claim(atomic_load_explicit(&race->handle, memory_order_acquire));
-        if (result == TKR_OK)
-            (void)atomic_fetch_add(&race->won, 1);
-        else if (result != TKR_EENDED)
-            (void)atomic_fetch_add(&race->other, 1);
-        (void)atomic_fetch_add_explicit(&race->turn, 1, memory_order_acq_rel);
+    for (int round = 0; round < RACE_ROUNDS; round++) {
+        (void)pthread_barrier_wait(&race->barrier);
+        for (uint32_t i = 0; i < RACE_SLOTS; i++) {
+            int result = tkr_call_slot_claim(&race->slots[i], (uint32_t)race->handles[i] & 0xfffffff);
+            (void)atomic_fetch_add(result == TKR_OK ? &race->won : &race->ended, result == TKR_OK || result == TKR_EENDED);
+        }
+        (void)pthread_barrier_wait(&race->barrier);
     }
     return NULL;
 }
@@ -253,21 +247,30 @@ static void *race_to_end(void *context)
 static void test_slot_of_two_enders_exactly_one_wins(void **state)
 {
     static struct race race;
+    tkr_start start = start_of("a");
     pthread_t threads[2];
 
     (void)state;
+    race.slots = aligned_alloc(64, RACE_SLOTS * sizeof(*race.slots));
+    assert_non_null(race.slots);
+    memset(race.slots, 0, RACE_SLOTS * sizeof(*race.slots));
+    assert_int_equal(pthread_barrier_init(&race.barrier, NULL, 3), 0);
     for (int i = 0; i < 2; i++)
         assert_int_equal(pthread_create(&threads[i], NULL, race_to_end, &race), 0);
-    for (int i = 0; i < RACES; i++) {
-        atomic_store_explicit(&race.handle, begin(0, "a"), memory_order_release);
-        (void)atomic_fetch_add_explicit(&race.turn, 1, memory_order_acq_rel);
-        await(&race.turn, 3 * i + 3);
-        tkr_call_slot_free(&slots[0]);
+    for (int round = 0; round < RACE_ROUNDS; round++) {
+        for (uint32_t i = 0; i < RACE_SLOTS; i++)
+            race.handles[i] = tkr_call_slot_begin(&race.slots[i], i, IDENTITY, &start, 20240101, 1);
+        (void)pthread_barrier_wait(&race.barrier);
+        (void)pthread_barrier_wait(&race.barrier);
+        for (uint32_t i = 0; i < RACE_SLOTS; i++)
+            tkr_call_slot_free(&race.slots[i]);
     }
     for (int i = 0; i < 2; i++)
         assert_int_equal(pthread_join(threads[i], NULL), 0);
-    assert_int_equal(race.won, RACES);
-    assert_int_equal(race.other, 0);
+    assert_int_equal(race.won, RACE_ROUNDS * RACE_SLOTS);
+    assert_int_equal(race.ended, RACE_ROUNDS * RACE_SLOTS);
+    (void)pthread_barrier_destroy(&race.barrier);
+    free(race.slots);
 }
 
 #define TELLS 20000

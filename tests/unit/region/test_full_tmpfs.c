@@ -181,7 +181,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_full_end_of_a_call_is_a_counted_drop, setup, teardown),
     };
 
-    if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 || tempdir_make(base) != 0 ||
+    if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) != 0 || tempdir_make(base) != 0 ||
         mount("tmpfs", base, "tmpfs", 0, "size=4k") != 0) {
         (void)printf("skipped: no mount of one's own is allowed here: %s\n", strerror(errno));
         tempdir_remove(base);

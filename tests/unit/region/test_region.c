@@ -2,7 +2,6 @@
 /* A region as its owner makes and grows it, and how others see whether the owner lives. */
 #include <fcntl.h>
 #include <poll.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
@@ -178,6 +177,10 @@ static void be_owner(int report, int release, enum child_kind kind)
     pid_t child;
     char byte;
 
+    options.lane_bytes = 16384;
+    options.region_bytes_max = SMALL_BUDGET;
+    options.max_open_calls = 16;
+
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (tkr_open(&options, &producer) != TKR_OK || record_one(producer, "alice", 5) != TKR_OK)
         _exit(8);
@@ -247,7 +250,6 @@ static void test_owner_killed_is_seen_dead_though_its_raw_clone_lives(void **sta
     check_parent_dies_child_lives(CHILD_CLONE);
 }
 
-/* A child that execs keeps nothing either. */
 static void test_owner_that_closed_is_seen_dead_while_its_process_lives(void **state)
 {
     tkr_producer *producer = fixture_open(0, 0, 0);

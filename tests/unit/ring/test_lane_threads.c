@@ -12,7 +12,7 @@
 #include "support/test.h"
 
 #define CAPACITY TKR_LANE_BYTES_MIN
-#define FRAMES 150000u
+#define FRAMES 40000u
 #define PAYLOAD_MAX 1536u
 
 struct shared {
