@@ -137,6 +137,15 @@ static void fill_parcel(struct tkr_flusher *flusher, struct parcel *parcel, stru
     }
 }
 
+/* Grows from chunk to chunk, over restarts too: a number that the sink was left with by one past is never that of another. */
+static uint64_t next_seen(struct tkr_outlet *outlet)
+{
+    uint64_t now = (uint64_t)tkr_clock_unix_ns();
+
+    outlet->seen_sent = now > outlet->seen_sent ? now : outlet->seen_sent + 1;
+    return outlet->seen_sent;
+}
+
 static int submit(struct tkr_flusher *flusher, struct parcel *parcel, tkr_message *ret_message)
 {
     struct tkr_outlet *outlet = parcel->outlet;
@@ -144,7 +153,7 @@ static int submit(struct tkr_flusher *flusher, struct parcel *parcel, tkr_messag
 
     memcpy(chunk->source, outlet->source, sizeof(chunk->source));
     chunk->seen_expected = outlet->seen_expected;
-    chunk->seen_next = chunk->count > 0 ? ++outlet->seen_sent : chunk->seen_expected;
+    chunk->seen_next = chunk->count > 0 ? next_seen(outlet) : chunk->seen_expected;
     outlet->seen_expected = chunk->seen_next;
     outlet->probe = false; /* every chunk is one */
     parcel->in_flight = true;
@@ -200,10 +209,14 @@ static void settle(struct tkr_outlet *outlet, struct tkr_outlet_item item, struc
         (void)tkr_outlet_add(outlet, &outlet->queue, item); /* no memory: it comes back with its next change */
 }
 
-/* Takes up the number that the sink had. It never falls, unless the sink lost what it had acknowledged. */
-static void note_seen(struct tkr_outlet *outlet, const struct tkr_chunk *chunk)
+/*
+ * Takes up the number that the sink had. It never falls, unless the sink lost what it had acknowledged. true: it is the one
+ * expected, so that the sink now has the chunk's own.
+ */
+static bool note_seen(struct tkr_outlet *outlet, const struct tkr_chunk *chunk)
 {
     uint64_t acknowledged = atomic_load_explicit(&outlet->shard->header->seen, memory_order_relaxed);
+    bool expected = chunk->seen_found == chunk->seen_expected;
 
     if (chunk->seen_found < acknowledged) {
         tkr_log(TKR_LOG_WARNING,
@@ -211,23 +224,43 @@ static void note_seen(struct tkr_outlet *outlet, const struct tkr_chunk *chunk)
                 outlet->source, acknowledged, chunk->seen_found);
         tkr_outlet_recheck_begin(outlet);
     }
-    acknowledged = chunk->seen_found == chunk->seen_expected ? chunk->seen_next : chunk->seen_found;
-    if (chunk->seen_found != chunk->seen_expected)
+    acknowledged = expected ? chunk->seen_next : chunk->seen_found;
+    if (!expected)
         outlet->seen_expected = chunk->seen_found;
     if (acknowledged > outlet->seen_sent)
         outlet->seen_sent = acknowledged; /* an earlier collector had sent more */
     atomic_store_explicit(&outlet->shard->header->seen, acknowledged, memory_order_relaxed); /* a hint for the next start */
+    return expected;
 }
 
-static void unload(struct parcel *parcel)
+/* Queues what a chunk carried once more; what a recheck looks at is not of the queue and is looked at again anyway. */
+static void requeue(struct parcel *parcel)
 {
-    note_seen(parcel->outlet, &parcel->chunk);
+    for (uint32_t i = 0; !parcel->recheck && i < parcel->chunk.count; i++) {
+        if (!tkr_outlet_push(&parcel->outlet->queue, parcel->origin[i]))
+            tkr_outlet_unmark(parcel->outlet, parcel->origin[i].reference); /* comes back with its next change */
+    }
+    parcel->in_flight = false;
+}
+
+/*
+ * Acts on a chunk's answers. An acknowledgement is one only with the chunk's number: what the sink applied without taking the
+ * number up, it could lose again without its number falling. So that goes out once more, in a chunk that follows the number
+ * found, and is found applied.
+ */
+static bool unload(struct parcel *parcel)
+{
+    if (!note_seen(parcel->outlet, &parcel->chunk)) {
+        requeue(parcel);
+        return false;
+    }
     for (uint32_t i = 0; i < parcel->chunk.count; i++) {
         if (!parcel->recheck)
             tkr_outlet_unmark(parcel->outlet, parcel->origin[i].reference);
         settle(parcel->outlet, parcel->origin[i], &parcel->chunk.item[i]);
     }
     parcel->in_flight = false;
+    return true;
 }
 
 /* After a failure: what was in flight may or may not have arrived, and goes out again. */
@@ -235,13 +268,8 @@ static void take_back(struct tkr_flusher *flusher)
 {
     for (uint32_t i = 0; i < flusher->parcel_count; i++) {
         struct parcel *parcel = &flusher->parcel[i];
-        if (!parcel->in_flight)
-            continue;
-        for (uint32_t j = 0; !parcel->recheck && j < parcel->chunk.count; j++) {
-            if (!tkr_outlet_push(&parcel->outlet->queue, parcel->origin[j]))
-                tkr_outlet_unmark(parcel->outlet, parcel->origin[j].reference); /* comes back with its next change */
-        }
-        parcel->in_flight = false;
+        if (parcel->in_flight)
+            requeue(parcel);
     }
     for (uint32_t i = 0; i < flusher->outlet_count; i++)
         flusher->outlet[i].seen_expected = atomic_load_explicit(&flusher->outlet[i].shard->header->seen, memory_order_relaxed);
@@ -265,7 +293,7 @@ static struct parcel *parcel_idle(struct tkr_flusher *flusher)
     return NULL;
 }
 
-/* Fills the window. 1: something is in flight; 0: nothing is left to send; -1: the sink failed. */
+/* Fills the window. -1: the sink failed. */
 static int send_window(struct tkr_flusher *flusher, uint32_t *in_flight, tkr_message *ret_message)
 {
     struct tkr_outlet *outlet;
@@ -280,24 +308,30 @@ static int send_window(struct tkr_flusher *flusher, uint32_t *in_flight, tkr_mes
             return -1;
         ++*in_flight;
     }
-    return *in_flight > 0;
+    return 0;
 }
 
-/* Sends all queues until they are empty. -1: the sink failed; what is left stays queued. */
+/*
+ * Sends all queues until they are empty. -1: the sink failed; what is left stays queued. When a chunk was out of step, those in
+ * flight behind it are too: they are waited for before more goes out.
+ */
 static int drain_queues(struct tkr_flusher *flusher, tkr_message *ret_message)
 {
     uint32_t in_flight = 0;
-    int more;
+    bool in_step = true;
 
-    while ((more = send_window(flusher, &in_flight, ret_message)) > 0) {
+    for (;;) {
         struct tkr_chunk *chunk;
+        if ((in_step || in_flight == 0) && send_window(flusher, &in_flight, ret_message) < 0)
+            return -1;
+        if (in_flight == 0)
+            return 0;
         if (flusher->sink->ops->collect(flusher->sink, &chunk, ret_message) != 0)
             return -1;
         TKR_CRASH(FLUSH_ANSWERED);
-        unload((struct parcel *)chunk); /* the chunk is its first member */
         in_flight--;
+        in_step = unload((struct parcel *)chunk) && (in_step || in_flight == 0); /* the chunk is its first member */
     }
-    return more;
 }
 
 /* --- failures --- */
@@ -380,8 +414,7 @@ static int recheck(struct tkr_flusher *flusher, struct tkr_outlet *outlet, tkr_m
     }
     if (submit(flusher, parcel, ret_message) != 0 || flusher->sink->ops->collect(flusher->sink, &chunk, ret_message) != 0)
         return -1;
-    unload(parcel);
-    if (outlet->rechecks == rechecks) /* else it has gone back once more, and all begins again */
+    if (unload(parcel) && outlet->rechecks == rechecks) /* else it has gone back once more, and all begins again */
         note_rechecked(outlet, parcel, next);
     flusher->recheck_ns = tkr_clock_monotonic_ns() + RECHECK_SHARE * (tkr_clock_monotonic_ns() - begun_ns);
     return 0;
