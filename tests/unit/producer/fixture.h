@@ -63,11 +63,16 @@ static inline tkr_producer *fixture_open_small(void)
     return fixture_open(16384, SMALL_BUDGET, 16);
 }
 
-static inline int fixture_children(int count)
+static inline bool fixture_under_memcheck(void)
 {
     const char *preload = getenv("LD_PRELOAD");
 
-    return preload != NULL && strstr(preload, "vgpreload") != NULL ? (count + 9) / 10 : count;
+    return preload != NULL && strstr(preload, "vgpreload") != NULL;
+}
+
+static inline int fixture_children(int count)
+{
+    return fixture_under_memcheck() ? (count + 9) / 10 : count;
 }
 
 /* What a thread or a process did, to be compared with what was drained. */
