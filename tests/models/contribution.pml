@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Contributions of one account (src/sink/sink.h): a collector that may be killed, a network that cuts connections, delivers
+ * late, in any order between connections, and twice, and a Redis that may go back to an older state of itself.
+ *
+ *   here                    there
+ *   now, known, seen,       the shard's memory, which survives a kill: the entry's counts and known, header->seen, the
+ *   numbers, recheck        last number given, header->recheck_at < recheck_end
+ *   expected, given         outlet->seen_expected, outlet->seen_sent: the flusher's own
+ *   send                    fill_parcel or recheck, then submit, of collector/flusher.c; an empty chunk is a probe
+ *   note_seen, settle       the same in collector/flusher.c; decisions of src/sink/contribution.c
+ *   cut                     fail and take_back: what was in flight may still arrive
+ *   redis                   the script of src/sink/redis/script.c
+ *   snapshot, go_back       a failover or a torn log: totals, record and `seen` together are an older state. A command that
+ *                           was late arrives in it as in any other; one that was executed before does not come again (no
+ *                           TCP connection does that): then `seen` could go forward without its record.
+ *   EVICTING                somebody removes the record alone, once it is acknowledged and nothing is on its way; more
+ *                           than that is not promised of a Redis that evicts
+ *   HOST_LOST               the shard's memory is lost; the entry comes back as a newer life
+ *
+ * Claims: the total in Redis is the sum of what it recorded and never above what was counted; once all is calm it is what
+ * was counted, whatever happened before (with EVICTING it may stay below, and the entry is parked; with HOST_LOST it
+ * is what Redis had of the old life and all of the new one).
+ *
+ * Two rules beyond the script are needed for that, and each has its variant without it:
+ *  - An answer is an acknowledgement only if its chunk found the `seen` that it expected: else its own number was not
+ *    recorded, and nothing would tell that Redis went back to before it. (ACKNOWLEDGED_OUT_OF_ORDER)
+ *  - A number is never given twice, not by the next process either: else a late chunk of the last one passes for a newer
+ *    one. (NUMBERS_GIVEN_AGAIN)
+ *
+ * Broken on purpose besides: RECORD_IGNORED (the script just adds), BLIND_RESEND (the found record is expected, the old
+ * difference sent), SEEN_NOT_LOOKED_AT, SEEN_ALWAYS_ADVANCED, HEALED_UNSEEN (with EVICTING: a missing record is taken for a
+ * lost one though Redis did not go back), LIFE_IGNORED (with HOST_LOST).
+ */
+#define COUNTED 2
+#define COMMANDS 3      /* on their way at the same time */
+
+#ifdef EVICTING
+#define CUTS 0
+#define KILLS 0
+#define TIMES_BACK 0
+#define TIMES_TWICE 0
+#elif defined(HOST_LOST)
+#define CUTS 2
+#define KILLS 0
+#define TIMES_BACK 0
+#define TIMES_TWICE 1
+#elif !defined(CUTS)
+#define CUTS 1
+#define KILLS 1
+#define TIMES_BACK 1
+#define TIMES_TWICE 1
+#endif
+
+/* A record is life * 16 + counts, 0 for none. */
+#define LIFE(r) ((r) / 16)
+#define COUNTS(r) ((r) % 16)
+
+/* The network: commands that Redis has yet to execute. */
+bool there[COMMANDS], with_item[COMMANDS], repeated[COMMANDS];
+byte of_connection[COMMANDS], old[COMMANDS], new[COMMANDS], difference[COMMANDS], seen_old[COMMANDS], seen_new[COMMANDS];
+
+/* Redis, and the state to which it may go back. */
+byte total, record, redis_seen;
+byte total_then, record_then, seen_then;
+bool kept;
+byte total_of_old; /* what it has of the life before */
+
+/* The answer on the connection that is open. */
+byte connection;
+bool waiting, answered, answer_applied;
+byte answer_seen, answer_found;
+
+/* The shard. */
+byte life = 1, now, known, known_before, seen, numbers;
+bool recheck;
+
+/* The flusher's own. */
+byte expected, given, sent_known, sent_new, sent_expected, sent_next, sent_difference, blind;
+bool resend, noted, sent_item, sent_recheck, sent_calm, clean;
+
+byte counted_of_old, cuts, kills, back, twice;
+bool evicted, lost, calm, parked, finished;
+
+#define NETWORK_EMPTY (!there[0] && !there[1] && !there[2])
+#define NOW (life * 16 + now)
+#define QUEUED (now > 0 && !parked && (known != NOW || resend))
+
+/* --- Redis --- */
+
+inline apply(i)
+{
+    if
+    :: LIFE(record) != LIFE(new[i]) -> total_of_old = total_of_old + COUNTS(record)
+    :: else
+    fi;
+    total = total + difference[i];
+    record = new[i];
+    assert(total <= counted_of_old + now); /* never above */
+#if !defined(EVICTING) && !defined(BLIND_RESEND) && !defined(LIFE_IGNORED) && !defined(RECORD_IGNORED)
+    assert(total == COUNTS(record) + total_of_old)
+#endif
+}
+
+inline advance_seen(i)
+{
+#ifdef SEEN_ALWAYS_ADVANCED
+    redis_seen = (seen_new[i] > redis_seen -> seen_new[i] : redis_seen)
+#else
+    redis_seen = (redis_seen == seen_old[i] -> seen_new[i] : redis_seen)
+#endif
+}
+
+inline clear(i)
+{
+    there[i] = false; repeated[i] = false; with_item[i] = false; of_connection[i] = 0; old[i] = 0; new[i] = 0;
+    difference[i] = 0; seen_old[i] = 0; seen_new[i] = 0
+}
+
+inline drop_repeated(i)
+{
+    if
+    :: repeated[i] -> clear(i)
+    :: else
+    fi
+}
+
+inline execute(i)
+{
+    if
+    :: of_connection[i] == connection && waiting && !repeated[i] ->
+        answered = true;
+        answer_seen = redis_seen;
+        answer_found = record;
+        answer_applied = (with_item[i] && record == old[i])
+    :: else
+    fi;
+    advance_seen(i);
+    if
+#ifdef RECORD_IGNORED
+    :: with_item[i] -> apply(i)
+#else
+    :: with_item[i] && record == old[i] -> apply(i)
+#endif
+    :: else
+    fi;
+    if
+    :: twice < TIMES_TWICE && !calm -> repeated[i] = true; twice++ /* it comes once more, whenever */
+    :: clear(i)
+    fi
+}
+
+active proctype redis()
+{
+    do
+    :: atomic { there[0] -> execute(0) }
+    :: atomic { there[1] -> execute(1) }
+    :: atomic { there[2] -> execute(2) }
+    :: atomic { /* snapshot */
+           !kept && !calm && back < TIMES_BACK ->
+           kept = true; total_then = total; record_then = record; seen_then = redis_seen
+       }
+    :: atomic { /* go_back */
+           kept && !calm && back < TIMES_BACK ->
+           back++; total = total_then; record = record_then; redis_seen = seen_then;
+           drop_repeated(0); drop_repeated(1); drop_repeated(2);
+           kept = false; total_then = 0; record_then = 0; seen_then = 0
+       }
+#ifdef EVICTING
+    :: atomic { !evicted && record != 0 && record == known && NETWORK_EMPTY && !waiting -> evicted = true; record = 0 }
+#endif
+    :: atomic { !calm && NETWORK_EMPTY -> calm = true } /* from now on nothing goes wrong */
+    :: finished -> break
+    od
+}
+
+/* --- the collector --- */
+
+inline put(i)
+{
+    there[i] = true;
+    of_connection[i] = connection;
+    with_item[i] = sent_item;
+    old[i] = (sent_item -> known : 0);
+    new[i] = sent_new;
+    difference[i] = sent_difference;
+    seen_old[i] = sent_expected;
+    seen_new[i] = sent_next
+}
+
+inline find_difference()
+{
+#ifdef LIFE_IGNORED
+    sent_difference = (now > COUNTS(known) -> now - COUNTS(known) : 0);
+#else
+    sent_difference = (LIFE(known) == life -> now - COUNTS(known) : now);
+#endif
+#ifdef BLIND_RESEND
+    if
+    :: blind > 0 -> sent_difference = blind
+    :: else
+    fi
+#endif
+}
+
+inline send()
+{
+    sent_item = QUEUED || (recheck && now > 0 && !parked);
+    sent_recheck = recheck && !QUEUED;
+    sent_calm = calm && !sent_item;
+    sent_expected = expected;
+    sent_next = expected;
+    sent_new = 0;
+    sent_difference = 0;
+    if
+    :: sent_item ->
+        given++;
+        numbers = given;
+        sent_next = given;
+        sent_new = NOW;
+        find_difference()
+    :: else
+    fi;
+    expected = sent_next;
+    if
+    :: !there[0] -> put(0)
+    :: there[0] && !there[1] -> put(1)
+    :: else -> put(2)
+    fi;
+    waiting = true;
+    clean = false
+}
+
+inline know(what)
+{
+    known_before = known;
+    known = what
+}
+
+inline note_seen()
+{
+#ifndef SEEN_NOT_LOOKED_AT
+    recheck = recheck || (answer_seen < seen);
+#endif
+    if
+    :: answer_seen == sent_expected -> seen = sent_next
+    :: else -> seen = answer_seen; expected = answer_seen
+    fi;
+    if
+    :: seen > given -> given = seen; numbers = given
+    :: else
+    fi;
+    noted = true
+}
+
+#if defined(ACKNOWLEDGED_OUT_OF_ORDER) || defined(SEEN_ALWAYS_ADVANCED)
+#define COVERED true
+#else
+#define COVERED (answer_seen == sent_expected)
+#endif
+#ifdef HEALED_UNSEEN
+#define IN_ORDER false
+#else
+#define IN_ORDER (!recheck)
+#endif
+#ifdef LIFE_IGNORED
+#define AHEAD (COUNTS(answer_found) > COUNTS(sent_new))
+#else
+#define AHEAD (answer_found > sent_new)
+#endif
+
+inline settle()
+{
+    if
+    :: !sent_item -> clean = sent_calm && COVERED && !QUEUED && (!recheck || parked)
+    :: sent_item && !COVERED -> resend = true /* with the same known */
+    :: sent_item && COVERED && (answer_applied || answer_found == sent_new) ->
+        know(sent_new);
+        resend = false;
+        blind = 0
+    :: sent_item && COVERED && !answer_applied && answer_found != sent_new ->
+        if
+        :: answer_found == 0 && LIFE(known) == life && IN_ORDER -> parked = true
+        :: else ->
+            assert(!AHEAD);
+            blind = sent_difference;
+            know(answer_found);
+            resend = true
+        fi
+    fi;
+    if
+    :: sent_item && sent_recheck && COVERED -> recheck = false
+    :: else
+    fi;
+    hang_up()
+}
+
+/* Forgets what was asked. */
+inline hang_up()
+{
+    waiting = false; answered = false; noted = false; answer_applied = false; answer_seen = 0; answer_found = 0;
+    sent_item = false; sent_recheck = false; sent_calm = false; sent_new = 0; sent_expected = 0; sent_next = 0; sent_difference = 0
+}
+
+/* The next process takes up what the shard has. */
+inline start_again()
+{
+    resend = false;
+    blind = 0;
+    clean = false;
+    expected = seen;
+#ifdef NUMBERS_GIVEN_AGAIN
+    given = seen;
+#else
+    given = numbers;
+#endif
+    connection++;
+    hang_up()
+}
+
+active proctype collector()
+{
+    do
+    :: atomic { now < COUNTED -> now++; clean = false }
+    :: atomic { !waiting && !(there[0] && there[1] && there[2]) && !clean -> send() }
+    :: atomic { waiting && answered && !noted -> note_seen() }
+    :: atomic { noted -> settle() }
+    :: atomic { /* cut */
+           waiting && !noted && !calm && cuts < CUTS ->
+           cuts++; connection++; expected = seen; resend = resend || sent_item; hang_up()
+       }
+    :: atomic { /* kill: known may be behind what was acknowledged */
+           !calm && kills < KILLS ->
+           kills++;
+           if
+           :: known_before < known -> known = known_before
+           :: known = 0
+           :: skip
+           fi;
+           start_again()
+       }
+#ifdef HOST_LOST
+    :: atomic {
+           !calm && !lost && now > 0 ->
+           lost = true; counted_of_old = now; life = 2; now = 0; known = 0; known_before = 0; seen = 0; numbers = 0;
+           start_again()
+       }
+#endif
+    :: atomic { clean && now == COUNTED && !QUEUED && (!recheck || parked) -> break }
+    od;
+    finished = true;
+#ifdef EVICTING
+    assert(total == now || parked)
+#else
+    assert(total == total_of_old + now && !parked)
+#endif
+}
