@@ -11,6 +11,7 @@
 #define WORKERS_MAX 64
 #define ACCOUNTS_DEFAULT 1000000
 #define FLUSH_INTERVAL_DEFAULT_MS 1000
+#define FORGET_AFTER_DEFAULT_S 604800
 
 static int read_orphans(enum tkr_orphan_policy *ret_policy, tkr_message *ret_message)
 {
@@ -62,6 +63,7 @@ int tkr_collector_config_read(struct tkr_collector_config *ret_config, tkr_messa
         read_number("TOKENRING_MAX_ACCOUNTS", 1000, 10000000, ACCOUNTS_DEFAULT, &config->accounts_max, ret_message) != 0 ||
         read_number("TOKENRING_FLUSH_INTERVAL_MS", 10, 3600000, FLUSH_INTERVAL_DEFAULT_MS, &config->flush_interval_ms,
                     ret_message) != 0 ||
+        read_number("TOKENRING_FORGET_AFTER_S", 0, 31536000, FORGET_AFTER_DEFAULT_S, &config->forget_after_s, ret_message) != 0 ||
         read_orphans(&config->orphans, ret_message) != 0)
         return -1;
     return tkr_sink_config_read(&config->sink, ret_message);

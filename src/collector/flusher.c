@@ -13,7 +13,7 @@
 #include "base/crash.h"
 #include "base/cycle.h"
 #include "base/log.h"
-#include "collector/outlet.h"
+#include "collector/forget.h"
 #include "sink/contribution.h"
 #include "table/reader.h"
 
@@ -34,7 +34,7 @@ struct parcel {
     struct tkr_entry_copy *copy;
     struct tkr_outlet_item *origin;
     bool in_flight;
-    bool recheck; /* not of the queue: its entries may be in the outlet besides */
+    enum { QUEUED, RECHECK, REMOVAL } purpose; /* RECHECK: its entries may be in the outlet besides; REMOVAL: are no more */
 };
 
 struct tkr_flusher {
@@ -44,6 +44,7 @@ struct tkr_flusher {
     struct parcel *parcel;
     uint32_t parcel_count;
     uint32_t interval_ms;
+    uint64_t forget_after_s;
     bool connected;
     bool failing;           /* said so in the log */
     int64_t backoff_ns;     /* of the last failure */
@@ -72,6 +73,19 @@ static void wait_for_answers(struct tkr_flusher *flusher)
     }
 }
 
+/* Requests are the worker's from the question to the answer: a question that is still open is not asked again. */
+static void ask(struct tkr_flusher *flusher, struct tkr_outlet *outlet)
+{
+    uint64_t now_s = (uint64_t)(tkr_clock_unix_ns() / TKR_NS_PER_S);
+
+    if (!tkr_shard_changed_answered(outlet->shard))
+        return;
+    tkr_forget_take(outlet); /* an answer that came late */
+    tkr_forget_mark(outlet, now_s, flusher->forget_after_s);
+    tkr_forget_request(outlet, now_s, flusher->forget_after_s);
+    tkr_shard_changed_ask(outlet->shard);
+}
+
 static void take_changed(struct tkr_flusher *flusher)
 {
     bool ended;
@@ -80,7 +94,7 @@ static void take_changed(struct tkr_flusher *flusher)
     ended = flusher->workers_ended;
     (void)pthread_mutex_unlock(&flusher->mutex);
     for (uint32_t i = 0; i < flusher->outlet_count; i++) {
-        tkr_shard_changed_ask(flusher->outlet[i].shard);
+        ask(flusher, &flusher->outlet[i]);
         if (ended)
             tkr_shard_changed_answer(flusher->outlet[i].shard);
     }
@@ -88,6 +102,8 @@ static void take_changed(struct tkr_flusher *flusher)
     for (uint32_t i = 0; i < flusher->outlet_count; i++) {
         struct tkr_outlet *outlet = &flusher->outlet[i];
         struct tkr_changed *list = outlet->taken != NULL ? outlet->taken : tkr_shard_changed_take(outlet->shard);
+        if (tkr_shard_changed_answered(outlet->shard))
+            tkr_forget_take(outlet);
         if (list != NULL)
             tkr_outlet_enqueue(outlet, list);
     }
@@ -119,7 +135,7 @@ static void fill_parcel(struct tkr_flusher *flusher, struct parcel *parcel, stru
     size_t end = queue->count;
 
     parcel->outlet = outlet;
-    parcel->recheck = false;
+    parcel->purpose = QUEUED;
     chunk->count = 0;
     while (queue->first < end && chunk->count < flusher->sink->chunk_items_max) {
         struct tkr_outlet_item item = queue->item[queue->first];
@@ -131,6 +147,10 @@ static void fill_parcel(struct tkr_flusher *flusher, struct parcel *parcel, stru
             break;
         }
         queue->first++;
+        if (copy->life == 0) { /* forgotten after it was handed over: nothing was left to send */
+            tkr_outlet_unmark(outlet, item.reference);
+            continue;
+        }
         parcel->origin[chunk->count] = item;
         fill_contribution(&chunk->item[chunk->count], copy, chunk->count);
         chunk->count++;
@@ -163,15 +183,21 @@ static int submit(struct tkr_flusher *flusher, struct parcel *parcel, tkr_messag
     return 0;
 }
 
-static void park(struct tkr_outlet *outlet, struct tkr_outlet_item item, const struct tkr_contribution *sent, const char *why)
+static const char ahead[] = "the sink's record is ahead of this collector; nothing is subtracted";
+
+static void log_account(enum tkr_log_level level, const struct tkr_contribution *sent, const char *why, const char *then)
 {
     char kind[TKR_KIND_NAME_BYTES];
     char cycle[TKR_CYCLE_TEXT_BYTES];
 
     tkr_kind_name(sent->kind, kind);
     tkr_cycle_format(sent->cycle, cycle);
-    tkr_log(TKR_LOG_ERROR, "%s %.*s, cycle %s: %s; kept here and tried again in %d s", kind, (int)sent->id_len, sent->id,
-            cycle, why, (int)(PARKED_NS / TKR_NS_PER_S));
+    tkr_log(level, "%s %.*s, cycle %s: %s; %s", kind, (int)sent->id_len, sent->id, cycle, why, then);
+}
+
+static void park(struct tkr_outlet *outlet, struct tkr_outlet_item item, const struct tkr_contribution *sent, const char *why)
+{
+    log_account(TKR_LOG_ERROR, sent, why, "kept here and tried again every 30 s");
     item.not_before_ns = tkr_clock_monotonic_ns() + PARKED_NS;
     (void)tkr_outlet_add(outlet, &outlet->parked, item); /* no memory: it comes back with its next change */
 }
@@ -186,7 +212,7 @@ static const char *judge(struct tkr_outlet *outlet, uint32_t reference, struct t
     case TKR_DECIDE_AMBIGUOUS:
         return "the sink has lost this collector's record of it, although it has not gone back";
     case TKR_DECIDE_CONFLICT:
-        return "the sink's record is ahead of this collector; nothing is subtracted";
+        return ahead;
     case TKR_DECIDE_PARK:
         return sent->reason;
     default:
@@ -201,6 +227,10 @@ static void settle(struct tkr_outlet *outlet, struct tkr_outlet_item item, struc
     bool resend;
     const char *why = judge(outlet, item.reference, sent, &resend);
 
+    if (why == ahead && tkr_forget_relive(outlet, item.reference, sent->now.life, sent->found.life)) {
+        log_account(TKR_LOG_ERROR, sent, ahead, "what it has not acknowledged is sent as a new life");
+        return;
+    }
     if (resend && ++item.resends > RESENDS_MAX)
         why = "somebody else keeps changing this collector's record";
     if (why != NULL)
@@ -236,7 +266,7 @@ static bool note_seen(struct tkr_outlet *outlet, const struct tkr_chunk *chunk)
 /* Queues what a chunk carried once more; what a recheck looks at is not of the queue and is looked at again anyway. */
 static void requeue(struct parcel *parcel)
 {
-    for (uint32_t i = 0; !parcel->recheck && i < parcel->chunk.count; i++) {
+    for (uint32_t i = 0; parcel->purpose == QUEUED && i < parcel->chunk.count; i++) {
         if (!tkr_outlet_push(&parcel->outlet->queue, parcel->origin[i]))
             tkr_outlet_unmark(parcel->outlet, parcel->origin[i].reference); /* comes back with its next change */
     }
@@ -254,8 +284,8 @@ static bool unload(struct parcel *parcel)
         requeue(parcel);
         return false;
     }
-    for (uint32_t i = 0; i < parcel->chunk.count; i++) {
-        if (!parcel->recheck)
+    for (uint32_t i = 0; parcel->purpose != REMOVAL && i < parcel->chunk.count; i++) {
+        if (parcel->purpose == QUEUED)
             tkr_outlet_unmark(parcel->outlet, parcel->origin[i].reference);
         settle(parcel->outlet, parcel->origin[i], &parcel->chunk.item[i]);
     }
@@ -388,14 +418,19 @@ static bool fill_recheck(struct tkr_flusher *flusher, struct parcel *parcel, str
     uint32_t count = tkr_outlet_recheck_next(outlet, flusher->sink->chunk_items_max, parcel->origin, ret_next);
 
     parcel->outlet = outlet;
-    parcel->recheck = true;
+    parcel->purpose = RECHECK;
+    parcel->chunk.count = 0;
     for (uint32_t i = 0; i < count; i++) {
         const struct tkr_entry *entry = tkr_shard_entry(outlet->shard, parcel->origin[i].reference);
-        if (!tkr_entry_copy_read(outlet->shard->header, entry, &parcel->copy[i]))
+        struct tkr_entry_copy *copy = &parcel->copy[parcel->chunk.count];
+        if (!tkr_entry_copy_read(outlet->shard->header, entry, copy))
             return false;
-        fill_contribution(&parcel->chunk.item[i], &parcel->copy[i], i);
+        if (copy->life == 0)
+            continue; /* forgotten */
+        parcel->origin[parcel->chunk.count] = parcel->origin[i];
+        fill_contribution(&parcel->chunk.item[parcel->chunk.count], copy, i);
+        parcel->chunk.count++;
     }
-    parcel->chunk.count = count;
     return true;
 }
 
@@ -420,6 +455,42 @@ static int recheck(struct tkr_flusher *flusher, struct tkr_outlet *outlet, tkr_m
     return 0;
 }
 
+/* --- records of forgotten entries --- */
+
+static struct tkr_outlet *outlet_removing(struct tkr_flusher *flusher)
+{
+    for (uint32_t i = 0; i < flusher->outlet_count; i++) {
+        if (flusher->outlet[i].removal_count > 0)
+            return &flusher->outlet[i];
+    }
+    return NULL;
+}
+
+/* Removes the records of forgotten entries, where they still are as they were, while nothing else is in flight. */
+static int remove_records(struct tkr_flusher *flusher, struct tkr_outlet *outlet, tkr_message *ret_message)
+{
+    struct parcel *parcel = &flusher->parcel[0];
+    struct tkr_chunk *chunk;
+    uint32_t most = flusher->sink->chunk_items_max;
+
+    parcel->outlet = outlet;
+    parcel->purpose = REMOVAL;
+    parcel->chunk.count = outlet->removal_count < most ? outlet->removal_count : most;
+    for (uint32_t i = 0; i < parcel->chunk.count; i++) {
+        struct tkr_contribution *item = &parcel->chunk.item[i];
+        fill_contribution(item, &outlet->removal[i], i);
+        item->known = item->now;
+        item->now = (struct tkr_record){0};
+    }
+    if (submit(flusher, parcel, ret_message) != 0 || flusher->sink->ops->collect(flusher->sink, &chunk, ret_message) != 0)
+        return -1;
+    if (!unload(parcel))
+        return 0; /* once more, behind the number found */
+    outlet->removal_count -= parcel->chunk.count;
+    memmove(outlet->removal, outlet->removal + parcel->chunk.count, outlet->removal_count * sizeof(outlet->removal[0]));
+    return 0;
+}
+
 /* --- passes --- */
 
 static int connect_sink(struct tkr_flusher *flusher, tkr_message *ret_message)
@@ -441,6 +512,10 @@ static int serve_sink(struct tkr_flusher *flusher, tkr_message *ret_message)
 
     if (connect_sink(flusher, ret_message) != 0 || drain_queues(flusher, ret_message) != 0)
         return -1;
+    while ((outlet = outlet_removing(flusher)) != NULL) {
+        if (remove_records(flusher, outlet, ret_message) != 0)
+            return -1;
+    }
     outlet = outlet_rechecking(flusher);
     if (outlet != NULL && tkr_clock_monotonic_ns() >= flusher->recheck_ns && recheck(flusher, outlet, ret_message) != 0)
         return -1;
@@ -467,7 +542,7 @@ static bool pass(struct tkr_flusher *flusher, bool take)
     set_probes(flusher, now);
     for (uint32_t i = 0; i < flusher->outlet_count; i++)
         tkr_outlet_unpark(&flusher->outlet[i], now);
-    if (outlet_with_work(flusher) == NULL && outlet_rechecking(flusher) == NULL)
+    if (outlet_with_work(flusher) == NULL && outlet_rechecking(flusher) == NULL && outlet_removing(flusher) == NULL)
         return true;
     TKR_CRASH(FLUSH_TAKEN);
     if (now < flusher->not_before_ns)
@@ -586,6 +661,7 @@ int tkr_flusher_open(const struct tkr_collector_config *config, struct tkr_post 
     if (flusher == NULL)
         return tkr_message_set(ret_message, "no memory for the flusher");
     flusher->interval_ms = config->flush_interval_ms;
+    flusher->forget_after_s = config->forget_after_s;
     if (tkr_sink_open(&config->sink, &flusher->sink, ret_message) != 0) {
         free(flusher);
         return -1;

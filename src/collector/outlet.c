@@ -49,14 +49,17 @@ static bool bits_room(struct tkr_outlet *outlet, uint32_t reference)
     return true;
 }
 
-static bool is_queued(const struct tkr_outlet *outlet, uint32_t reference)
+bool tkr_outlet_has(const struct tkr_outlet *outlet, uint32_t reference)
 {
     return reference / 8 < outlet->queued_bytes && (outlet->queued[reference / 8] >> reference % 8 & 1) != 0;
 }
 
-static void mark(struct tkr_outlet *outlet, uint32_t reference)
+bool tkr_outlet_mark(struct tkr_outlet *outlet, uint32_t reference)
 {
+    if (!bits_room(outlet, reference))
+        return false;
     outlet->queued[reference / 8] |= (uint8_t)(1u << reference % 8);
+    return true;
 }
 
 void tkr_outlet_unmark(struct tkr_outlet *outlet, uint32_t reference)
@@ -71,11 +74,10 @@ void tkr_outlet_enqueue(struct tkr_outlet *outlet, struct tkr_changed *list)
         goto later;
     for (size_t i = 0; i < list->count; i++) {
         uint32_t reference = list->reference[i];
-        if (!bits_room(outlet, reference))
-            goto later; /* the bits make the second try skip what is queued */
-        if (is_queued(outlet, reference))
+        if (tkr_outlet_has(outlet, reference))
             continue;
-        mark(outlet, reference);
+        if (!tkr_outlet_mark(outlet, reference))
+            goto later; /* the marks make the second try skip what is queued */
         (void)tkr_outlet_push(&outlet->queue, (struct tkr_outlet_item){.reference = reference}); /* has room */
     }
     outlet->taken = NULL;
@@ -140,10 +142,11 @@ uint32_t tkr_outlet_recheck_next(const struct tkr_outlet *outlet, uint32_t max, 
     while (at < end && count < max) {
         uint32_t reference = (uint32_t)(at / TKR_ENTRY_UNIT) + 1;
         const struct tkr_entry *entry = tkr_shard_entry(outlet->shard, reference);
-        if (entry->id_len == 0)
+        uint8_t id_len = atomic_load_explicit(&entry->id_len, memory_order_relaxed);
+        if (id_len == 0)
             break; /* damaged: no kill leaves this */
         ret_items[count++] = (struct tkr_outlet_item){.reference = reference};
-        at += tkr_entry_bytes(entry->id_len);
+        at += tkr_entry_bytes(id_len);
     }
     *ret_next = count < max ? end : at;
     return count;
@@ -156,19 +159,21 @@ void tkr_outlet_recheck_advance(struct tkr_outlet *outlet, uint64_t next)
 
 bool tkr_outlet_add(struct tkr_outlet *outlet, struct tkr_outlet_queue *queue, struct tkr_outlet_item item)
 {
-    if (is_queued(outlet, item.reference))
+    if (tkr_outlet_has(outlet, item.reference))
         return true;
-    if (!bits_room(outlet, item.reference) || !tkr_outlet_push(queue, item))
+    if (!tkr_outlet_mark(outlet, item.reference))
         return false;
-    mark(outlet, item.reference);
-    return true;
+    if (tkr_outlet_push(queue, item))
+        return true;
+    tkr_outlet_unmark(outlet, item.reference);
+    return false;
 }
 
 uint64_t tkr_outlet_left(const struct tkr_outlet *outlet)
 {
     uint64_t queued = outlet->queue.count - outlet->queue.first;
 
-    return queued + outlet->parked.count + (outlet->taken != NULL ? outlet->taken->count : 0);
+    return queued + outlet->parked.count + outlet->life_count + (outlet->taken != NULL ? outlet->taken->count : 0);
 }
 
 void tkr_outlet_close(struct tkr_outlet *outlet)

@@ -9,6 +9,7 @@
 #define TKR_COLLECTOR_OUTLET_H
 
 #include "sink/sink.h"
+#include "table/reader.h"
 #include "table/shard.h"
 
 /* An entry on its way to the sink. */
@@ -38,6 +39,11 @@ struct tkr_outlet {
     uint64_t seen_sent;     /* number of the last chunk sent */
     uint64_t seen_expected; /* what the next chunk should find */
     bool probe;             /* an empty chunk is due: has the sink gone back? */
+    struct tkr_request lives[TKR_REQUESTS_MAX]; /* new lives to ask for */
+    uint32_t life_count;
+    struct tkr_entry_copy removal[TKR_REQUESTS_MAX]; /* forgotten entries whose records are to be removed from the sink */
+    uint32_t removal_count;
+    uint64_t forget_at;     /* where in the arena to look on for idle entries */
     uint64_t rechecks;      /* begun in this process */
     uint64_t healed;        /* entries that the sink had otherwise, in this recheck */
 };
@@ -55,6 +61,12 @@ static inline bool tkr_outlet_queue_empty(const struct tkr_outlet_queue *queue)
  * without memory, keeps the list in outlet->taken for the next time.
  */
 void tkr_outlet_enqueue(struct tkr_outlet *outlet, struct tkr_changed *list);
+
+/* Is it in the outlet? */
+bool tkr_outlet_has(const struct tkr_outlet *outlet, uint32_t reference);
+
+/* Says that an entry is in the outlet, outside its queues. false: no memory. */
+bool tkr_outlet_mark(struct tkr_outlet *outlet, uint32_t reference);
 
 /* Says that an entry has left the outlet. */
 void tkr_outlet_unmark(struct tkr_outlet *outlet, uint32_t reference);

@@ -10,6 +10,8 @@
  *                           record = now, outcome APPLIED
  *     otherwise         ->  nothing changes, outcome FOUND with what the record is
  *
+ * A `now` of life 0 removes the record in the same way; the totals stay.
+ *
  * so sending the same contribution again, late or in any order can never add it twice. What FOUND means is decided in
  * one place for all sinks: sink/contribution.h.
  *
@@ -45,7 +47,7 @@ struct tkr_contribution {
     uint32_t id_len;               /* bytes */
     uint32_t cycle;                /* yyyymmdd */
     uint64_t tag;                  /* the caller's own */
-    struct tkr_record now;         /* life is not 0 */
+    struct tkr_record now;         /* life 0: the record is to go, the totals stay */
     struct tkr_record known;       /* what the sink is believed to have recorded; only a hint */
     struct tkr_record found;       /* out */
     enum tkr_outcome outcome;      /* out */

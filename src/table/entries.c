@@ -30,10 +30,31 @@ static uint32_t reference_of(const struct tkr_shard *shard, const struct tkr_ent
     return (uint32_t)((uint64_t)((const unsigned char *)entry - shard->arena) / TKR_ENTRY_UNIT) + 1;
 }
 
+/* The worker's own loads: it wrote these. */
+static uint64_t life_of(const struct tkr_entry *entry)
+{
+    return atomic_load_explicit(&entry->life, memory_order_relaxed);
+}
+
+static uint8_t id_len_of(const struct tkr_entry *entry)
+{
+    return atomic_load_explicit(&entry->id_len, memory_order_relaxed);
+}
+
 static bool entry_is(const struct tkr_entry *entry, const struct tkr_charge *charge)
 {
-    return entry->id_len == charge->id_len && entry->cycle == charge->cycle && entry->kind == charge->kind &&
+    return id_len_of(entry) == charge->id_len &&
+           atomic_load_explicit(&entry->cycle, memory_order_relaxed) == charge->cycle &&
+           atomic_load_explicit(&entry->kind, memory_order_relaxed) == charge->kind &&
            memcmp(entry->id, charge->id, charge->id_len) == 0;
+}
+
+static uint64_t hash_of(const void *shard, uint32_t reference)
+{
+    const struct tkr_entry *entry = tkr_shard_entry(shard, reference);
+
+    return hash_key(shard, atomic_load_explicit(&entry->kind, memory_order_relaxed),
+                    atomic_load_explicit(&entry->cycle, memory_order_relaxed), entry->id, id_len_of(entry));
 }
 
 static struct tkr_entry *find(const struct tkr_shard *shard, const struct tkr_charge *charge)
@@ -74,13 +95,14 @@ static bool index_build(struct tkr_shard *shard, uint64_t count)
         return false;
     for (uint64_t at = 0; at < used;) {
         const struct tkr_entry *entry = (const struct tkr_entry *)(shard->arena + at);
-        if (entry->id_len == 0 || tkr_entry_bytes(entry->id_len) > used - at) {
+        uint64_t bytes = tkr_entry_bytes(id_len_of(entry));
+        if (id_len_of(entry) == 0 || bytes > used - at) {
             tkr_index_close(&index);
             return false;
         }
-        tkr_index_insert(&index, hash_key(shard, entry->kind, entry->cycle, entry->id, entry->id_len),
-                         reference_of(shard, entry));
-        at += tkr_entry_bytes(entry->id_len);
+        if (life_of(entry) != 0)
+            tkr_index_insert(&index, hash_of(shard, reference_of(shard, entry)), reference_of(shard, entry));
+        at += bytes;
     }
     tkr_index_close(&shard->index);
     shard->index = index;
@@ -97,9 +119,8 @@ static bool index_room(struct tkr_shard *shard)
 
 /* --- changed list --- */
 
-bool tkr_entries_reserve(struct tkr_shard *shard, size_t count)
+static bool list_room(struct tkr_changed *list, size_t count)
 {
-    struct tkr_changed *list = shard->changed;
     size_t max = 2 * (list->count + count);
     uint32_t *more;
 
@@ -113,6 +134,11 @@ bool tkr_entries_reserve(struct tkr_shard *shard, size_t count)
     return true;
 }
 
+bool tkr_entries_reserve(struct tkr_shard *shard, size_t count)
+{
+    return list_room(shard->changed, count);
+}
+
 static void list_changed(struct tkr_shard *shard, const struct tkr_entry *entry)
 {
     shard->changed->reference[shard->changed->count++] = reference_of(shard, entry);
@@ -120,7 +146,7 @@ static void list_changed(struct tkr_shard *shard, const struct tkr_entry *entry)
 
 static bool known_is_current(const struct tkr_entry *entry)
 {
-    if (atomic_load_explicit(&entry->known_life, memory_order_relaxed) != entry->life)
+    if (atomic_load_explicit(&entry->known_life, memory_order_relaxed) != life_of(entry))
         return false;
     for (int i = 0; i < TKR_COUNTER_COUNT; i++) {
         if (atomic_load_explicit(&entry->known[i], memory_order_relaxed) !=
@@ -128,6 +154,15 @@ static bool known_is_current(const struct tkr_entry *entry)
             return false;
     }
     return true;
+}
+
+/* Remembers the memory of a forgotten entry; without memory for that, it is found again at the next start. */
+static void keep_unused(struct tkr_shard *shard, const struct tkr_entry *entry)
+{
+    struct tkr_changed *list = &shard->unused[tkr_entry_bytes(id_len_of(entry)) / TKR_ENTRY_UNIT];
+
+    if (list_room(list, 1))
+        list->reference[list->count++] = reference_of(shard, entry);
 }
 
 bool tkr_entries_index(struct tkr_shard *shard)
@@ -140,9 +175,11 @@ bool tkr_entries_index(struct tkr_shard *shard)
         return false;
     for (uint64_t at = 0; at < used;) {
         const struct tkr_entry *entry = (const struct tkr_entry *)(shard->arena + at);
-        if (!known_is_current(entry))
+        if (life_of(entry) == 0)
+            keep_unused(shard, entry);
+        else if (!known_is_current(entry))
             list_changed(shard, entry);
-        at += tkr_entry_bytes(entry->id_len);
+        at += tkr_entry_bytes(id_len_of(entry));
     }
     return true;
 }
@@ -177,15 +214,28 @@ static bool arena_room(struct tkr_shard *shard, uint64_t used, uint64_t bytes, u
     return true;
 }
 
-static uint64_t next_life(struct tkr_law *law)
+/* Higher than any life given before, and than `above`. */
+static uint64_t next_life(struct tkr_law *law, uint64_t above)
 {
     uint64_t life = atomic_load_explicit(&law->life_last, memory_order_relaxed) + 1;
     uint64_t now = (uint64_t)tkr_clock_unix_ns();
 
     if (life < now)
         life = now;
+    if (life <= above)
+        life = above + 1;
     tkr_batch_set(&law->life_last, life);
     return life;
+}
+
+/* Whole words, each stored once: a reader may be looking at what was here before. */
+static void write_id(_Atomic uint64_t *word, const char *id, uint32_t id_len)
+{
+    for (uint32_t at = 0; at < id_len; at += sizeof(*word), word++) {
+        uint64_t value = 0;
+        memcpy(&value, id + at, id_len - at < sizeof(value) ? id_len - at : sizeof(value));
+        atomic_store_explicit(word, value, memory_order_release); /* after the stamp (P1) */
+    }
 }
 
 static void entry_write(struct tkr_entry *entry, const struct tkr_charge *charge, uint64_t batch, uint64_t life)
@@ -198,29 +248,48 @@ static void entry_write(struct tkr_entry *entry, const struct tkr_charge *charge
     atomic_store_explicit(&entry->known_life, 0, memory_order_relaxed);
     atomic_store_explicit(&entry->known_sequence, 0, memory_order_relaxed);
     atomic_store_explicit(&entry->near_full, 0, memory_order_relaxed);
-    entry->life = life;
-    entry->kind = charge->kind;
-    entry->cycle = charge->cycle;
-    entry->id_len = (uint8_t)charge->id_len;
-    memcpy(entry->id, charge->id, charge->id_len);
+    atomic_store_explicit(&entry->kind, charge->kind, memory_order_release);
+    atomic_store_explicit(&entry->cycle, charge->cycle, memory_order_release);
+    atomic_store_explicit(&entry->id_len, (uint8_t)charge->id_len, memory_order_release);
+    write_id((_Atomic uint64_t *)entry->id, charge->id, charge->id_len);
+    atomic_store_explicit(&entry->life, life, memory_order_release);
+}
+
+/* Memory for an entry: a forgotten one's, saved in the log, or the arena's end. NULL: there is none. */
+static struct tkr_entry *entry_memory(struct tkr_shard *shard, uint64_t bytes, uint64_t reserve, bool *ret_at_end)
+{
+    struct tkr_changed *unused = &shard->unused[bytes / TKR_ENTRY_UNIT];
+    uint64_t used = atomic_load_explicit(&shard->header->law.arena_used, memory_order_relaxed);
+    struct tkr_entry *entry;
+
+    *ret_at_end = unused->count == 0;
+    if (*ret_at_end)
+        return arena_room(shard, used, bytes, reserve) ? (struct tkr_entry *)(shard->arena + used) : NULL;
+    entry = tkr_shard_entry(shard, unused->reference[--unused->count]);
+    tkr_batch_touch(shard, entry, TKR_ENTRY_UNDO_BYTES);
+    return entry;
 }
 
 /* A new entry for the key, if there is room for it. */
 static struct tkr_entry *insert(struct tkr_shard *shard, const struct tkr_charge *charge, uint64_t reserve)
 {
     struct tkr_law *law = tkr_batch_law(shard);
-    uint64_t used = atomic_load_explicit(&law->arena_used, memory_order_relaxed);
     uint64_t bytes = tkr_entry_bytes(charge->id_len);
-    struct tkr_entry *entry = (struct tkr_entry *)(shard->arena + used);
+    struct tkr_entry *entry;
+    bool at_end;
 
-    if (!arena_room(shard, used, bytes, reserve) || !index_room(shard))
+    if (!index_room(shard))
         return NULL;
-    entry_write(entry, charge, shard->batch, next_life(law));
+    entry = entry_memory(shard, bytes, reserve, &at_end);
+    if (entry == NULL)
+        return NULL;
+    entry_write(entry, charge, shard->batch, next_life(law, 0));
     TKR_CRASH(ENTRY_WRITTEN);
     tkr_index_insert(&shard->index, charge->hash, reference_of(shard, entry));
     tkr_batch_add(&law->accounts, 1);
     TKR_CRASH(ENTRY_COUNTED);
-    tkr_batch_set(&law->arena_used, used + bytes); /* the entry is whole before it is reachable (I5) */
+    if (at_end) /* the entry is whole before it is reachable (I5) */
+        tkr_batch_add(&law->arena_used, bytes);
     TKR_CRASH(ENTRY_INSERTED);
     list_changed(shard, entry);
     return entry;
@@ -346,6 +415,68 @@ void tkr_batch_apply(struct tkr_shard *shard, struct tkr_charge *charge, uint32_
             end++; /* never parts an event */
         apply_group(shard, &charge[at], end - at);
         at = end;
+    }
+}
+
+/* --- the flusher's requests --- */
+
+/* Gives up an entry that the sink has whole and that nobody has touched since. Its memory is of use after the commit. */
+static bool forget(struct tkr_shard *shard, struct tkr_entry *entry, const struct tkr_request *request)
+{
+    uint64_t stamp = atomic_load_explicit(&entry->stamp, memory_order_relaxed);
+    uint32_t reference = request->reference;
+
+    if (stamp > request->stamp_max || stamp > shard->handed_over || !known_is_current(entry))
+        return false;
+    tkr_index_remove(&shard->index, tkr_index_at(&shard->index, hash_of(shard, reference), reference), hash_of, shard);
+    tkr_batch_touch(shard, entry, TKR_ENTRY_UNDO_BYTES);
+    tkr_batch_set(&entry->life, 0);
+    tkr_batch_set(&tkr_batch_law(shard)->accounts,
+                  atomic_load_explicit(&tkr_batch_law(shard)->accounts, memory_order_relaxed) - 1);
+    return true;
+}
+
+/* Begins a new life with what the sink has not acknowledged: what it has under the life before stays as it is. */
+static bool relive(struct tkr_shard *shard, struct tkr_entry *entry, const struct tkr_request *request)
+{
+    bool acknowledged = atomic_load_explicit(&entry->known_life, memory_order_relaxed) == life_of(entry);
+
+    if (request->life_above >= INT64_MAX)
+        return false; /* no life is above that */
+    if (atomic_load_explicit(&entry->stamp, memory_order_relaxed) <= shard->handed_over)
+        list_changed(shard, entry);
+    tkr_batch_touch(shard, entry, TKR_ENTRY_UNDO_BYTES);
+    for (int i = 0; acknowledged && i < TKR_COUNTER_COUNT; i++) {
+        int64_t rest = atomic_load_explicit(&entry->counts[i], memory_order_relaxed) -
+                       atomic_load_explicit(&entry->known[i], memory_order_relaxed);
+        atomic_store_explicit(&entry->counts[i], rest, memory_order_release); /* after the stamp (P1) */
+    }
+    tkr_batch_set(&entry->life, next_life(tkr_batch_law(shard), request->life_above));
+    return true;
+}
+
+static bool serve_request(struct tkr_shard *shard, const struct tkr_request *request)
+{
+    struct tkr_entry *entry = tkr_shard_entry(shard, request->reference);
+
+    if (life_of(entry) != request->life)
+        return false;
+    return request->kind == TKR_REQUEST_FORGET ? forget(shard, entry, request) : relive(shard, entry, request);
+}
+
+void tkr_entries_serve_requests(struct tkr_shard *shard)
+{
+    if (shard->request_count == 0 || !tkr_batch_begin(shard))
+        return;
+    for (uint32_t i = 0; i < shard->request_count; i++)
+        shard->request[i].done = serve_request(shard, &shard->request[i]);
+    TKR_CRASH(FORGETTING);
+    tkr_batch_commit(shard);
+    TKR_CRASH(FORGOTTEN);
+    for (uint32_t i = 0; i < shard->request_count; i++) {
+        const struct tkr_request *request = &shard->request[i];
+        if (request->done && request->kind == TKR_REQUEST_FORGET)
+            keep_unused(shard, tkr_shard_entry(shard, request->reference));
     }
 }
 

@@ -10,6 +10,9 @@
 /* Builds the index over what the arena holds, and lists what the sink may not have. false: no memory or a damaged arena. */
 bool tkr_entries_index(struct tkr_shard *shard);
 
+/* Does the flusher's requests, in a batch of their own; between batches. */
+void tkr_entries_serve_requests(struct tkr_shard *shard);
+
 /* Makes room in the changed list for count more. false: no memory. */
 bool tkr_entries_reserve(struct tkr_shard *shard, size_t count);
 

@@ -32,3 +32,29 @@ void tkr_index_insert(struct tkr_index *index, uint64_t hash, uint32_t reference
     index->slot[at] = (hash >> 32) << 32 | reference;
     index->count++;
 }
+
+uint64_t tkr_index_at(const struct tkr_index *index, uint64_t hash, uint32_t reference)
+{
+    uint64_t at = hash & index->mask;
+
+    while ((uint32_t)index->slot[at] != reference)
+        at = (at + 1) & index->mask;
+    return at;
+}
+
+void tkr_index_remove(struct tkr_index *index, uint64_t at, uint64_t (*home)(const void *arg, uint32_t reference),
+                      const void *arg)
+{
+    uint64_t hole = at;
+
+    for (uint64_t next = (at + 1) & index->mask; index->slot[next] != 0; next = (next + 1) & index->mask) {
+        uint64_t from_home = (next - home(arg, (uint32_t)index->slot[next])) & index->mask;
+        uint64_t from_hole = (next - hole) & index->mask;
+        if (from_home < from_hole)
+            continue; /* its home lies behind the hole: probing would not find it there */
+        index->slot[hole] = index->slot[next];
+        hole = next;
+    }
+    index->slot[hole] = 0;
+    index->count--;
+}

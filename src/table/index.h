@@ -32,6 +32,16 @@ static inline bool tkr_index_full(const struct tkr_index *index)
 /* Adds a reference, not 0, under a hash that no equal key is in. The index is not full. */
 void tkr_index_insert(struct tkr_index *index, uint64_t hash, uint32_t reference);
 
+/* Where a reference stands that was inserted under this hash; it is there. */
+uint64_t tkr_index_at(const struct tkr_index *index, uint64_t hash, uint32_t reference);
+
+/*
+ * Takes the slot at a place out. The slots behind it move up to where probing finds them (deletion without tombstones: Knuth,
+ * The Art of Computer Programming, volume 3, 6.4, algorithm R), for which home gives the hash of a reference.
+ */
+void tkr_index_remove(struct tkr_index *index, uint64_t at, uint64_t (*home)(const void *arg, uint32_t reference),
+                      const void *arg);
+
 static inline void tkr_index_prefetch(const struct tkr_index *index, uint64_t hash)
 {
     __builtin_prefetch(&index->slot[hash & index->mask]);

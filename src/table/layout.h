@@ -19,7 +19,8 @@
  *   I3  A stamp that was given is never given again: recovery gives the objects it puts back a number of its own.
  *   I4  undo.batch > committed  <=>  a batch (or its recovery) is under way; then the log holds the old value of every
  *       object with that stamp.
- *   I5  Entries below arena_used are whole; id, kind, cycle and life never change after that. Below arena_committed they are
+ *   I5  Entries below arena_used are whole; id, kind and cycle change only while life is 0 or not committed, the size of an
+ *       entry never. Below arena_committed they are
  *       also committed and stay where they are; a recovery may take back what lies between, and other entries follow there.
  *
  * Barrier pairs
@@ -56,6 +57,7 @@
 #define TKR_SHARD_REFUSED_MAX 32
 #define TKR_ENTRY_UNIT 64u
 #define TKR_ENTRY_ID_MAX 255u
+#define TKR_MARKS 64u
 #define TKR_OVERFLOW_ID "~overflow" /* charged when the table is full */
 
 /* The law's numbers of a shard, and what else a batch changes once. Regions that are gone are folded in here. */
@@ -97,6 +99,9 @@ struct tkr_shard_header {
     alignas(128) _Atomic uint64_t seen; /* the flusher's: number of the last chunk acknowledged by the sink */
     _Atomic uint64_t recheck_at;        /* the flusher's: entries in arena[recheck_at, recheck_end) were acknowledged */
     _Atomic uint64_t recheck_end;       /* before the sink went back, and have not been compared with it since */
+    _Atomic uint64_t marks;             /* the flusher's: marks ever made; the last TKR_MARKS of them are below */
+    _Atomic uint64_t mark_time_s[TKR_MARKS]; /* when, Unix time */
+    _Atomic uint64_t mark_batch[TKR_MARKS];  /* the batch committed last by then: stamps up to it are older */
 };
 _Static_assert(sizeof(struct tkr_shard_header) <= TKR_SHARD_HEADER_BYTES, "the header fits its page");
 
@@ -132,21 +137,25 @@ struct tkr_cursor {
 #define TKR_CURSOR_HEAD_BYTES offsetof(struct tkr_cursor, lane)
 _Static_assert(TKR_CURSOR_HEAD_BYTES == 256 && sizeof(struct tkr_lane_cursor) == 32, "cursors have no holes");
 
-/* One (account, cycle). The undo log covers stamp and counts; the rest is constant or the flusher's own. */
+/*
+ * One (account, cycle). The undo log covers stamp, counts and life; known is the flusher's own. What follows life is constant
+ * as long as life is not 0. An entry of life 0 is forgotten: its memory waits for an entry of as many units.
+ */
 struct tkr_entry {
     alignas(TKR_ENTRY_UNIT) _Atomic uint64_t stamp;
     _Atomic int64_t counts[TKR_COUNTER_COUNT];
-    uint64_t life;
-    uint64_t kind;
-    uint32_t cycle;
-    uint8_t id_len;
+    _Atomic uint64_t life;
+    _Atomic uint64_t kind;
+    _Atomic uint32_t cycle;
+    _Atomic uint8_t id_len;           /* not 0, also when forgotten: it tells the entry's size */
     _Atomic uint8_t near_full;        /* a counter has passed 2^62: look before adding */
     _Atomic uint16_t known_sequence;  /* odd while the flusher writes known */
     _Atomic uint64_t known_life;      /* what the sink is believed to have; 0: nothing */
     _Atomic int64_t known[TKR_COUNTER_COUNT];
-    char id[];
+    alignas(8) char id[];             /* written and read by others in words of 8 bytes; the last may be zeros in part */
 };
-#define TKR_ENTRY_UNDO_BYTES offsetof(struct tkr_entry, life)
+#define TKR_ENTRY_UNDO_BYTES offsetof(struct tkr_entry, kind)
+#define TKR_ENTRY_UNITS_MAX 8u
 
 static inline uint64_t tkr_entry_bytes(uint32_t id_len)
 {

@@ -36,15 +36,20 @@ static bool try_copy(const struct tkr_shard_header *header, const _Atomic uint64
     return atomic_load_explicit(&object[0], memory_order_relaxed) == stamp;
 }
 
-bool tkr_stamped_copy(const struct tkr_shard_header *header, const void *object, size_t bytes, void *ret_bytes)
+static void pause_between(int tries)
 {
     const struct timespec pause = {.tv_nsec = PAUSE_NS};
 
+    if (tries >= TRIES_BUSY)
+        (void)nanosleep(&pause, NULL);
+}
+
+bool tkr_stamped_copy(const struct tkr_shard_header *header, const void *object, size_t bytes, void *ret_bytes)
+{
     for (int tries = 0; tries < TRIES; tries++) {
         if (try_copy(header, object, bytes / sizeof(uint64_t), ret_bytes))
             return true;
-        if (tries >= TRIES_BUSY)
-            (void)nanosleep(&pause, NULL);
+        pause_between(tries);
     }
     return false;
 }
@@ -59,24 +64,47 @@ static bool try_known(const struct tkr_entry *entry, struct tkr_entry_copy *ret_
     return sequence % 2 == 0 && atomic_load_explicit(&entry->known_sequence, memory_order_relaxed) == sequence;
 }
 
-bool tkr_entry_copy_read(const struct tkr_shard_header *header, const struct tkr_entry *entry, struct tkr_entry_copy *ret_copy)
+/* What follows the words under the log: of one moment only if the stamp is the same before and after. */
+static void copy_key(const struct tkr_entry *entry, struct tkr_entry_copy *ret_copy)
+{
+    const _Atomic uint64_t *word = (const _Atomic uint64_t *)entry->id;
+
+    ret_copy->kind = atomic_load_explicit(&entry->kind, memory_order_acquire);
+    ret_copy->cycle = atomic_load_explicit(&entry->cycle, memory_order_acquire);
+    ret_copy->id_len = atomic_load_explicit(&entry->id_len, memory_order_acquire);
+    for (uint32_t at = 0; at < ret_copy->id_len; at += sizeof(*word), word++) {
+        uint64_t value = atomic_load_explicit(word, memory_order_acquire);
+        memcpy(ret_copy->id + at, &value, sizeof(value)); /* id has room for whole words */
+    }
+    ret_copy->id[ret_copy->id_len] = '\0';
+}
+
+static bool try_entry(const struct tkr_shard_header *header, const struct tkr_entry *entry, struct tkr_entry_copy *ret_copy)
 {
     uint64_t words[TKR_ENTRY_UNDO_BYTES / sizeof(uint64_t)];
-    int tries = 0;
 
-    while (!try_known(entry, ret_copy) && ++tries < TRIES_BUSY)
-        continue; /* its writer died in between: a hint, taken as it is */
-    if (!tkr_stamped_copy(header, entry, sizeof(words), words))
+    if (!try_copy(header, (const _Atomic uint64_t *)entry, sizeof(words) / sizeof(words[0]), words))
         return false;
+    copy_key(entry, ret_copy);
     for (int i = 0; i < TKR_COUNTER_COUNT; i++)
         ret_copy->counts.value[i] = (int64_t)words[i + 1];
-    ret_copy->kind = entry->kind; /* constant once committed (I5) */
-    ret_copy->life = entry->life;
-    ret_copy->cycle = entry->cycle;
-    ret_copy->id_len = entry->id_len;
-    memcpy(ret_copy->id, entry->id, entry->id_len);
-    ret_copy->id[entry->id_len] = '\0';
-    return true;
+    ret_copy->life = words[TKR_COUNTER_COUNT + 1];
+    ret_copy->stamp = words[0];
+    return atomic_load_explicit(&entry->stamp, memory_order_relaxed) == words[0]; /* all loads before are acquire (P1) */
+}
+
+bool tkr_entry_copy_read(const struct tkr_shard_header *header, const struct tkr_entry *entry, struct tkr_entry_copy *ret_copy)
+{
+    int known = 0;
+
+    while (!try_known(entry, ret_copy) && ++known < TRIES_BUSY)
+        continue; /* its writer died in between: a hint, taken as it is */
+    for (int tries = 0; tries < TRIES; tries++) {
+        if (try_entry(header, entry, ret_copy))
+            return true;
+        pause_between(tries);
+    }
+    return false;
 }
 
 void tkr_entry_copy_unflushed(const struct tkr_entry_copy *copy, tkr_counts *ret_counts)
@@ -170,11 +198,12 @@ bool tkr_reader_next(struct tkr_reader *reader, struct tkr_entry_copy *ret_copy)
     while (reader->at < used) {
         const struct tkr_entry *entry =
             (const struct tkr_entry *)(reader->base + reader->header->arena_offset + reader->at);
-        uint64_t bytes = tkr_entry_bytes(entry->id_len);
-        if (entry->id_len == 0 || bytes > used - reader->at)
+        uint8_t id_len = atomic_load_explicit(&entry->id_len, memory_order_relaxed); /* the size never changes */
+        uint64_t bytes = tkr_entry_bytes(id_len);
+        if (id_len == 0 || bytes > used - reader->at)
             return false; /* damaged: no kill leaves this */
         reader->at += bytes;
-        if (tkr_entry_copy_read(reader->header, entry, ret_copy))
+        if (tkr_entry_copy_read(reader->header, entry, ret_copy) && ret_copy->life != 0)
             return true;
     }
     return false;

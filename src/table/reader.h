@@ -18,6 +18,7 @@ struct tkr_entry_copy {
     uint32_t cycle;
     uint32_t id_len;
     char id[TKR_ENTRY_ID_MAX + 1]; /* with a NUL behind it */
+    uint64_t stamp;                /* the batch that touched it last */
     tkr_counts counts;
     uint64_t known_life; /* what the sink is believed to have; 0: nothing */
     tkr_counts known;
@@ -30,7 +31,7 @@ struct tkr_entry_copy {
  */
 bool tkr_stamped_copy(const struct tkr_shard_header *header, const void *object, size_t bytes, void *ret_bytes);
 
-/* Copies an entry. false: as above, or the entry is of no committed batch. */
+/* Copies an entry; a life of 0 says that it is forgotten. false: as above, or the entry is of no committed batch. */
 bool tkr_entry_copy_read(const struct tkr_shard_header *header, const struct tkr_entry *entry,
                          struct tkr_entry_copy *ret_copy);
 

@@ -302,6 +302,8 @@ void tkr_shard_close(struct tkr_shard *shard)
     tkr_index_close(&shard->index);
     free(shard->lists[0].reference);
     free(shard->lists[1].reference);
+    for (uint32_t units = 0; units <= TKR_ENTRY_UNITS_MAX; units++)
+        free(shard->unused[units].reference);
     if (shard->header != NULL)
         (void)munmap(shard->base, shard->header->bytes);
     if (shard->fd >= 0)
@@ -373,8 +375,9 @@ void tkr_shard_changed_answer(struct tkr_shard *shard)
 {
     struct tkr_changed *next;
 
-    if (!atomic_load_explicit(&shard->asked, memory_order_relaxed))
+    if (!atomic_load_explicit(&shard->asked, memory_order_acquire)) /* requests are written before */
         return;
+    tkr_entries_serve_requests(shard);
     next = shard->changed->count > 0 ? atomic_exchange_explicit(&shard->from_flusher, NULL, memory_order_acquire) : NULL;
     if (next != NULL) { /* NULL: nothing changed, or the last list is still out */
         atomic_store_explicit(&shard->to_flusher, shard->changed, memory_order_release);

@@ -19,6 +19,23 @@
 #define TKR_BATCH_LANES_MAX 256u    /* lane cursors in a batch */
 #define TKR_BATCH_CURSORS_MAX 256u  /* region cursors in a batch: each lane may be of another region */
 
+#define TKR_REQUESTS_MAX 64u
+
+enum tkr_request_kind {
+    TKR_REQUEST_FORGET, /* give up an entry that the sink has and that has been idle */
+    TKR_REQUEST_RELIVE  /* begin a new life with what the sink has not acknowledged */
+};
+
+/* What the flusher wants done with an entry, which only the worker may do. */
+struct tkr_request {
+    enum tkr_request_kind kind;
+    uint32_t reference;
+    uint64_t life;       /* that it has; another: nothing is done */
+    uint64_t stamp_max;  /* FORGET: touched later, it stays */
+    uint64_t life_above; /* RELIVE: the new life is higher */
+    bool done;           /* out */
+};
+
 /* Entries that changed since the last handover, by reference; a list that the worker fills and the flusher empties. */
 struct tkr_changed {
     uint32_t *reference;
@@ -41,7 +58,10 @@ struct tkr_shard {
     struct tkr_changed lists[2];
     _Atomic(struct tkr_changed *) to_flusher;   /* handed over, not yet taken */
     _Atomic(struct tkr_changed *) from_flusher; /* empty, to fill next */
-    atomic_bool asked;                          /* the flusher wants the changed entries */
+    atomic_bool asked;                          /* the flusher wants the changed entries, and its requests done */
+    struct tkr_request request[TKR_REQUESTS_MAX]; /* the flusher's; between asking and the answer the worker's */
+    uint32_t request_count;
+    struct tkr_changed unused[TKR_ENTRY_UNITS_MAX + 1]; /* forgotten entries by size in units, the worker's */
     int fd;
     bool recovered;           /* opening put an unfinished batch back */
 };
@@ -113,7 +133,7 @@ uint32_t tkr_shard_cursor_count(const struct tkr_shard *shard);
 struct tkr_cursor *tkr_shard_cursor_unused(struct tkr_shard *shard);
 
 /*
- * The changed entries, from the worker to the flusher. The flusher asks; the worker answers between two batches, so that what
+ * The changed entries, from the worker to the flusher, and requests the other way. The flusher asks; the worker answers between two batches, so that what
  * it hands over is committed; the flusher takes the list (NULL: nothing has changed) and gives it back empty when it is done.
  */
 void tkr_shard_changed_ask(struct tkr_shard *shard);

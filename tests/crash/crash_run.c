@@ -93,6 +93,7 @@ static int start_collector(struct run *run, const char *workers, const char *cra
 {
     const char *argv[] = {TEST_BIN_DIR "/tokenringd", NULL};
     const char *env[] = {run->env_runtime, run->env_ledger, "TOKENRING_SINK=sqlite", "TOKENRING_FLUSH_INTERVAL_MS=10",
+                         "TOKENRING_FORGET_AFTER_S=1",
                          workers, run->env_broken, crash, NULL};
 
     process_end(&run->collector);
@@ -401,7 +402,7 @@ static int passed_often(const char *name)
 {
     static const char *const once[] = {"REGION_", "SLOTS_ALLOCATED", "NAME_", "SHARD_", "RECOVERY_BEGUN", "RECOVERY_DONE",
                                        "LANE_ALLOCATED", "LANE_GEOMETRY", "LANE_ADDED", "SETTLE", "FOLDED", "LANES_WIPED",
-                                       "CURSOR_FREED"};
+                                       "CURSOR_FREED", "FORG"};
 
     for (size_t i = 0; i < sizeof(once) / sizeof(once[0]); i++) {
         if (strncmp(name, once[i], strlen(once[i])) == 0)

@@ -28,7 +28,7 @@ const char tkr_redis_script[] =
     "  r=1\n"
     "  local was={}\n"
     "  if old=='' then for x=1,#f do was[x]=try('HGET',k,f[x]) end end\n"
-    "  if new~=old then call('HSET',rec,me,new) end\n"
+    "  if new=='' then call('HDEL',rec,me) elseif new~=old then call('HSET',rec,me,new) end\n"
     "  for x=1,#f do\n"
     "   local sum=try('HINCRBY',k,f[x],ARGV[j+x])\n"
     "   if type(sum)=='table' then\n"

@@ -34,6 +34,8 @@ static const char sql_put[] = "INSERT INTO contribution (kind, account, cycle, s
 #undef TKR_COUNTER
     ;
 
+static const char sql_drop[] = "DELETE FROM contribution WHERE kind=?1 AND account=?2 AND cycle=?3 AND source=?4";
+
 static const char sql_seen_get[] = "SELECT number FROM seen WHERE source=?1";
 static const char sql_seen_put[] = "INSERT INTO seen (source, number) VALUES (?1, ?2)"
                                    " ON CONFLICT (source) DO UPDATE SET number=excluded.number";
@@ -53,6 +55,7 @@ int tkr_ledger_statements_prepare(const struct tkr_ledger *ledger, struct tkr_le
 
     if (tkr_ledger_prepare(ledger, sql_rows, &made.rows, ret_message) != 0 ||
         tkr_ledger_prepare(ledger, sql_put, &made.put, ret_message) != 0 ||
+        tkr_ledger_prepare(ledger, sql_drop, &made.drop, ret_message) != 0 ||
         tkr_ledger_prepare(ledger, sql_seen_get, &made.seen_get, ret_message) != 0 ||
         tkr_ledger_prepare(ledger, sql_seen_put, &made.seen_put, ret_message) != 0) {
         tkr_ledger_statements_finalize(&made);
@@ -66,6 +69,7 @@ void tkr_ledger_statements_finalize(struct tkr_ledger_statements *statements)
 {
     (void)sqlite3_finalize(statements->rows); /* tells the last step's failure once more */
     (void)sqlite3_finalize(statements->put);
+    (void)sqlite3_finalize(statements->drop);
     (void)sqlite3_finalize(statements->seen_get);
     (void)sqlite3_finalize(statements->seen_put);
     *statements = (struct tkr_ledger_statements){0};
@@ -167,6 +171,14 @@ static int put(const struct tkr_ledger *ledger, sqlite3_stmt *statement, const s
     return step_done(ledger, statement, bound, ret_message);
 }
 
+static int drop(const struct tkr_ledger *ledger, sqlite3_stmt *statement, const struct tkr_contribution *item,
+                const char *source, tkr_message *ret_message)
+{
+    bool bound = bind_account(statement, item) && bind_text(statement, SOURCE, source, strlen(source));
+
+    return step_done(ledger, statement, bound, ret_message);
+}
+
 static void refuse(struct tkr_contribution *item, const char *reason)
 {
     size_t len = strnlen(reason, sizeof(item->reason) - 1);
@@ -223,6 +235,8 @@ int tkr_ledger_apply(const struct tkr_ledger *ledger, const struct tkr_ledger_st
     if (standing.own.life != 0 && standing.own.life != item->now.life &&
         put(ledger, statements->put, item, "", &standing.base, ret_message) != 0)
         return -1;
+    if (item->now.life == 0)
+        return drop(ledger, statements->drop, item, source, ret_message);
     return put(ledger, statements->put, item, source, &item->now, ret_message);
 }
 
