@@ -2,7 +2,7 @@
 # TOKENRING_FUZZ=ON: everything is compiled with clang, with coverage for libFuzzer and with the address and undefined
 # sanitizers. Without clang's fuzzer runtime nothing is instrumented, and the tests say why they are skipped.
 if(NOT CMAKE_C_COMPILER_ID STREQUAL "Clang")
-  message(FATAL_ERROR "TOKENRING_FUZZ=ON needs clang: -DCMAKE_C_COMPILER=clang-14")
+  message(FATAL_ERROR "TOKENRING_FUZZ=ON needs clang: -DCMAKE_C_COMPILER=clang")
 endif()
 if(TOKENRING_SANITIZE STREQUAL "thread")
   message(FATAL_ERROR "TOKENRING_FUZZ=ON brings the address sanitizer, which excludes TOKENRING_SANITIZE=thread")

@@ -13,7 +13,7 @@ skip() {
     echo "skipped: $1"
     exit 77
 }
-[ $# -ge 5 ] || skip "clang's fuzzer runtime is missing (libclang-rt-14-dev; on Ubuntu 22.04 libclang-common-14-dev)"
+[ $# -ge 5 ] || skip "clang's fuzzer runtime is missing (libclang-rt-dev)"
 [ -w /dev/shm ] || skip "/dev/shm cannot be written"
 rm -rf "$directory/seeds"
 mkdir -p "$directory/corpus" "$directory/seeds"

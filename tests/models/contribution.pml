@@ -4,11 +4,13 @@
  * late, in any order between connections, and twice, and a Redis that may go back to an older state of itself.
  *
  *   here                    there
- *   now, known, seen,       the shard's memory, which survives a kill: the entry's counts and known, header->seen, the
- *   numbers, recheck        last number given, header->recheck_at < recheck_end
+ *   now, known, seen,       the shard's memory, which survives a kill: the entry's counts and known, header->seen,
+ *   recheck                 header->recheck_at < recheck_end
+ *   numbers                 the clock, from which next_seen takes a chunk's number: it goes on over a kill
  *   expected, given         outlet->seen_expected, outlet->seen_sent: the flusher's own
- *   send                    fill_parcel or recheck, then submit, of collector/flusher.c; an empty chunk is a probe
- *   note_seen, settle       the same in collector/flusher.c; decisions of src/sink/contribution.c
+ *   send                    fill_parcel or fill_recheck, then submit, of collector/flusher.c; an empty chunk is a probe
+ *   note_seen, settle       note_seen, then unload and settle of collector/flusher.c, which decides by contribution.c;
+ *                           resend: requeue
  *   cut                     fail and take_back: what was in flight may still arrive
  *   redis                   the script of src/sink/redis/script.c
  *   snapshot, go_back       a failover or a torn log: totals, record and `seen` together are an older state. A command that
@@ -26,7 +28,7 @@
  *  - An answer is an acknowledgement only if its chunk found the `seen` that it expected: else its own number was not
  *    recorded, and nothing would tell that Redis went back to before it. (ACKNOWLEDGED_OUT_OF_ORDER)
  *  - A number is never given twice, not by the next process either: else a late chunk of the last one passes for a newer
- *    one. (NUMBERS_GIVEN_AGAIN)
+ *    one once Redis has gone back. (NUMBERS_GIVEN_AGAIN)
  *
  * Broken on purpose besides: RECORD_IGNORED (the script just adds), BLIND_RESEND (the found record is expected, the old
  * difference sent), SEEN_NOT_LOOKED_AT, SEEN_ALWAYS_ADVANCED, HEALED_UNSEEN (with EVICTING: a missing record is taken for a
