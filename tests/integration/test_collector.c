@@ -143,6 +143,19 @@ static void test_more_producers_than_the_soft_limit_of_files_are_exact(void **st
         assert_int_equal(stage_exit_code(child[i]), 0);
 }
 
+/* With a hard limit the rest must wait: left alone for a while, never for good. */
+static void test_more_producers_than_the_hard_limit_of_files_are_exact_in_the_end(void **state)
+{
+    struct stage *stage = *state;
+    char limit[] = "ulimit -n 40; exec " COLLECTOR;
+    const char *argv[] = {"/bin/sh", "-c", limit, NULL};
+
+    run_producers(stage, 40);
+    assert_int_equal(process_start(&stage->collector, argv, stage->env_list), 0);
+    assert_int_equal(process_wait_text(&stage->collector, PROCESS_STDERR, "collecting in", STAGE_DEADLINE_MS), 0);
+    assert_all_gone_and_exact(stage);
+}
+
 struct thread_job {
     struct stage *stage;
     tkr_producer *producer;
@@ -432,6 +445,7 @@ int main(void)
         T(test_producer_that_began_before_the_collector_loses_nothing),
         T(test_64_processes_at_once_are_exact),
         T(test_more_producers_than_the_soft_limit_of_files_are_exact),
+        T(test_more_producers_than_the_hard_limit_of_files_are_exact_in_the_end),
         T(test_64_threads_of_a_process_are_exact),
         T(test_200_short_lived_processes_leave_no_region),
         T(test_collectors_that_come_and_go_beside_producers_are_exact),

@@ -5,6 +5,7 @@
 #include <sys/un.h>
 
 #include "integration/collector_stage.h"
+#include "support/aof.h"
 #include "support/random.h"
 
 #define PROCESSES 64
@@ -133,7 +134,7 @@ static void test_redis_killed_under_load_and_restarted_with_its_data_is_exact(vo
         wait_recorded(stage, 1500);
         redis_server_kill(&stage->server);
         wait_recorded(stage, 500); /* counting goes on without it */
-        assert_int_equal(redis_server_restart(&stage->server), 0);
+        assert_int_equal(redis_server_restart_aof(&stage->server), 0);
     }
     atomic_store(&stage->truth->stop, true);
     for (int i = 0; i < 2; i++)

@@ -3,7 +3,7 @@
 #include <inttypes.h>
 
 #include "collector/flusher.h"
-#include "support/redis.h"
+#include "support/aof.h"
 #include "support/sink.h"
 #include "unit/table/fixture.h"
 
@@ -351,7 +351,7 @@ static void test_redis_killed_and_restarted_with_its_data_is_exact(void **state)
         redis_server_kill(&f->server);
         charge_all(f, 2);
         answer(f);
-        assert_int_equal(redis_server_restart(&f->server), 0);
+        assert_int_equal(redis_server_restart_aof(&f->server), 0);
     }
     wait_exact(f);
     assert_int_equal(finish(f), 0);
