@@ -31,8 +31,8 @@
 #define CHAOS_ORGANISATIONS 3
 #define CHAOS_SHARED (CHAOS_USERS + CHAOS_TEAMS + CHAOS_ORGANISATIONS)
 #define CHAOS_CYCLES 3
-#define CHAOS_LONG_STEPS 64u  /* steps in the life of a long call */
-#define CHAOS_LONG_EVERY 16u  /* of them, between two tellings */
+#define CHAOS_LONG_STEPS 64u /* steps in the life of a long call */
+#define CHAOS_LONG_EVERY 16u /* of them, between two tellings */
 #define CHAOS_ID_BYTES 64
 
 /* Progress of one thread. A kill needs no more than the order of the stores. */
@@ -59,24 +59,24 @@ enum chaos_step_kind { CHAOS_SHORT, CHAOS_LONG_BEGIN, CHAOS_LONG_TELL, CHAOS_LON
 
 struct chaos_step {
     enum chaos_step_kind kind;
-    uint64_t call;   /* number of the call that the step is of: short ones and long ones have different numbers */
-    int64_t told;    /* CHAOS_LONG_TELL: tokens streamed so far */
+    uint64_t call; /* number of the call that the step is of: short ones and long ones have different numbers */
+    int64_t told;  /* CHAOS_LONG_TELL: tokens streamed so far */
 };
 
 enum chaos_nap { CHAOS_NAP_BEFORE, CHAOS_NAP_WITHIN, CHAOS_NAP_AFTER, CHAOS_NAP_COUNT };
 
 struct chaos_call {
-    uint32_t account_count;              /* the first is the private one */
-    uint32_t account[TKR_ACCOUNTS_MAX];  /* 0..CHAOS_SHARED-1: shared; CHAOS_SHARED + n: private of thread n */
-    uint32_t cycle;                      /* number of the cycle */
-    int one_shot;                        /* recorded, not begun and ended; of a short call */
-    enum chaos_nap nap;                  /* where in a short call the thread sleeps for a moment */
-    uint32_t estimated;                  /* TKR_ESTIMATED_* */
+    uint32_t account_count;             /* the first is the private one */
+    uint32_t account[TKR_ACCOUNTS_MAX]; /* 0..CHAOS_SHARED-1: shared; CHAOS_SHARED + n: private of thread n */
+    uint32_t cycle;                     /* number of the cycle */
+    int one_shot;                       /* recorded, not begun and ended; of a short call */
+    enum chaos_nap nap;                 /* where in a short call the thread sleeps for a moment */
+    uint32_t estimated;                 /* TKR_ESTIMATED_* */
     int32_t error;
-    int64_t estimate;                    /* of the prompt */
+    int64_t estimate; /* of the prompt */
     int64_t prompt;
-    int64_t completion;                  /* a multiple of 4 */
-    int64_t total;                       /* -1: not told */
+    int64_t completion; /* a multiple of 4 */
+    int64_t total;      /* -1: not told */
     int64_t cached;
     int64_t cache_write;
     int64_t reasoning;

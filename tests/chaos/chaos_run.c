@@ -18,13 +18,13 @@
 #include "chaos/faults.h"
 
 #define CHECK_EVERY_DEFAULT 100
-#define COME_TRUE_MS 100000   /* what is parked is tried again after 30 s */
-#define STAY_TRUE_MS 1300     /* beyond the collector's look at whether Redis went back */
+#define COME_TRUE_MS 100000 /* what is parked is tried again after 30 s */
+#define STAY_TRUE_MS 1300   /* beyond the collector's look at whether Redis went back */
 #define SNAPSHOT_EVERY 8
-#define MS_PER_FAULT 2000     /* the most that a whole run takes, and */
+#define MS_PER_FAULT 2000 /* the most that a whole run takes, and */
 #define MS_PER_CHECK 30000
 #define MS_AT_ALL 180000
-#define CALLS_PER_LONG 60     /* of CHAOS_LONG_STEPS steps are calls, or their ends */
+#define CALLS_PER_LONG 60 /* of CHAOS_LONG_STEPS steps are calls, or their ends */
 #define HOLD_MS 3600000
 
 struct run {
@@ -44,8 +44,10 @@ struct run {
 
 static const char help[] =
     "chaos_run [--seed N] [--faults N] [--calls N] [OPTION]...\n\n"
-    "Lets gateways, a collector and two Redis do N calls while N faults fall on them, and compares every account with what\n"
-    "the gateways know. Prints a line per fault and at last a JSON object: faults by kind, calls, lost, doubled, negative.\n\n"
+    "Lets gateways, a collector and two Redis do N calls while N faults fall on them, and compares every account with "
+    "what\n"
+    "the gateways know. Prints a line per fault and at last a JSON object: faults by kind, calls, lost, doubled, "
+    "negative.\n\n"
     "  --seed N          the same faults again, as far as time allows; default: from the clock\n"
     "  --faults N        default 60\n"
     "  --calls N         at least so many; default 30000\n"
@@ -240,12 +242,13 @@ static void print_result(const struct run *run, bool exact)
         comma = ", ";
     }
     (void)printf("}, \"faults_total\": %" PRIu64 ", \"calls\": %" PRIu64 ", \"settled\": %" PRIu64
-                 ", \"interrupted\": %" PRIu64 ", \"interrupted_counted\": %" PRIu64 ", \"interrupted_settled\": %" PRIu64
-                 ", \"interrupted_not_counted\": %" PRIu64 ", \"accounts\": %" PRIu64,
+                 ", \"interrupted\": %" PRIu64 ", \"interrupted_counted\": %" PRIu64
+                 ", \"interrupted_settled\": %" PRIu64 ", \"interrupted_not_counted\": %" PRIu64
+                 ", \"accounts\": %" PRIu64,
                  total, report->calls, report->settled, report->interrupted, report->wholly, report->partly,
                  report->nothing, report->accounts);
-    (void)printf(", \"lost\": %" PRId64 ", \"doubled\": %" PRId64 ", \"negative\": %" PRIu64 ", \"differences\": %" PRIu64
-                 ", \"seconds\": %ld}\n",
+    (void)printf(", \"lost\": %" PRId64 ", \"doubled\": %" PRId64 ", \"negative\": %" PRIu64
+                 ", \"differences\": %" PRIu64 ", \"seconds\": %ld}\n",
                  report->lost, report->doubled, report->negative, report->differences + report->strangers,
                  (process_now_ms() - run->begun_ms) / 1000);
 }
@@ -304,8 +307,20 @@ static void allow_all(struct faults *faults, bool allowed)
         faults->allowed[i] = allowed;
 }
 
-enum { OPTION_SEED = 256, OPTION_FAULTS, OPTION_CALLS, OPTION_BIN_DIR, OPTION_CHECK, OPTION_ONLY, OPTION_EXCEPT,
-       OPTION_PATIENT, OPTION_LOG, OPTION_QUIET, OPTION_HOLD, OPTION_HELP };
+enum {
+    OPTION_SEED = 256,
+    OPTION_FAULTS,
+    OPTION_CALLS,
+    OPTION_BIN_DIR,
+    OPTION_CHECK,
+    OPTION_ONLY,
+    OPTION_EXCEPT,
+    OPTION_PATIENT,
+    OPTION_LOG,
+    OPTION_QUIET,
+    OPTION_HOLD,
+    OPTION_HELP
+};
 
 static bool take_option(struct run *run, int option)
 {

@@ -9,12 +9,12 @@
 #define WORKERS_MAX 4
 #define BURST_STEPS 300
 #define BURST_NS 400000
-#define AWAY_MS 200          /* the longest that somebody who was killed stays away */
-#define STOPPED_MS 700       /* the longest that somebody is stopped, or bytes are held back */
-#define PATIENT_MS 7000      /* and when it is to outlast the collector's time for a command */
+#define AWAY_MS 200     /* the longest that somebody who was killed stays away */
+#define STOPPED_MS 700  /* the longest that somebody is stopped, or bytes are held back */
+#define PATIENT_MS 7000 /* and when it is to outlast the collector's time for a command */
 #define PATIENT_ONE_IN 12
 #define TEAR_BYTES 3000
-#define CUT_BYTES 20000      /* some chunks */
+#define CUT_BYTES 20000 /* some chunks */
 #define REPLICATION_LAG_MS 2500
 
 static uint32_t below(struct faults *faults, uint32_t n)
@@ -204,7 +204,8 @@ static bool do_promote_replica(struct faults *faults, char *ret_detail)
     int late = below(faults, 2) == 0 ? some_ms(faults, AWAY_MS) : -1;
     int lives = below(faults, 2) == 0 ? some_ms(faults, STOPPED_MS) : 0;
 
-    if (!servers_answers(servers, servers_replica(servers)) || world->server_dies_ms[servers_replica(servers)] != WORLD_NEVER)
+    if (!servers_answers(servers, servers_replica(servers)) ||
+        world->server_dies_ms[servers_replica(servers)] != WORLD_NEVER)
         return false;
     if (lives == 0 && servers->up[old])
         (void)kill_server(faults, old);

@@ -16,9 +16,9 @@
 
 #define PAIRS_MAX 64
 #define FLOW_BYTES (1u << 18)
-#define POLL_BUSY_MS 2   /* while something is held back */
+#define POLL_BUSY_MS 2 /* while something is held back */
 #define POLL_IDLE_MS 500
-#define ORPHAN_MS 2000   /* a server's end whose collector's end is gone lives so long after its last byte */
+#define ORPHAN_MS 2000 /* a server's end whose collector's end is gone lives so long after its last byte */
 #define NEVER INT64_MAX
 #define CONTRIBUTES "EVALSHA" /* in a request that changes something */
 
@@ -38,7 +38,7 @@ struct pair {
     enum proxy_side side;
     int fd[PROXY_WAYS]; /* [PROXY_UP]: the client's, from which bytes go up; -1: closed */
     struct flow flow[PROXY_WAYS];
-    int64_t dies_ms;    /* an orphan: the client's end is cut */
+    int64_t dies_ms; /* an orphan: the client's end is cut */
 };
 
 /* What was commanded for a side. */

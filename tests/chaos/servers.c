@@ -58,8 +58,7 @@ int servers_command(struct servers *servers, const char *command)
 
 int servers_follow(struct servers *servers, int i)
 {
-    return take_reply(
-        redis_server_command(&servers->server[i], "REPLICAOF 127.0.0.1 %d", proxy_port(servers->proxy)));
+    return take_reply(redis_server_command(&servers->server[i], "REPLICAOF 127.0.0.1 %d", proxy_port(servers->proxy)));
 }
 
 int servers_reset(struct servers *servers, const char *key, size_t len)

@@ -21,8 +21,8 @@ struct row {
 };
 
 struct table {
-    struct row *row;       /* number account * CHAOS_CYCLES + cycle */
-    struct row **by_key;   /* in the order of their keys */
+    struct row *row;     /* number account * CHAOS_CYCLES + cycle */
+    struct row **by_key; /* in the order of their keys */
     size_t count;
 };
 
@@ -235,7 +235,8 @@ static void add_end(struct table *table, uint32_t g, uint32_t thread, const stru
     note_way(&way[chosen], (uint32_t)chosen, begun, report);
 }
 
-static void expect(struct table *table, const struct truth_gateway *gateway, uint32_t count, struct truth_report *report)
+static void expect(struct table *table, const struct truth_gateway *gateway, uint32_t count,
+                   struct truth_report *report)
 {
     report->calls = truth_calls_finished(gateway, count);
     for (uint32_t g = 0; g < count; g++) {
@@ -255,7 +256,7 @@ size_t truth_key(uint32_t account, uint32_t cycle, char ret_key[TRUTH_KEY_BYTES]
 {
     char id[CHAOS_ID_BYTES];
     uint32_t date = chaos_cycle(cycle);
-    const char *kind = account >= CHAOS_SHARED               ? "_gateway"
+    const char *kind = account >= CHAOS_SHARED                ? "_gateway"
                        : account >= CHAOS_USERS + CHAOS_TEAMS ? "_organisation"
                        : account >= CHAOS_USERS               ? "_team"
                                                               : "";
@@ -326,7 +327,8 @@ static void take_fields(struct row *row, const redisReply *fields, struct truth_
 }
 
 /* The hash of one key, whose reply is due. */
-static int take_hash(struct table *table, redisContext *redis, const char *key, bool verbose, struct truth_report *report)
+static int take_hash(struct table *table, redisContext *redis, const char *key, bool verbose,
+                     struct truth_report *report)
 {
     struct row **row = bsearch(key, table->by_key, table->count, sizeof(*table->by_key), compare_key);
     redisReply *fields;
@@ -352,7 +354,8 @@ static int read_hashes(struct table *table, redisContext *redis, const char *pre
     int result = keys != NULL && keys->type == REDIS_REPLY_ARRAY ? 0 : -1;
 
     for (size_t i = 0; result == 0 && i < keys->elements; i++)
-        result = redisAppendCommand(redis, "HGETALL %b", keys->element[i]->str, keys->element[i]->len) == REDIS_OK ? 0 : -1;
+        result =
+            redisAppendCommand(redis, "HGETALL %b", keys->element[i]->str, keys->element[i]->len) == REDIS_OK ? 0 : -1;
     for (size_t i = 0; result == 0 && i < keys->elements; i++)
         result = take_hash(table, redis, keys->element[i]->str + strlen(prefix), verbose, report);
     freeReplyObject(keys);

@@ -20,7 +20,7 @@ struct truth_report {
     uint64_t settled;     /* of them, settled from what was told */
     uint64_t interrupted; /* steps that a kill interrupted; what came of them: */
     uint64_t wholly;
-    uint64_t partly;      /* settled */
+    uint64_t partly; /* settled */
     uint64_t nothing;
     uint64_t accounts;    /* with their cycles */
     int64_t lost;         /* tokens missing, sum over accounts */

@@ -162,8 +162,13 @@ static int start_collector(struct world *world)
     char program[PATH_BYTES * 4];
     char setting[4][PATH_BYTES];
     const char *argv[] = {program, NULL};
-    const char *env[] = {setting[0], setting[1], setting[2], setting[3], "TOKENRING_FLUSH_INTERVAL_MS=20",
-                         "TOKENRING_MAX_ACCOUNTS=20000", NULL};
+    const char *env[] = {setting[0],
+                         setting[1],
+                         setting[2],
+                         setting[3],
+                         "TOKENRING_FLUSH_INTERVAL_MS=20",
+                         "TOKENRING_MAX_ACCOUNTS=20000",
+                         NULL};
 
     (void)snprintf(program, sizeof(program), "%s/tokenringd", world->bin_dir);
     (void)snprintf(setting[0], PATH_BYTES, "TOKENRING_RUNTIME_DIR=%s", world->runtime);
@@ -210,7 +215,8 @@ static int tick_collector(struct world *world)
     if (world->standing == COLLECTOR_UP && !running)
         return fail(world, "the collector ended by itself");
     if (world->standing == COLLECTOR_LEAVING && !running) /* 1: Redis did not take all; it stays in memory */
-        return process_exit_code(&world->collector) <= 1 ? start_collector(world) : fail(world, "the collector broke down");
+        return process_exit_code(&world->collector) <= 1 ? start_collector(world)
+                                                         : fail(world, "the collector broke down");
     if (!is_due(world->collector_at_ms))
         return 0;
     if (world->standing == COLLECTOR_DOWN)
