@@ -31,7 +31,8 @@ static void test_days_from_civil_agrees_with_timegm(void **state)
         time_t t = (time_t)(test_random_below(&random, 9214646400) / 86400 * 86400);
         struct tm tm;
         assert_non_null(gmtime_r(&t, &tm));
-        assert_int_equal(tkr_days_from_civil(tm.tm_year + 1900, (unsigned)tm.tm_mon + 1, (unsigned)tm.tm_mday) * DAY_S, t);
+        assert_int_equal(tkr_days_from_civil(tm.tm_year + 1900, (unsigned)tm.tm_mon + 1, (unsigned)tm.tm_mday) * DAY_S,
+                         t);
     }
 }
 
@@ -103,10 +104,12 @@ static void test_cycle_format_of_any_number_ends_in_time(void **state)
 
 static void test_cycle_parse_bad_texts_are_refused(void **state)
 {
-    static const char *const texts[] = {"", "2", "2024", "2024-", "2024-0", "2024-02", "2024-02-", "2024-02-0", "2024-02-30",
-                                        "2024-2-03", "20240203", "2024/02/03", "2024-02-03 ", " 2024-02-03", "2024-02-03\n",
-                                        "+024-02-03", "-024-02-03", "2024-13-01", "2024-00-10", "2024-01-00", "1969-12-31",
-                                        "2262-01-01", "2024-02-031", "2O24-02-03", "2024_02_03", "2023-02-29"};
+    static const char *const texts[] = {"",           "2",          "2024",        "2024-",       "2024-0",
+                                        "2024-02",    "2024-02-",   "2024-02-0",   "2024-02-30",  "2024-2-03",
+                                        "20240203",   "2024/02/03", "2024-02-03 ", " 2024-02-03", "2024-02-03\n",
+                                        "+024-02-03", "-024-02-03", "2024-13-01",  "2024-00-10",  "2024-01-00",
+                                        "1969-12-31", "2262-01-01", "2024-02-031", "2O24-02-03",  "2024_02_03",
+                                        "2023-02-29"};
 
     (void)state;
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
@@ -125,7 +128,8 @@ static void test_cycle_anchor_days_begin_on_their_day_or_the_last(void **state)
         int year;
         unsigned month;
         unsigned days;
-    } months[] = {{2023, 1, 31}, {2023, 2, 28}, {2024, 2, 29}, {2000, 2, 29}, {2100, 2, 28}, {2024, 4, 30}, {2024, 12, 31}};
+    } months[] = {{2023, 1, 31}, {2023, 2, 28}, {2024, 2, 29}, {2000, 2, 29},
+                  {2100, 2, 28}, {2024, 4, 30}, {2024, 12, 31}};
 
     (void)state;
     for (int32_t anchor = 1; anchor <= 31; anchor++) {
@@ -218,7 +222,8 @@ static void check_span(const struct tkr_cycle_rule *rule, int64_t t)
 
     tkr_cycle_find(rule, t, &span);
     if (!tkr_cycle_valid(span.cycle) || span.begin_ns > t || t >= span.end_ns)
-        fail_msg("t %lld: cycle %u, %lld..%lld", (long long)t, span.cycle, (long long)span.begin_ns, (long long)span.end_ns);
+        fail_msg("t %lld: cycle %u, %lld..%lld", (long long)t, span.cycle, (long long)span.begin_ns,
+                 (long long)span.end_ns);
     tkr_cycle_find(rule, span.begin_ns < 0 ? 0 : span.begin_ns, &edge);
     if (edge.cycle != span.cycle)
         fail_msg("t %lld: cycle %u, but %u at the begin of its span", (long long)t, span.cycle, edge.cycle);
@@ -281,8 +286,8 @@ static uint32_t local_day(int64_t unix_ns)
 }
 
 /*
- * POSIX forms need no zone files. The third changes back at one minute past midnight, as Newfoundland did: the day comes
- * twice. The fourth's midnight is at no quarter of an hour; the next ones lie a day and more from UTC.
+ * POSIX forms need no zone files. The third changes back at one minute past midnight, as Newfoundland did: the day
+ * comes twice. The fourth's midnight is at no quarter of an hour; the next ones lie a day and more from UTC.
  */
 static const char *const zones[] = {"UTC0",
                                     "CET-1CEST,M3.5.0,M10.5.0/3",
@@ -306,7 +311,8 @@ static void test_cycle_day_is_the_local_day_and_constant_within_its_span(void **
         use_zone(zones[i]);
         for (int j = 0; j < 3000; j++) {
             /* From the second day on, and not into the last year: there names are clamped. */
-            int64_t t = (int64_t)test_random_below(&random, INT64_C(4102444800)) * TKR_NS_PER_S + 2 * DAY_S * TKR_NS_PER_S;
+            int64_t t =
+                (int64_t)test_random_below(&random, INT64_C(4102444800)) * TKR_NS_PER_S + 2 * DAY_S * TKR_NS_PER_S;
             struct tkr_cycle_span span;
             check_span(&rule, t);
             tkr_cycle_find(&rule, t, &span);

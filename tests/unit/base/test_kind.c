@@ -28,7 +28,8 @@ static void test_kind_known_names_equal_their_constants(void **state)
 
 static void test_kind_every_name_comes_back(void **state)
 {
-    static const char *const names[] = {"a", "z", "zz", "a_b", "a__b", "org", "aaaaaaaaaaaa", "zzzzzzzzzzzz", "z__________z"};
+    static const char *const names[] = {"a",           "z", "zz", "a_b", "a__b", "org", "aaaaaaaaaaaa", "zzzzzzzzzzzz",
+                                        "z__________z"};
     char name[TKR_KIND_NAME_BYTES];
 
     (void)state;
@@ -55,7 +56,8 @@ static void test_kind_random_names_come_back_and_differ(void **state)
         size_t len = 1 + test_random_below(&random, TKR_KIND_NAME_MAX);
         for (size_t j = 0; j < len; j++) {
             bool inner = j > 0 && j + 1 < len;
-            name[j] = inner && test_random_below(&random, 5) == 0 ? '_' : (char)('a' + (int)test_random_below(&random, 26));
+            name[j] =
+                inner && test_random_below(&random, 5) == 0 ? '_' : (char)('a' + (int)test_random_below(&random, 26));
         }
         tkr_kind_name(kind_of(name), again);
         assert_string_equal(name, again);

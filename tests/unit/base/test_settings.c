@@ -54,8 +54,22 @@ static void test_setting_integer_unset_or_empty_gives_the_default(void **state)
 
 static void test_setting_integer_bad_texts_are_refused_by_name_and_value(void **state)
 {
-    static const char *const texts[] = {"x", "1x", "1 ", " 1", "+1", "1.0", "1e3", "0x10", "--1", "-", "1,000",
-                                        "9223372036854775808", "-9223372036854775809", "99999999999999999999999", "11", "-1"};
+    static const char *const texts[] = {"x",
+                                        "1x",
+                                        "1 ",
+                                        " 1",
+                                        "+1",
+                                        "1.0",
+                                        "1e3",
+                                        "0x10",
+                                        "--1",
+                                        "-",
+                                        "1,000",
+                                        "9223372036854775808",
+                                        "-9223372036854775809",
+                                        "99999999999999999999999",
+                                        "11",
+                                        "-1"};
     tkr_message message;
     char sentence[128];
 

@@ -260,7 +260,8 @@ static void check_in_range(const struct tkr_event *event, const unsigned char *f
     assert_true(event->model >= begin && event->model + event->model_len <= end);
     assert_true(event->provider >= begin && event->provider + event->provider_len <= end);
     assert_true(tkr_text_clean(event->model, event->model_len) && tkr_text_clean(event->provider, event->provider_len));
-    assert_true(event->call_id == NULL || ((const char *)event->call_id >= begin && (const char *)event->call_id + 20 <= end));
+    assert_true(event->call_id == NULL ||
+                ((const char *)event->call_id >= begin && (const char *)event->call_id + 20 <= end));
     assert_int_equal(event->values.present & ~VALUE_BITS, 0);
     for (rest = event->values.present; rest != 0; rest &= rest - 1) {
         int64_t value = event->values.value[count++];
@@ -299,8 +300,8 @@ static void test_frame_every_truncation_is_refused_or_in_range(void **state)
         random_sample(&random, sample);
         frame = encode(sample, &bytes);
         for (size_t cut = TKR_FRAME_ALIGN; cut < bytes; cut++) {
-            /* As its length word says, a cut frame does not fit; and with the length that remains it is no frame, unless just
-             * zeros at its end are missing. */
+            /* As its length word says, a cut frame does not fit; and with the length that remains it is no frame,
+             * unless just zeros at its end are missing. */
             assert_int_equal(tkr_frame_length(frame, cut), 0);
             assert_true(!decode_copy(frame, cut) || cut % TKR_FRAME_ALIGN != 0);
         }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A collector for tests: reads all that the regions of a directory hold, as a stranger would, and sums what the frames say.
- * It starts where the lane's free position is, so that a second reading without releasing finds the same again.
+ * A collector for tests: reads all that the regions of a directory hold, as a stranger would, and sums what the frames
+ * say. It starts where the lane's free position is, so that a second reading without releasing finds the same again.
  */
 #ifndef TESTS_UNIT_PRODUCER_DRAIN_H
 #define TESTS_UNIT_PRODUCER_DRAIN_H
@@ -33,7 +33,8 @@ struct drained {
     int64_t open_streamed; /* tokens told by open calls */
 };
 
-/* A sum over (account, prompt) that misses nothing: wrong figures at the right account, right ones at a wrong account. */
+/* A sum over (account, prompt) that misses nothing: wrong figures at the right account, right ones at a wrong account.
+ */
 static inline uint64_t drain_mix(const char *id, uint32_t len, int64_t prompt)
 {
     uint64_t hash = UINT64_C(0xcbf29ce484222325);
@@ -161,8 +162,8 @@ static inline bool drain_file(int directory, const char *name, bool release, str
     return good;
 }
 
-/* Reads all regions of a directory; gives the lanes' memory back when release is set. false, with the reason on standard
- * error, when something is not as it must be. Files that are no regions are an error, too. */
+/* Reads all regions of a directory; gives the lanes' memory back when release is set. false, with the reason on
+ * standard error, when something is not as it must be. Files that are no regions are an error, too. */
 static inline bool drain_directory(const char *path, bool release, struct drained *ret_sum)
 {
     DIR *directory = opendir(path);

@@ -53,8 +53,8 @@ static inline tkr_producer *fixture_open(uint32_t lane_bytes, uint64_t region_by
 }
 
 /*
- * For tests that fork: memcheck looks for leaks at each child's end, word by word through the mappings that the child does
- * not have, a fault each. So regions are small there, and children fewer.
+ * For tests that fork: memcheck looks for leaks at each child's end, word by word through the mappings that the child
+ * does not have, a fault each. So regions are small there, and children fewer.
  */
 #define SMALL_BUDGET (512u << 10)
 

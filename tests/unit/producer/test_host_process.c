@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The library as a guest: it leaves no descriptor, mapping or file behind, and lives with a host that closes what it does
- * not know. And what a process can ask about itself: figures, and waiting until all is counted. */
+/* The library as a guest: it leaves no descriptor, mapping or file behind, and lives with a host that closes what it
+ * does not know. And what a process can ask about itself: figures, and waiting until all is counted. */
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>

@@ -149,8 +149,9 @@ static void test_refused_accounts(void **state)
     BAD_START(TKR_EACCOUNT, start.account[0].id = "\x1flice");
     BAD_START(TKR_EACCOUNT, start.account[0].id = "alic\x7f");
     BAD_START(TKR_EACCOUNT, (start.account_count = 2, start.account[1] = start.account[0])); /* charged twice */
-    BAD_START(TKR_EACCOUNT, (start.account_count = 4, start.account[1] = (tkr_account){.id = "b", .len = 1},
-                             start.account[2] = (tkr_account){.id = "c", .len = 1}, start.account[3] = start.account[0]));
+    BAD_START(TKR_EACCOUNT,
+              (start.account_count = 4, start.account[1] = (tkr_account){.id = "b", .len = 1},
+               start.account[2] = (tkr_account){.id = "c", .len = 1}, start.account[3] = start.account[0]));
     good();
     start.account[0].id = long_id;
     start.account[0].len = 255;

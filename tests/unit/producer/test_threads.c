@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Threads: many at once, more than lanes, coming and going, sharing the last lane, two producers, closing behind them. */
+/* Threads: many at once, more than lanes, coming and going, sharing the last lane, two producers, closing behind them.
+ */
 #include <pthread.h>
 #include <sched.h>
 
@@ -37,8 +38,8 @@ static void *work(void *context)
     return NULL;
 }
 
-static struct done run_workers(tkr_producer *producer, tkr_producer *other, unsigned threads, unsigned count, bool together,
-                               struct done *ret_other)
+static struct done run_workers(tkr_producer *producer, tkr_producer *other, unsigned threads, unsigned count,
+                               bool together, struct done *ret_other)
 {
     struct done sum = {0};
     struct done sum_other = {0};

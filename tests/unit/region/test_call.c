@@ -202,7 +202,8 @@ static void test_slot_progress_only_rises(void **state)
     assert_int_equal(generation_of(handle), 0);
 }
 
-/* Freed between a late teller's look at the state and its store, and begun anew: the generation in the word stops it. */
+/* Freed between a late teller's look at the state and its store, and begun anew: the generation in the word stops it.
+ */
 static void test_slot_progress_word_of_the_next_call_is_not_raised(void **state)
 {
     uint64_t handle = begin(0, "a");
@@ -237,7 +238,8 @@ static void *race_to_end(void *context)
         (void)pthread_barrier_wait(&race->barrier);
         for (uint32_t i = 0; i < RACE_SLOTS; i++) {
             int result = tkr_call_slot_claim(&race->slots[i], (uint32_t)race->handles[i] & 0xfffffff);
-            (void)atomic_fetch_add(result == TKR_OK ? &race->won : &race->ended, result == TKR_OK || result == TKR_EENDED);
+            (void)atomic_fetch_add(result == TKR_OK ? &race->won : &race->ended,
+                                   result == TKR_OK || result == TKR_EENDED);
         }
         (void)pthread_barrier_wait(&race->barrier);
     }

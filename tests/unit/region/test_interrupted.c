@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A kernel whose tmpfs gives up at a signal (Linux before 6), with signals so frequent that no long call ever succeeds; and
- * one that runs out of memory midway. posix_fallocate is this program's own.
+ * A kernel whose tmpfs gives up at a signal (Linux before 6), with signals so frequent that no long call ever succeeds;
+ * and one that runs out of memory midway. posix_fallocate is this program's own.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -118,7 +118,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_lane_allocated_between_signals_is_whole, make_dir, remove_dir),
         cmocka_unit_test_setup_teardown(test_lane_that_memory_does_not_suffice_for_takes_none, make_dir, remove_dir),
-        cmocka_unit_test_setup_teardown(test_region_that_memory_does_not_suffice_for_leaves_nothing, make_dir, remove_dir),
+        cmocka_unit_test_setup_teardown(test_region_that_memory_does_not_suffice_for_leaves_nothing, make_dir,
+                                        remove_dir),
     };
 
     random_source = test_random_start();

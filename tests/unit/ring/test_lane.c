@@ -274,9 +274,9 @@ static void test_lane_random_walk_keeps_order_content_and_invariants(void **stat
 
 /* --- every schedule ---
  *
- * The producer publishes FRAMES frames, each in three steps: reserve (it loads free), fill, publish (it stores head). The
- * consumer does as many rounds of three steps: load head, copy, store free. All orders of these steps are tried, on a
- * lane so small that it is full after two or three frames.
+ * The producer publishes FRAMES frames, each in three steps: reserve (it loads free), fill, publish (it stores head).
+ * The consumer does as many rounds of three steps: load head, copy, store free. All orders of these steps are tried, on
+ * a lane so small that it is full after two or three frames.
  */
 #define FRAMES 3
 #define STEPS (3 * FRAMES)
