@@ -14,7 +14,7 @@
 #define LEAVE_MS 15000 /* its own last flush takes up to 10 s */
 #define TICK_MS 3
 #define PATH_BYTES 128
-#define KILLED (128 + SIGKILL)
+#define TERMINATED (128 + SIGTERM)
 
 void world_complain(struct world *world, const char *why)
 {
@@ -208,15 +208,22 @@ void world_collector_leave(struct world *world, int workers)
     world->collector_at_ms = process_now_ms() + LEAVE_MS;
 }
 
+/* 1: Redis did not take all, which stays in memory. TERMINATED: it had not come so far as to catch the signal. */
+static bool has_left(const struct world *world)
+{
+    int code = process_exit_code(&world->collector);
+
+    return code == 0 || code == 1 || code == TERMINATED;
+}
+
 static int tick_collector(struct world *world)
 {
     bool running = process_running(&world->collector);
 
     if (world->standing == COLLECTOR_UP && !running)
         return fail(world, "the collector ended by itself");
-    if (world->standing == COLLECTOR_LEAVING && !running) /* 1: Redis did not take all; it stays in memory */
-        return process_exit_code(&world->collector) <= 1 ? start_collector(world)
-                                                         : fail(world, "the collector broke down");
+    if (world->standing == COLLECTOR_LEAVING && !running)
+        return has_left(world) ? start_collector(world) : fail(world, "the collector broke down");
     if (!is_due(world->collector_at_ms))
         return 0;
     if (world->standing == COLLECTOR_DOWN)
