@@ -59,6 +59,17 @@ static size_t put_frame(unsigned char *at, uint32_t accounts, bool named, bool w
     return sequence > 0 ? tkr_frame_bytes(head_bytes, &values) : head_bytes;
 }
 
+/* Head and nothing behind it, not a zero to round it up. */
+static void exact_frame(void)
+{
+    tkr_start start = {.account_count = 1};
+    unsigned char bytes[TKR_FRAME_HEADER_BYTES + 8];
+
+    start.account[0] = (tkr_account){.id = "abcdef", .len = 6};
+    tkr_frame_head_put(bytes, sizeof(bytes), &start, 20261101, 1);
+    seed(bytes, sizeof(bytes));
+}
+
 static void frame_seeds(void)
 {
     static const unsigned char padding[24] = {24, 0, 0, 0, TKR_FRAME_PADDING};
@@ -69,6 +80,7 @@ static void frame_seeds(void)
     seed(bytes, put_frame(bytes, 4, true, true, 2));
     seed(bytes, put_frame(bytes, 2, true, false, 0));
     seed(padding, sizeof(padding));
+    exact_frame();
     count += put_frame(bytes, 1, true, false, 1);
     memcpy(bytes + count, padding, sizeof(padding));
     count += sizeof(padding);
