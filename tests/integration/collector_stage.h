@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A host in small for the tests of the collector: directories, the daemon, producers as processes of their own, and the truth
- * that they write down in shared memory while they record.
+ * A host in small for the tests of the collector: directories, the daemon, producers as processes of their own, and the
+ * truth that they write down in shared memory while they record.
  */
 #ifndef TESTS_INTEGRATION_COLLECTOR_STAGE_H
 #define TESTS_INTEGRATION_COLLECTOR_STAGE_H
@@ -198,7 +198,8 @@ static inline tkr_producer *stage_producer(const struct stage *stage)
 }
 
 /* Records a call of user number so and so and writes it down. */
-static inline int stage_record(struct stage *stage, tkr_producer *producer, int user, int64_t prompt, int64_t completion)
+static inline int stage_record(struct stage *stage, tkr_producer *producer, int user, int64_t prompt,
+                               int64_t completion)
 {
     tkr_start start = TKR_START_INIT;
     tkr_usage usage = TKR_USAGE_INIT;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Restarting a Redis that keeps an append-only file after a kill. Redis 7.0.15 cuts a tail that was torn within a MULTI in
- * memory only: at the restart after the next one it applies increments that it had reverted. Operators mend the file first,
- * and so does this.
+ * Restarting a Redis that keeps an append-only file after a kill. Redis 7.0.15 cuts a tail that was torn within a MULTI
+ * in memory only: at the restart after the next one it applies increments that it had reverted. Operators mend the file
+ * first, and so does this.
  */
 #ifndef TESTS_SUPPORT_AOF_H
 #define TESTS_SUPPORT_AOF_H

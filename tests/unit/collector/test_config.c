@@ -7,10 +7,21 @@
 #include "collector/config.h"
 #include "support/test.h"
 
-static const char *const names[] = {"TOKENRING_RUNTIME_DIR", "TOKENRING_STATE_DIR", "TOKENRING_WORKERS",
-                                    "TOKENRING_MAX_ACCOUNTS", "TOKENRING_FLUSH_INTERVAL_MS", "TOKENRING_ORPHANS",
-                                    "TOKENRING_SINK", "TOKENRING_LEDGER", "REDIS_URL", "REDIS_SOCKET", "REDIS_HOST",
-                                    "REDIS_PORT", "REDIS_USERNAME", "REDIS_PASSWORD", "REDIS_DB"};
+static const char *const names[] = {"TOKENRING_RUNTIME_DIR",
+                                    "TOKENRING_STATE_DIR",
+                                    "TOKENRING_WORKERS",
+                                    "TOKENRING_MAX_ACCOUNTS",
+                                    "TOKENRING_FLUSH_INTERVAL_MS",
+                                    "TOKENRING_ORPHANS",
+                                    "TOKENRING_SINK",
+                                    "TOKENRING_LEDGER",
+                                    "REDIS_URL",
+                                    "REDIS_SOCKET",
+                                    "REDIS_HOST",
+                                    "REDIS_PORT",
+                                    "REDIS_USERNAME",
+                                    "REDIS_PASSWORD",
+                                    "REDIS_DB"};
 
 static int clean(void **state)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Regions found, followed and forgotten, with a real worker: a collector that begins at each stage of a region's life. */
+/* Regions found, followed and forgotten, by a real worker: a collector that begins at each stage of their life. */
 #include "collector/discovery.h"
 #include "support/process.h"
 #include "unit/collector/bench.h"
@@ -325,7 +325,8 @@ static void test_file_replaced_by_another_is_not_gone_on_with(void **state)
 
     make_counted_region(f, &hand);
     hand_close(&hand);
-    (void)snprintf(command, sizeof(command), "cd %s && cp %s copy && mv copy %s", f->bench->runtime, hand.name, hand.name);
+    (void)snprintf(command, sizeof(command), "cd %s && cp %s copy && mv copy %s", f->bench->runtime, hand.name,
+                   hand.name);
     assert_int_equal(system(command), 0); /* NOLINT: a fixed command in a directory of our own */
     collector_begin(f);
     WAIT(f, cursors_in_use(f) == 0);

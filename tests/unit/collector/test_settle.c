@@ -194,7 +194,7 @@ static void test_slots_of_nonsense_are_dropped_and_the_law_balances(void **state
     (void)begin(&hand, 0, "a", 1);
     begin(&hand, 1, "b", 1)->prompt_estimate = -5;
     begin(&hand, 2, "b", 1)->reserve = INT64_MAX;
-    begin(&hand, 3, "b", 1)->frame[0] = 1; /* length */
+    begin(&hand, 3, "b", 1)->frame[0] = 1;    /* length */
     begin(&hand, 4, "b", 1)->frame[28] = 200; /* accounts */
     begin(&hand, 5, "b", 1)->frame[4] = TKR_FRAME_USAGE;
     slot = begin(&hand, 6, "b", 1); /* ends in a lane that is not there */

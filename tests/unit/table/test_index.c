@@ -96,7 +96,7 @@ static void test_equal_hashes_are_all_candidates(void **state)
     tkr_index_close(&index);
 }
 
-/* Same slot, other 32 bits: walked over. Same 32 bits, other slot: met only where the walks overlap, and then a candidate. */
+/* Same slot, other 32 bits: walked over. Same 32 bits, other slot: a candidate where the walks overlap. */
 static void test_half_equal_hashes_do_not_hide_each_other(void **state)
 {
     struct tkr_index index;

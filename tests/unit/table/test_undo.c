@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The undo log on a plain array: every state that a kill can leave, built store by store, and logs that no kill leaves. */
+/* The undo log on a plain array: every state that a kill can leave, store by store, and logs that no kill leaves. */
 #include <stdio.h>
 #include <string.h>
 
@@ -115,7 +115,8 @@ static void batch_by_code(struct memory *memory)
 
 static bool roll_back(struct memory *memory)
 {
-    return tkr_undo_roll_back(&memory->undo, LOG_BYTES, (unsigned char *)memory->object, sizeof(memory->object), RECOVERY);
+    return tkr_undo_roll_back(&memory->undo, LOG_BYTES, (unsigned char *)memory->object, sizeof(memory->object),
+                              RECOVERY);
 }
 
 /* A recovery that dies after so many stores: stamp, then from the end to the front. */
