@@ -61,6 +61,7 @@ bool tkr_random(void *ret_bytes, size_t count)
 
 int tkr_runtime_path(const char *given, char ret_path[TKR_RUNTIME_PATH_BYTES], bool *ret_own)
 {
+    char here[TKR_RUNTIME_PATH_BYTES];
     struct stat status;
     int n;
 
@@ -71,8 +72,12 @@ int tkr_runtime_path(const char *given, char ret_path[TKR_RUNTIME_PATH_BYTES], b
     *ret_own = given == NULL || given[0] == '\0';
     if (*ret_own)
         n = snprintf(ret_path, TKR_RUNTIME_PATH_BYTES, "/dev/shm/tokenring-%u", (unsigned)geteuid());
-    else
+    else if (given[0] == '/')
         n = snprintf(ret_path, TKR_RUNTIME_PATH_BYTES, "%s", given);
+    else if (getcwd(here, sizeof(here)) != NULL) /* a host may change its directory, and a child open later */
+        n = snprintf(ret_path, TKR_RUNTIME_PATH_BYTES, "%s/%s", here, given);
+    else
+        n = -1;
     return n > 0 && n < TKR_RUNTIME_PATH_BYTES ? TKR_OK : TKR_ENODIR;
 }
 

@@ -17,7 +17,7 @@ bool tkr_boot_id(uint8_t ret_id[TKR_BOOT_ID_BYTES]);
 bool tkr_random(void *ret_bytes, size_t count);
 
 /*
- * Path of the runtime directory: given, else $TOKENRING_RUNTIME_DIR, else /run/tokenring where that is a directory, else
+ * Absolute path of the runtime directory: given, else $TOKENRING_RUNTIME_DIR, else /run/tokenring where that is a directory, else
  * /dev/shm/tokenring-UID. ret_own says that it is the last one, which belongs to this user alone.
  * 0, or TKR_ENODIR when the path is too long.
  */

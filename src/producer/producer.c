@@ -44,9 +44,23 @@ static _Atomic uint64_t sessions;
 static uint32_t identity_first; /* random: handles of unrelated processes should not look alike */
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static pthread_key_t thread_key;
+static pthread_mutex_t *opening; /* a region is being made; in memory that a fork wipes */
 static int once_failure;
 
 /* --- process-wide preparation --- */
+
+/* Zeroed memory that is zero again in a child; zero is an unlocked mutex. NULL: none, or the kernel cannot wipe. */
+static void *map_wiped(size_t bytes)
+{
+    void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    if (at == MAP_FAILED)
+        return NULL;
+    if (madvise(at, bytes, MADV_WIPEONFORK) == 0)
+        return at;
+    (void)munmap(at, bytes);
+    return NULL;
+}
 
 static void release_channel(const struct attachment *attachment)
 {
@@ -77,8 +91,21 @@ static void on_thread_exit(void *unused)
     current.session = 0;
 }
 
-/* A child closes what it inherited, so that a dead parent's memory is not kept by a child that never uses it. */
-static void on_fork_in_child(void)
+/* A fork waits while another thread opens a region: for that moment there are a descriptor and a mapping that a child would
+ * inherit and, living on, keep its parent alive by. */
+static void before_fork(void)
+{
+    (void)pthread_mutex_lock(opening);
+}
+
+static void after_fork_in_parent(void)
+{
+    (void)pthread_mutex_unlock(opening);
+}
+
+/* A child closes what it inherited, so that a dead parent's memory is not kept by a child that never uses it. Its `opening` is
+ * wiped: nobody holds it. */
+static void after_fork_in_child(void)
 {
     struct tkr_producer *p = atomic_load_explicit(&producers, memory_order_acquire);
 
@@ -89,8 +116,10 @@ static void on_fork_in_child(void)
 static void prepare_process(void)
 {
     (void)tkr_random(&identity_first, sizeof(identity_first)); /* without it they are still told apart by their session */
-    if (pthread_key_create(&thread_key, on_thread_exit) != 0 || pthread_atfork(NULL, NULL, on_fork_in_child) != 0)
-        once_failure = TKR_ENOMEM;
+    opening = map_wiped(sizeof(*opening));
+    if (opening == NULL || pthread_key_create(&thread_key, on_thread_exit) != 0 ||
+        pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child) != 0)
+        once_failure = opening == NULL ? TKR_ESYSTEM : TKR_ENOMEM;
 }
 
 /* --- producers --- */
@@ -110,21 +139,14 @@ static struct tkr_producer *producer_reuse(void)
 static int producer_make(struct tkr_producer **ret_producer)
 {
     struct tkr_producer *p = calloc(1, sizeof(*p));
-    void *live;
 
     if (p == NULL)
         return TKR_ENOMEM;
-    live = mmap(NULL, sizeof(*p->live), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (live == MAP_FAILED) {
+    p->live = map_wiped(sizeof(*p->live));
+    if (p->live == NULL) {
         free(p);
         return TKR_ENOMEM;
     }
-    if (madvise(live, sizeof(*p->live), MADV_WIPEONFORK) != 0) {
-        (void)munmap(live, sizeof(*p->live));
-        free(p);
-        return TKR_ESYSTEM;
-    }
-    p->live = live;
     p->region.grow_fd = -1;
     atomic_store_explicit(&p->taken, true, memory_order_relaxed);
     p->next = atomic_load_explicit(&producers, memory_order_relaxed);
@@ -191,12 +213,14 @@ static int open_region(struct tkr_producer *producer)
     directory = tkr_runtime_open(producer->path, producer->own_directory, producer->own_directory);
     if (directory < 0)
         return directory;
+    (void)pthread_mutex_lock(opening);
     result = map_links(live, producer->geometry.slots_max);
     if (result == TKR_OK) {
         result = tkr_region_create(directory, &producer->geometry, &producer->region);
         if (result != TKR_OK)
             unmap_links(live, producer->geometry.slots_max);
     }
+    (void)pthread_mutex_unlock(opening);
     (void)close(directory);
     if (result != TKR_OK)
         return result;
@@ -472,6 +496,18 @@ void tkr_channel_lock_slow(struct tkr_channel *channel)
     }
 }
 
+/* Twice the size, and so much that the budget is used up before the numbers of lanes are. */
+static uint64_t lane_bytes_next(const struct tkr_producer *producer, const struct tkr_channel *channel)
+{
+    uint64_t bytes = 2 * (channel->writer.mask + 1);
+    uint64_t count = atomic_load_explicit(&producer->region.header->lane_count, memory_order_relaxed);
+    uint64_t share = tkr_region_budget(&producer->region) / (TKR_REGION_LANES_MAX + 1 - count);
+
+    while (bytes < share)
+        bytes *= 2;
+    return bytes;
+}
+
 /* Moves the channel to a lane with more room. Once that has failed, a thread does not wait for its turn to try again. */
 static int channel_grow(struct tkr_producer *producer, struct tkr_channel *channel)
 {
@@ -482,7 +518,7 @@ static int channel_grow(struct tkr_producer *producer, struct tkr_channel *chann
 
     if (channel->drops > 0 ? pthread_mutex_trylock(mutex) != 0 : pthread_mutex_lock(mutex) != 0)
         return TKR_EFULL;
-    bytes = 2 * (channel->writer.mask + 1);
+    bytes = lane_bytes_next(producer, channel);
     result = lane_obtain(producer, bytes, bytes, channel->shared, &lane);
     if (result == TKR_OK)
         lane_attach(producer, channel, lane);

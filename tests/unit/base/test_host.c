@@ -86,6 +86,24 @@ static void test_runtime_path_without_a_hint_is_the_system_or_the_users(void **s
     assert_true(own == !system);
 }
 
+static void test_runtime_path_relative_is_made_absolute(void **state)
+{
+    char path[TKR_RUNTIME_PATH_BYTES];
+    char dir[TEMPDIR_BYTES];
+    char expected[TEMPDIR_BYTES + 16];
+    bool own;
+
+    (void)state;
+    assert_int_equal(tempdir_make(dir), 0);
+    assert_int_equal(chdir(dir), 0);
+    assert_int_equal(tkr_runtime_path("run/here", path, &own), TKR_OK);
+    assert_int_equal(chdir("/"), 0);
+    tempdir_remove(dir);
+    (void)snprintf(expected, sizeof(expected), "%s/run/here", dir);
+    assert_string_equal(path, expected); /* wherever the host goes then */
+    assert_false(own);
+}
+
 static void test_runtime_path_too_long_is_refused(void **state)
 {
     char path[TKR_RUNTIME_PATH_BYTES];
@@ -95,6 +113,7 @@ static void test_runtime_path_too_long_is_refused(void **state)
     (void)state;
     assert_non_null(given);
     memset(given, 'x', TKR_RUNTIME_PATH_BYTES);
+    given[0] = '/';
     given[TKR_RUNTIME_PATH_BYTES] = '\0';
     assert_int_equal(tkr_runtime_path(given, path, &own), TKR_ENODIR);
     given[TKR_RUNTIME_PATH_BYTES - 1] = '\0';
