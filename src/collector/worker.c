@@ -60,34 +60,44 @@ static bool drained(const struct tkr_feed *feed)
     return true;
 }
 
-/* Settles and reclaims a dead owner's region once its lanes are empty. true: the feed is done with. */
-static bool bury(struct tkr_worker *worker, struct tkr_post *post, struct tkr_feed *feed)
+/*
+ * Settles and reclaims a dead owner's region once its lanes are empty. true: the feed is done with; *ret_more says that some of
+ * its open calls are settled and others are not yet.
+ */
+static bool bury(struct tkr_worker *worker, struct tkr_post *post, struct tkr_feed *feed, bool *ret_more)
 {
     if (!atomic_load_explicit(&feed->dead, memory_order_acquire) || !drained(feed))
         return false;
-    if (feed->view != NULL && tkr_feed_state(feed) == TKR_CURSOR_ACTIVE &&
-        (!tkr_view_lanes_refresh(feed->view) || !drained(feed) ||
-         !tkr_drain_settle(&worker->drain, post->shard, feed, worker->orphans)))
-        return false;
+    if (feed->view != NULL && tkr_feed_state(feed) == TKR_CURSOR_ACTIVE) {
+        if (!tkr_view_lanes_refresh(feed->view) || !drained(feed))
+            return false;
+        if (!tkr_drain_settle(&worker->drain, post->shard, feed, worker->orphans)) {
+            *ret_more = true;
+            return false;
+        }
+    }
     tkr_feed_reclaim(post->shard, feed);
     return feed->cursor == NULL;
 }
 
-static void look_after(struct tkr_worker *worker, struct tkr_post *post)
+/* Looks at each feed. true: there is more to settle at once. */
+static bool look_after(struct tkr_worker *worker, struct tkr_post *post)
 {
     int64_t now = tkr_clock_monotonic_ns();
     struct tkr_feed **link = &post->feeds;
+    bool more = false;
 
     while (*link != NULL) {
         struct tkr_feed *feed = *link;
         touch(feed, now);
-        if (bury(worker, post, feed)) {
+        if (bury(worker, post, feed, &more)) {
             *link = feed->next;
             atomic_store_explicit(&feed->done, true, memory_order_release); /* discovery frees it: last touch */
         } else {
             link = &feed->next;
         }
     }
+    return more;
 }
 
 /* The feed that was looked at first comes last. */
@@ -109,14 +119,15 @@ static void rotate(struct tkr_post *post)
 static bool serve(struct tkr_worker *worker, struct tkr_post *post)
 {
     bool more = false;
+    bool settling;
     int events;
 
     take_inbox(post);
     events = tkr_drain_batch(&worker->drain, post->shard, post->feeds, &more);
-    look_after(worker, post);
+    settling = look_after(worker, post);
     tkr_shard_changed_answer(post->shard);
     rotate(post);
-    return events > 0 || (more && events >= 0);
+    return events > 0 || (more && events >= 0) || settling;
 }
 
 static bool serve_all(struct tkr_worker *worker)
