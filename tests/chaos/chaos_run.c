@@ -54,7 +54,6 @@ static const char help[] =
     "  --bin-dir DIR     where tokenringd and tokenring are; the gateway is in DIR/../tests\n"
     "  --check-every N   compare after so many faults too; default 100; 0: at the end only\n"
     "  --only KIND[,..]  only these faults; --except KIND[,..]: not these\n"
-    "  --patient         stops and holds may outlast the collector's timeouts: slower\n"
     "  --log FILE        faults, and what the collectors say\n"
     "  --quiet           no line per fault\n"
     "  --hold            at a difference, keep all as it is for an hour\n\n"
@@ -183,7 +182,7 @@ static int one_fault(struct run *run, uint64_t number)
             return fail(run, "broken down");
     }
     say(run, fault_name(fault), detail);
-    return 0;
+    return run->faults.rest_ms > 0 && world_wait(&run->world, run->faults.rest_ms) != 0 ? fail(run, "broken down") : 0;
 }
 
 static long limit_ms(const struct run *run)
@@ -315,7 +314,6 @@ enum {
     OPTION_CHECK,
     OPTION_ONLY,
     OPTION_EXCEPT,
-    OPTION_PATIENT,
     OPTION_LOG,
     OPTION_QUIET,
     OPTION_HOLD,
@@ -341,9 +339,6 @@ static bool take_option(struct run *run, int option)
         return mark(&run->faults, optarg, true);
     case OPTION_EXCEPT:
         return mark(&run->faults, optarg, false);
-    case OPTION_PATIENT:
-        run->faults.patient = true;
-        return true;
     case OPTION_LOG:
         run->log = fopen(optarg, "we");
         return run->log != NULL;
@@ -365,7 +360,6 @@ static const struct option options[] = {{"seed", required_argument, NULL, OPTION
                                         {"check-every", required_argument, NULL, OPTION_CHECK},
                                         {"only", required_argument, NULL, OPTION_ONLY},
                                         {"except", required_argument, NULL, OPTION_EXCEPT},
-                                        {"patient", no_argument, NULL, OPTION_PATIENT},
                                         {"log", required_argument, NULL, OPTION_LOG},
                                         {"quiet", no_argument, NULL, OPTION_QUIET},
                                         {"hold", no_argument, NULL, OPTION_HOLD},

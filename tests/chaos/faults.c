@@ -6,13 +6,14 @@
 #include <time.h>
 
 #define TRIES_MAX 200
+#define WEIGHT_FIRST 30
 #define WORKERS_MAX 4
 #define BURST_STEPS 300
 #define BURST_NS 400000
-#define AWAY_MS 200     /* the longest that somebody who was killed stays away */
-#define STOPPED_MS 700  /* the longest that somebody is stopped, or bytes are held back */
-#define PATIENT_MS 7000 /* and when it is to outlast the collector's time for a command */
-#define PATIENT_ONE_IN 12
+#define AWAY_MS 200    /* the longest that somebody who was killed stays away */
+#define STOPPED_MS 700 /* the longest that somebody is stopped, or bytes are held back, but for one in */
+#define TIMEOUT_ONE_IN 10
+#define TIMEOUT_MS 6000 /* where it outlasts the collector's time for a command, of 5 s */
 #define TEAR_BYTES 3000
 #define CUT_BYTES 20000 /* some chunks */
 #define REPLICATION_LAG_MS 2500
@@ -28,11 +29,13 @@ static int some_ms(struct faults *faults, uint32_t most)
     return (int)below(faults, 2 + below(faults, most));
 }
 
-static int stopped_ms(struct faults *faults)
+/* How long Redis does not answer. At times the collector gives up first: then nothing else happens, or that would be cut short. */
+static int silent_ms(struct faults *faults)
 {
-    if (faults->patient && below(faults, PATIENT_ONE_IN) == 0)
-        return PATIENT_MS;
-    return some_ms(faults, STOPPED_MS);
+    if (below(faults, TIMEOUT_ONE_IN) > 0)
+        return some_ms(faults, STOPPED_MS);
+    faults->rest_ms = TIMEOUT_MS;
+    return TIMEOUT_MS + some_ms(faults, STOPPED_MS);
 }
 
 /* Bytes until a cut: as often in the first bytes as anywhere. */
@@ -84,7 +87,7 @@ static bool do_kill_collector(struct faults *faults, char *ret_detail)
 
 static bool do_stop_collector(struct faults *faults, char *ret_detail)
 {
-    int ms = stopped_ms(faults);
+    int ms = some_ms(faults, STOPPED_MS);
 
     if (faults->world->standing != COLLECTOR_UP || faults->world->collector_stopped)
         return false;
@@ -144,10 +147,11 @@ static bool do_kill_replica(struct faults *faults, char *ret_detail)
 static bool do_stop_redis(struct faults *faults, char *ret_detail)
 {
     struct servers *servers = &faults->world->servers;
-    int ms = stopped_ms(faults);
+    int ms;
 
     if (!primary_answers(faults))
         return false;
+    ms = silent_ms(faults);
     servers_stop(servers, servers->primary);
     faults->world->server_continue_ms[servers->primary] = process_now_ms() + ms;
     return told(ret_detail, "for %d ms", ms);
@@ -281,7 +285,7 @@ static bool do_cut_late(struct faults *faults, char *ret_detail)
 
 static bool do_hold_request(struct faults *faults, char *ret_detail)
 {
-    int ms = stopped_ms(faults);
+    int ms = silent_ms(faults);
 
     proxy_hold(faults->world->servers.proxy, PROXY_COLLECTOR, PROXY_UP, ms);
     return told(ret_detail, "for %d ms", ms);
@@ -289,7 +293,7 @@ static bool do_hold_request(struct faults *faults, char *ret_detail)
 
 static bool do_hold_reply(struct faults *faults, char *ret_detail)
 {
-    int ms = stopped_ms(faults);
+    int ms = silent_ms(faults);
 
     proxy_hold(faults->world->servers.proxy, PROXY_COLLECTOR, PROXY_DOWN, ms);
     return told(ret_detail, "for %d ms", ms);
@@ -339,6 +343,14 @@ enum fault fault_find(const char *name)
     return fault;
 }
 
+/* A kind that has not been yet goes before the others, so that a short run has each. */
+static uint32_t weight_of(const struct faults *faults, int i)
+{
+    if (!faults->allowed[i])
+        return 0;
+    return faults->count[i] > 0 ? kinds[i].weight : WEIGHT_FIRST;
+}
+
 static enum fault choose(struct faults *faults)
 {
     uint32_t sum = 0;
@@ -346,14 +358,15 @@ static enum fault choose(struct faults *faults)
     enum fault fault = 0;
 
     for (int i = 0; i < FAULT_KINDS; i++)
-        sum += faults->allowed[i] ? kinds[i].weight : 0;
-    for (at = below(faults, sum); !faults->allowed[fault] || at >= kinds[fault].weight; fault++)
-        at -= faults->allowed[fault] ? kinds[fault].weight : 0;
+        sum += weight_of(faults, i);
+    for (at = below(faults, sum); at >= weight_of(faults, fault); fault++)
+        at -= weight_of(faults, fault);
     return fault;
 }
 
 int faults_do(struct faults *faults, enum fault *ret_fault, char ret_detail[FAULT_DETAIL_BYTES])
 {
+    faults->rest_ms = 0;
     for (int i = 0; i < TRIES_MAX; i++) {
         enum fault fault = choose(faults);
         if (kinds[fault].act(faults, ret_detail)) {

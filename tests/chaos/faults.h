@@ -42,7 +42,7 @@ struct faults {
     struct world *world;
     struct test_random random;
     bool allowed[FAULT_KINDS];
-    bool patient; /* a stop or a hold may outlast the collector's own timeouts, which are seconds */
+    int rest_ms; /* out: no other fault for so long */
     uint64_t count[FAULT_KINDS];
 };
 
