@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Records: bytes that are understood are the only way to write that record, every record is read back as it was, and the
- * decision on an answer never adds less than nothing. The input is read both as a record's bytes and as numbers.
+ * Records: bytes that are understood are the only way to write that record, every record is read back as it was, and
+ * the decision on an answer never adds less than nothing. The input is read both as a record's bytes and as numbers.
  */
 #include "fuzz/fuzz.h"
 #include "sink/contribution.h"

@@ -112,7 +112,7 @@ static void start_peer(void)
     FUZZ_CHECK(pthread_create(&thread, NULL, serve, NULL) == 0 && pthread_detach(thread) == 0);
 }
 
-/* A connection of ours that the sink gave up at once may still be in the listener's queue: whoever comes is answered. */
+/* A connection that the sink gave up at once may still be in the listener's queue: whoever comes is answered. */
 static void wait_until_answered(unsigned connections)
 {
     while (atomic_load(&peer.answered) < connections)
@@ -135,8 +135,10 @@ static void set_parts(struct fuzz_input in)
 
 static struct tkr_sink_config configuration(void)
 {
-    struct tkr_sink_config config = {
-        .kind = TKR_SINK_REDIS, .db = peer.flags & WITH_DB ? 3 : 0, .connect_timeout_ms = TIMEOUT_MS, .command_timeout_ms = TIMEOUT_MS};
+    struct tkr_sink_config config = {.kind = TKR_SINK_REDIS,
+                                     .db = peer.flags & WITH_DB ? 3 : 0,
+                                     .connect_timeout_ms = TIMEOUT_MS,
+                                     .command_timeout_ms = TIMEOUT_MS};
 
     memcpy(config.socket, peer.address.sun_path, sizeof(peer.address.sun_path));
     if (peer.flags & WITH_PASSWORD)

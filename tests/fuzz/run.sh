@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# run.sh NAME SECONDS DIRECTORY TARGET [SEEDS]: runs a fuzz target over its seeds and what it found in earlier runs, which
-# is kept in DIRECTORY/corpus, then for TOKENRING_FUZZ_SECONDS, else SECONDS. An input that makes it fail stays in
-# DIRECTORY; "TARGET FILE" repeats it.
+# run.sh NAME SECONDS DIRECTORY TARGET [SEEDS]: runs a fuzz target over its seeds and what it found in earlier runs,
+# which is kept in DIRECTORY/corpus, then for TOKENRING_FUZZ_SECONDS, else SECONDS. An input that makes it fail stays
+# in DIRECTORY; "TARGET FILE" repeats it.
 set -eu
 
 name=$1

@@ -38,7 +38,8 @@ static size_t put_frame(unsigned char *at, uint32_t accounts, bool named, bool w
     size_t head_bytes;
 
     for (uint32_t i = 0; i < accounts; i++)
-        start.account[i] = (tkr_account){.kind = i % 2 != 0 ? TKR_KIND_TEAM : TKR_KIND_USER, .id = id, .len = 1 + i * 10};
+        start.account[i] =
+            (tkr_account){.kind = i % 2 != 0 ? TKR_KIND_TEAM : TKR_KIND_USER, .id = id, .len = 1 + i * 10};
     if (named) {
         start.model = "gpt-4o-mini";
         start.model_len = 11;
@@ -92,11 +93,13 @@ static void frame_seeds(void)
 
 static void region_seeds(void)
 {
-    static const char program[] = "\x0a\x06" "abXY\x07\x01\x02\x03\x04\x05\x06\x07\x0a"  /* a frame, drained */
-                                  "\x8a" "ba\x01\x02\x01\x02\x03\x04\x05\x06\x07\x08\x0a" /* in the other lane */
-                                  "\x05\x1f\x01\x20\x00\x00\x00\x09\x00\x00\x00"          /* a frame of an unknown type */
-                                  "\x02\x40\x00\x07\x02\x00\x00\x00\x00\x00\x00\x00"      /* a slot */
-                                  "\x07\x10\x00";                                         /* head, too far */
+    static const char program[] = "\x0a\x06"
+                                  "abXY\x07\x01\x02\x03\x04\x05\x06\x07\x0a" /* a frame, drained */
+                                  "\x8a"
+                                  "ba\x01\x02\x01\x02\x03\x04\x05\x06\x07\x08\x0a"   /* in the other lane */
+                                  "\x05\x1f\x01\x20\x00\x00\x00\x09\x00\x00\x00"     /* a frame of an unknown type */
+                                  "\x02\x40\x00\x07\x02\x00\x00\x00\x00\x00\x00\x00" /* a slot */
+                                  "\x07\x10\x00";                                    /* head, too far */
     unsigned char bytes[sizeof(program) + 1];
 
     memcpy(bytes + 2, program, sizeof(program) - 1);
@@ -110,7 +113,7 @@ static void region_seeds(void)
     SEED_TEXT("\x00\x00\x01\x00\x07\xff\xff\xff\xff\xff\xff\xff\x7f");
     SEED_TEXT("\x00\x00\x08\x00\x10");
     SEED_TEXT("\x03\x2a");
-    SEED_TEXT("\x00\x00\x14\xff\x82\xf0\x14\x20");  /* full lanes */
+    SEED_TEXT("\x00\x00\x14\xff\x82\xf0\x14\x20"); /* full lanes */
     SEED_TEXT("\x03\x07\x14\x30\x82\xc0\x15\x82\x40");
 }
 
@@ -142,7 +145,8 @@ static void redis_seeds(void)
     SEED_TEXT("\x01\x01-ERR invalid s3cret password\r\n");
     SEED_TEXT("\x04\x02*3\r\n$2\r\n17\r\n$31\r\n!WRONGTYPE Operation against a k\r\n$8\r\n!ERR ou \r\n");
     SEED_TEXT("\x14\x01*2\r\n$1\r\n4\r\n:1\r\n*2\r\n$1\r\n5\r\n$1\r\n=\r\n--");
-    SEED_TEXT("\x34\x03-NOSCRIPT No matching script.\r\n--*4\r\n$1\r\n4\r\n:1\r\n:1\r\n:1\r\n--*2\r\n$1\r\n9\r\n*0\r\n");
+    SEED_TEXT(
+        "\x34\x03-NOSCRIPT No matching script.\r\n--*4\r\n$1\r\n4\r\n:1\r\n:1\r\n:1\r\n--*2\r\n$1\r\n9\r\n*0\r\n");
     SEED_TEXT("\x04\x01*-1\r\n--*2147483647\r\n$5\r\n");
     SEED_TEXT("\x0c\x00*1\r\n$-1\r\n--*2\r\n$13\r\nprompt_tokens\r\n$2\r\n-7\r\n");
     record_answer();
@@ -179,8 +183,11 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         void (*write)(void);
-    } targets[] = {{"frame", frame_seeds}, {"region", region_seeds}, {"redis", redis_seeds},
-                   {"csv", csv_seeds},     {"record", record_seeds}};
+    } targets[] = {{"frame", frame_seeds},
+                   {"region", region_seeds},
+                   {"redis", redis_seeds},
+                   {"csv", csv_seeds},
+                   {"record", record_seeds}};
 
     for (size_t i = 0; argc == 3 && i < sizeof(targets) / sizeof(targets[0]); i++) {
         if (strcmp(argv[1], targets[i].name) != 0)

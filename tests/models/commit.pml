@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Batches of a shard (src/table/layout.h): a worker that may be killed between any two stores, and in its recovery too; a
- * reader beside it that never waits.
+ * Batches of a shard (src/table/layout.h): a worker that may be killed between any two stores, and in its recovery too;
+ * a reader beside it that never waits.
  *
  *   here              there
  *   CURSOR, ENTRY     struct tkr_lane_cursor (position, counted) and struct tkr_entry (two of its counters)
@@ -13,8 +13,9 @@
  *   reader            try_copy of table/reader.c, the accepting of entries
  *   killer            SIGKILL: memory stays as it is, what a process had for itself is gone
  *
- * Memory is a prefix of the program's order for whoever comes after a kill. For the reader too: each word is a release store
- * and an acquire load (P1, P2), so it sees them in order; where one of these orders is missing stands a variant of its own.
+ * Memory is a prefix of the program's order for whoever comes after a kill. For the reader too: each word is a release
+ * store and an acquire load (P1, P2), so it sees them in order; where one of these orders is missing stands a variant
+ * of its own.
  *
  * Claims: at each commit, what is counted is what the cursor has passed, and never less than before; at the end every
  * event is counted once, however often the worker was killed; whoever reads an entry gets a state that was committed,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Contributions of one account (src/sink/sink.h): a collector that may be killed, a network that cuts connections, delivers
- * late, in any order between connections, and twice, and a Redis that may go back to an older state of itself.
+ * Contributions of one account (src/sink/sink.h): a collector that may be killed, a network that cuts connections,
+ * delivers late, in any order between connections, and twice, and a Redis that may go back to an older state of itself.
  *
  *   here                    there
  *   now, known, seen,       the shard's memory, which survives a kill: the entry's counts and known, header->seen,
@@ -13,26 +13,26 @@
  *                           resend: requeue
  *   cut                     fail and take_back: what was in flight may still arrive
  *   redis                   the script of src/sink/redis/script.c
- *   snapshot, go_back       a failover or a torn log: totals, record and `seen` together are an older state. A command that
- *                           was late arrives in it as in any other; one that was executed before does not come again (no
- *                           TCP connection does that): then `seen` could go forward without its record.
+ *   snapshot, go_back       a failover or a torn log: totals, record and `seen` together are an older state. A command
+ *                           that was late arrives in it as in any other; one that was executed before does not come
+ *                           again (no TCP connection does that): then `seen` could go forward without its record.
  *   EVICTING                somebody removes the record alone, once it is acknowledged and nothing is on its way; more
  *                           than that is not promised of a Redis that evicts
  *   HOST_LOST               the shard's memory is lost; the entry comes back as a newer life
  *
- * Claims: the total in Redis is the sum of what it recorded and never above what was counted; once all is calm it is what
- * was counted, whatever happened before (with EVICTING it may stay below, and the entry is parked; with HOST_LOST it
- * is what Redis had of the old life and all of the new one).
+ * Claims: the total in Redis is the sum of what it recorded and never above what was counted; once all is calm it is
+ * what was counted, whatever happened before (with EVICTING it may stay below, and the entry is parked; with HOST_LOST
+ * it is what Redis had of the old life and all of the new one).
  *
  * Two rules beyond the script are needed for that, and each has its variant without it:
  *  - An answer is an acknowledgement only if its chunk found the `seen` that it expected: else its own number was not
  *    recorded, and nothing would tell that Redis went back to before it. (ACKNOWLEDGED_OUT_OF_ORDER)
- *  - A number is never given twice, not by the next process either: else a late chunk of the last one passes for a newer
- *    one once Redis has gone back. (NUMBERS_GIVEN_AGAIN)
+ *  - A number is never given twice, not by the next process either: else a late chunk of the last one passes for a
+ *    newer one once Redis has gone back. (NUMBERS_GIVEN_AGAIN)
  *
  * Broken on purpose besides: RECORD_IGNORED (the script just adds), BLIND_RESEND (the found record is expected, the old
- * difference sent), SEEN_NOT_LOOKED_AT, SEEN_ALWAYS_ADVANCED, HEALED_UNSEEN (with EVICTING: a missing record is taken for a
- * lost one though Redis did not go back), LIFE_IGNORED (with HOST_LOST).
+ * difference sent), SEEN_NOT_LOOKED_AT, SEEN_ALWAYS_ADVANCED, HEALED_UNSEEN (with EVICTING: a missing record is taken
+ * for a lost one though Redis did not go back), LIFE_IGNORED (with HOST_LOST).
  */
 #define COUNTED 2
 #define COMMANDS 3      /* on their way at the same time */
@@ -60,7 +60,8 @@
 
 /* The network: commands that Redis has yet to execute. */
 bool there[COMMANDS], with_item[COMMANDS], repeated[COMMANDS];
-byte of_connection[COMMANDS], old[COMMANDS], new[COMMANDS], difference[COMMANDS], seen_old[COMMANDS], seen_new[COMMANDS];
+byte of_connection[COMMANDS], old[COMMANDS], new[COMMANDS], difference[COMMANDS];
+byte seen_old[COMMANDS], seen_new[COMMANDS];
 
 /* Redis, and the state to which it may go back. */
 byte total, record, redis_seen;
@@ -301,7 +302,8 @@ inline settle()
 inline hang_up()
 {
     waiting = false; answered = false; noted = false; answer_applied = false; answer_seen = 0; answer_found = 0;
-    sent_item = false; sent_recheck = false; sent_calm = false; sent_new = 0; sent_expected = 0; sent_next = 0; sent_difference = 0
+    sent_item = false; sent_recheck = false; sent_calm = false; sent_new = 0; sent_expected = 0; sent_next = 0;
+    sent_difference = 0
 }
 
 /* The next process takes up what the shard has. */

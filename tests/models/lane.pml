@@ -3,7 +3,7 @@
  * A lane (src/ring/lane.h, lane.c, src/region/view.c) between two processors that keep only the order they are told to.
  *
  *   here                        there
- *   producer: size, at, pad      tkr_lane_reserve, tkr_lane_reserve_slow; cells stand for units of 8 bytes
+ *   producer: size, at, pad     tkr_lane_reserve, tkr_lane_reserve_slow; cells stand for units of 8 bytes
  *             free_cached       writer->free_cached, read again only when the lane seems full
  *             load of free      tkr_lane_room, acquire (P2)
  *             put               the payload's stores, padding included (I3)
@@ -12,17 +12,18 @@
  *   consumer: load of head      tkr_view_lane_head, acquire (P1)
  *             copying           tkr_guarded_copy, then parse() of collector/drain.c
  *             store of free     tkr_view_lane_release, release (P2), after the batch's commit
- *   memory                      a store buffer that is emptied in any order, but for one address in the order of the stores
+ *   memory                      a store buffer that is emptied in any order, but for one address in the order of the
+ *                               stores
  *
- * A release store waits until all before it are visible. A load that is no acquire may be satisfied before what precedes
- * it; so may a store overtake a load before it: then it is put first and the run is given up when the load does not
- * allow it.
+ * A release store waits until all before it are visible. A load that is no acquire may be satisfied before what
+ * precedes it; so may a store overtake a load before it: then it is put first and the run is given up when the load
+ * does not allow it.
  *
- * Claims: every frame that is read is whole and the next one (I2, I4); what is published is read, also after a kill, and
- * nothing else; the hint is at most one ahead.
+ * Claims: every frame that is read is whole and the next one (I2, I4); what is published is read, also after a kill,
+ * and nothing else; the hint is at most one ahead.
  *
- * Broken on purpose: HEAD_STORE_RELAXED, HEAD_LOAD_RELAXED, FREE_STORE_RELAXED, FREE_LOAD_RELAXED (each half of P1 and P2),
- * ROOM_OFF_BY_ONE, PADDING_LEFT_OUT.
+ * Broken on purpose: HEAD_STORE_RELAXED, HEAD_LOAD_RELAXED, FREE_STORE_RELAXED, FREE_LOAD_RELAXED (each half of P1 and
+ * P2), ROOM_OFF_BY_ONE, PADDING_LEFT_OUT.
  */
 #define CELLS 4
 #define FRAMES 5

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# run.sh [DIRECTORY]: checks every model with Spin, as it is, which has to hold, and with each of its flaws, which has to be
-# found. One line a run: result, model, flaw, states, seconds. Works in DIRECTORY, else in a temporary one.
+# run.sh [DIRECTORY]: checks every model with Spin, as it is, which has to hold, and with each of its flaws, which has
+# to be found. One line a run: result, model, flaw, states, seconds. Works in DIRECTORY, else in a temporary one.
 # "spin -t -p -g -DFLAW MODEL.pml" beside the trail that is left there shows how a claim fails.
 set -eu
 
@@ -25,7 +25,8 @@ check() {
     model=$2
     shift 2
     cp "$models/$model.pml" .
-    if ! spin "$@" -a "$model.pml" > spin.log 2>&1 || ! gcc -O1 -w -DSAFETY -DMEMLIM=1500 -o pan pan.c >> spin.log 2>&1; then
+    if ! spin "$@" -a "$model.pml" > spin.log 2>&1 ||
+        ! gcc -O1 -w -DSAFETY -DMEMLIM=1500 -o pan pan.c >> spin.log 2>&1; then
         cat spin.log
         failed=1
         return
@@ -35,7 +36,8 @@ check() {
     seconds=$(awk '/elapsed time/ {print $4}' pan.log)
     # Anything but the whole space without an error, or a claim that is violated, is no result.
     found=nothing
-    if grep -q 'errors: 0$' pan.log && ! grep -Eq 'max search depth too small|Search not completed|out of memory' pan.log; then
+    if grep -q 'errors: 0$' pan.log &&
+        ! grep -Eq 'max search depth too small|Search not completed|out of memory' pan.log; then
         found=holds
     elif grep -q 'assertion violated (' pan.log; then
         found=fails
