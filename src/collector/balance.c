@@ -150,6 +150,7 @@ static const struct tkr_cursor *find_cursor(const struct survey *survey, const u
 static void survey_cursor(const struct tkr_cursor *head, struct tkr_balance *balance)
 {
     balance->offered += get(&head->orphans) + get(&head->dropped[TKR_DROP_CORRUPT]);
+    balance->offered -= get(&head->adopted); /* modulo 2^64: the lanes' sequences are added */
     balance->counted += get(&head->settled);
     balance->settled += get(&head->settled);
     for (int i = 0; i < TKR_DROP_MAX; i++)

@@ -29,7 +29,7 @@ static void adopt_lanes(struct tkr_shard *shard, const struct tkr_feed *feed)
         tkr_batch_touch(shard, cursor, sizeof(*cursor));
         tkr_batch_set(&cursor->position, position);
         tkr_batch_set(&cursor->sequence, sequence);
-        tkr_batch_set(&cursor->counted, sequence);
+        tkr_batch_add(&feed->cursor->adopted, sequence);
     }
 }
 
@@ -104,7 +104,7 @@ static void fold(struct tkr_shard *shard, const struct tkr_feed *feed)
     uint64_t producer_dropped[TKR_DROP_MAX] = {0};
     uint64_t refused[TKR_REFUSED_MAX] = {0};
     uint64_t counted = get(&cursor->settled);
-    uint64_t offered = get(&cursor->orphans);
+    uint64_t offered = get(&cursor->orphans) - get(&cursor->adopted); /* modulo 2^64: the sequences are added below */
 
     if (feed->view != NULL)
         (void)tkr_view_counters(feed->view, producer_dropped, refused); /* truncated: what was read until then */

@@ -110,7 +110,7 @@ struct tkr_lane_cursor {
     _Atomic uint64_t stamp;
     _Atomic uint64_t position; /* all before it is counted or dropped */
     _Atomic uint64_t sequence; /* of the last frame before position */
-    _Atomic uint64_t counted;  /* frames counted, one by one: equals sequence less what was dropped here */
+    _Atomic uint64_t counted;  /* frames counted, one by one: sequence, less where the lane was taken up and what was dropped */
 };
 
 enum tkr_cursor_state {
@@ -131,7 +131,8 @@ struct tkr_cursor {
     _Atomic uint64_t settled;       /* of these, counted; equals orphans less what was dropped here */
     _Atomic uint64_t dropped[TKR_DROP_MAX]; /* by the collector */
     _Atomic uint64_t unknown;       /* frames of types that this version does not know, skipped */
-    _Atomic uint64_t reserved[7];
+    _Atomic uint64_t adopted;       /* sum of the sequences from which its lanes were taken up: not offered to this shard */
+    _Atomic uint64_t reserved[6];
     struct tkr_lane_cursor lane[TKR_SHARD_LANES_MAX];
 };
 #define TKR_CURSOR_HEAD_BYTES offsetof(struct tkr_cursor, lane)
