@@ -248,7 +248,10 @@ static void test_cycle_span_of_months_holds_the_moment_and_is_exact(void **state
         if (span.end_ns < TIME_END_NS) { /* the next one begins where this one ends */
             tkr_cycle_find(&rule, span.end_ns, &next);
             assert_int_equal(next.begin_ns, span.end_ns);
-            assert_true(next.cycle > span.cycle);
+            if (span.begin_ns < 0) /* it began before 1970 and is named by the first day, as one that begins on it is */
+                assert_true(next.cycle >= span.cycle);
+            else
+                assert_true(next.cycle > span.cycle);
         }
     }
 }
