@@ -136,7 +136,7 @@ int main(void)
         T(test_cursors_beyond_the_memory_are_none),
     };
 
-    if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0) {
+    if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", "", MS_REC | MS_PRIVATE, NULL) != 0) {
         (void)puts("skipped: mounting a tmpfs needs root");
         return TEST_SKIPPED;
     }
