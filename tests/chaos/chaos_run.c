@@ -300,6 +300,15 @@ static bool mark(struct faults *faults, char *list, bool allowed)
     return true;
 }
 
+static bool any_allowed(const struct faults *faults)
+{
+    bool any = false;
+
+    for (int i = 0; i < FAULT_KINDS; i++)
+        any |= faults->allowed[i];
+    return any;
+}
+
 static void allow_all(struct faults *faults, bool allowed)
 {
     for (int i = 0; i < FAULT_KINDS; i++)
@@ -386,6 +395,10 @@ int main(int argc, char **argv)
             (void)fputs(help, stderr);
             return 2;
         }
+    }
+    if (optind < argc || !any_allowed(&run.faults)) {
+        (void)fputs(help, stderr);
+        return 2;
     }
     (void)signal(SIGPIPE, SIG_IGN);
     (void)setvbuf(stdout, NULL, _IOLBF, 0);

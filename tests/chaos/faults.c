@@ -8,10 +8,12 @@
 #define TRIES_MAX 200
 #define WEIGHT_FIRST 30
 #define WORKERS_MAX 4
-#define BURST_STEPS 300
-#define BURST_NS 400000
-#define AWAY_MS 200    /* the longest that somebody who was killed stays away */
-#define STOPPED_MS 700 /* the longest that somebody is stopped, or bytes are held back, but for one in */
+#define BURST_STEPS 1500           /* given to gateways just before somebody is killed */
+#define BURST_GATEWAY_NS 400000    /* and how long at most until then: a gateway is at its steps at once, */
+#define BURST_COLLECTOR_NS 4000000 /* the collector comes behind, */
+#define BURST_REDIS_NS 30000000    /* and Redis is told at the next flush */
+#define AWAY_MS 200                /* the longest that somebody who was killed stays away */
+#define STOPPED_MS 700             /* the longest that somebody is stopped, or bytes are held back, but for one in */
 #define TIMEOUT_ONE_IN 10
 #define TIMEOUT_MS 6000 /* where it outlasts the collector's time for a command, of 5 s */
 #define TEAR_BYTES 3000
@@ -56,18 +58,24 @@ __attribute__((format(printf, 2, 3))) static bool told(char *ret_detail, const c
 
 /* --- gateways and the collector --- */
 
-/* In the middle of its work: it is given some first. */
+/* Gives the gateways some steps, so that who is killed then is in the middle of its work. */
+static void work_first(struct faults *faults, uint32_t most_ns)
+{
+    const struct timespec while_it_works = {.tv_nsec = (long)below(faults, most_ns)};
+
+    (void)atomic_fetch_add(&faults->world->control->allowed, BURST_STEPS);
+    (void)nanosleep(&while_it_works, NULL);
+}
+
 static bool do_kill_gateway(struct faults *faults, char *ret_detail)
 {
     struct world *world = faults->world;
     int seat = (int)below(faults, WORLD_SEATS);
-    const struct timespec while_it_works = {.tv_nsec = (long)below(faults, BURST_NS)};
     int again = some_ms(faults, AWAY_MS);
 
     if (!world->seat[seat].up)
         return false;
-    (void)atomic_fetch_add(&world->control->allowed, BURST_STEPS);
-    (void)nanosleep(&while_it_works, NULL);
+    work_first(faults, BURST_GATEWAY_NS);
     world_gateway_kill(world, seat, again);
     return told(ret_detail, "number %u, the next in %d ms", world->seat[seat].number, again);
 }
@@ -81,6 +89,7 @@ static bool do_kill_collector(struct faults *faults, char *ret_detail)
 
     if (world->standing == COLLECTOR_DOWN)
         return false;
+    work_first(faults, BURST_COLLECTOR_NS);
     world_collector_kill(world, workers, again);
     return told(ret_detail, "%sthe next in %d ms with %d workers", stopped ? "stopped; " : "", again, workers);
 }
@@ -119,6 +128,7 @@ static int kill_server(struct faults *faults, int i)
     struct world *world = faults->world;
     int again = some_ms(faults, AWAY_MS);
 
+    work_first(faults, BURST_REDIS_NS);
     servers_kill(&world->servers, i);
     world->server_again_ms[i] = process_now_ms() + again;
     world->server_continue_ms[i] = WORLD_NEVER;
@@ -344,7 +354,7 @@ enum fault fault_find(const char *name)
 }
 
 /* A kind that has not been yet goes before the others, so that a short run has each. */
-static uint32_t weight_of(const struct faults *faults, int i)
+static uint32_t weight_of(const struct faults *faults, enum fault i)
 {
     if (!faults->allowed[i])
         return 0;
@@ -357,7 +367,7 @@ static enum fault choose(struct faults *faults)
     uint32_t at;
     enum fault fault = 0;
 
-    for (int i = 0; i < FAULT_KINDS; i++)
+    for (enum fault i = 0; i < FAULT_KINDS; i++)
         sum += weight_of(faults, i);
     for (at = below(faults, sum); at >= weight_of(faults, fault); fault++)
         at -= weight_of(faults, fault);
