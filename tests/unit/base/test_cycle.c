@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/cycle.h"
+#include "support/light.h"
 #include "support/random.h"
 #include "support/test.h"
 #include "tokenring/tokenring.h"
@@ -237,7 +238,7 @@ static void test_cycle_span_of_months_holds_the_moment_and_is_exact(void **state
     struct test_random random = test_random_start();
 
     (void)state;
-    for (int i = 0; i < 100000; i++) {
+    for (int i = 0; i < test_light(100000); i++) {
         struct tkr_cycle_rule rule = {.anchor_day = 1 + (int32_t)test_random_below(&random, 31),
                                       .utc_offset_minutes = (int32_t)test_random_below(&random, 2881) - 1440};
         int64_t t = (int64_t)test_random_below(&random, (uint64_t)TIME_END_NS);

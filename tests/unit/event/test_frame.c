@@ -8,6 +8,7 @@
 #include "base/account.h"
 #include "base/cycle.h"
 #include "event/frame.h"
+#include "support/light.h"
 #include "support/random.h"
 #include "support/test.h"
 
@@ -171,7 +172,7 @@ static void test_frame_random_calls_come_back_in_every_field(void **state)
 
     (void)state;
     assert_non_null(sample);
-    for (int i = 0; i < 20000; i++) {
+    for (int i = 0; i < test_light(20000); i++) {
         struct tkr_event event;
         unsigned char *frame;
         size_t bytes;
@@ -197,7 +198,7 @@ static void test_frame_open_head_alone_comes_back(void **state)
 
     (void)state;
     assert_non_null(sample);
-    for (int i = 0; i < 5000; i++) {
+    for (int i = 0; i < test_light(5000); i++) {
         struct tkr_event event;
         size_t bytes;
         unsigned char *frame;
@@ -294,7 +295,7 @@ static void test_frame_every_truncation_is_refused_or_in_range(void **state)
 
     (void)state;
     assert_non_null(sample);
-    for (int i = 0; i < 60; i++) {
+    for (int i = 0; i < test_light(60); i++) {
         size_t bytes;
         unsigned char *frame;
         random_sample(&random, sample);
@@ -325,7 +326,7 @@ static void test_frame_every_corrupt_byte_is_refused_or_in_range(void **state)
 
     (void)state;
     assert_non_null(sample);
-    for (int i = 0; i < 25; i++) {
+    for (int i = 0; i < test_light(25); i++) {
         size_t bytes;
         unsigned char *frame;
         random_sample(&random, sample);
@@ -358,7 +359,7 @@ static void test_frame_random_bytes_are_refused_or_in_range(void **state)
     int good = 0;
 
     (void)state;
-    for (int i = 0; i < 200000; i++) {
+    for (int i = 0; i < test_light(200000); i++) {
         size_t bytes = 8 * (1 + test_random_below(&random, sizeof(frame) / 8));
         for (size_t j = 0; j < bytes; j++)
             frame[j] = (unsigned char)test_random_below(&random, test_random_below(&random, 2) == 0 ? 4 : 256);

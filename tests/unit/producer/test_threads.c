@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <sched.h>
 
+#include "support/light.h"
 #include "unit/producer/fixture.h"
 
 #define THREADS_MAX 320
@@ -65,13 +66,14 @@ static struct done run_workers(tkr_producer *producer, tkr_producer *other, unsi
 static void test_threads_64_at_once_are_exact(void **state)
 {
     tkr_producer *producer = fixture_open(16384, 0, 0);
-    struct done done = run_workers(producer, NULL, 64, 1000, true, NULL);
+    const unsigned count = (unsigned)test_light(100) * 10;
+    struct done done = run_workers(producer, NULL, 64, count, true, NULL);
     struct drained found;
     tkr_stat stat = stat_of(producer);
 
     (void)state;
     assert_true(drain_directory(fixture_dir, false, &found));
-    assert_int_equal(done.recorded, 64 * 1001);
+    assert_int_equal(done.recorded, 64 * (count + 1));
     assert_drained(&found, &done);
     assert_int_equal(stat.offered, done.recorded);
     assert_int_equal(stat.in_lanes, done.recorded);
@@ -146,16 +148,17 @@ static void test_threads_share_the_last_lane_of_a_small_budget(void **state)
 static void test_threads_that_come_and_go_reuse_lanes(void **state)
 {
     tkr_producer *producer = fixture_open(0, 0, 0);
+    const int threads = test_light(2000);
     struct done sum = {0};
     struct drained found;
 
     (void)state;
-    for (int i = 0; i < 2000; i++) {
+    for (int i = 0; i < threads; i++) {
         struct done done = run_workers(producer, NULL, 1, 0, false, NULL);
         done_add(&sum, &done);
     }
     assert_true(drain_directory(fixture_dir, false, &found));
-    assert_int_equal(sum.recorded, 2000);
+    assert_int_equal(sum.recorded, threads);
     assert_drained(&found, &sum);
     assert_true(found.lanes <= 8);
     tkr_close(producer);
