@@ -16,6 +16,8 @@
 #define LANE_BYTES_DEFAULT (UINT64_C(64) << 10)
 #define REGION_BYTES_DEFAULT (UINT64_C(256) << 20)
 #define OPEN_CALLS_DEFAULT 16384u
+#define OPENING_POLL_NS TKR_NS_PER_MS
+#define OPENING_TRIES 1000
 #define REOPEN_NS (100 * TKR_NS_PER_MS)
 #define SHARED_LANES 4 /* the shared lane is as large as so many */
 #define SPINS_BEFORE_YIELD 100
@@ -44,7 +46,7 @@ static _Atomic uint64_t sessions;
 static uint32_t identity_first; /* random: handles of unrelated processes should not look alike */
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static pthread_key_t thread_key;
-static pthread_mutex_t *opening; /* a region is being made; in memory that a fork wipes */
+static pthread_mutex_t opening = PTHREAD_MUTEX_INITIALIZER; /* a region is being made */
 static int once_failure;
 
 /* --- process-wide preparation --- */
@@ -95,31 +97,30 @@ static void on_thread_exit(void *unused)
  * inherit and, living on, keep its parent alive by. */
 static void before_fork(void)
 {
-    (void)pthread_mutex_lock(opening);
+    (void)pthread_mutex_lock(&opening);
 }
 
 static void after_fork_in_parent(void)
 {
-    (void)pthread_mutex_unlock(opening);
+    (void)pthread_mutex_unlock(&opening);
 }
 
-/* A child closes what it inherited, so that a dead parent's memory is not kept by a child that never uses it. Its `opening` is
- * wiped: nobody holds it. */
+/* A child closes what it inherited, so that a dead parent's memory is not kept by a child that never uses it. */
 static void after_fork_in_child(void)
 {
     struct tkr_producer *p = atomic_load_explicit(&producers, memory_order_acquire);
 
     for (; p != NULL; p = p->next)
         tkr_region_forget(&p->region);
+    (void)pthread_mutex_unlock(&opening); /* held by this thread since before the fork */
 }
 
 static void prepare_process(void)
 {
     (void)tkr_random(&identity_first, sizeof(identity_first)); /* without it they are still told apart by their session */
-    opening = map_wiped(sizeof(*opening));
-    if (opening == NULL || pthread_key_create(&thread_key, on_thread_exit) != 0 ||
+    if (pthread_key_create(&thread_key, on_thread_exit) != 0 ||
         pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child) != 0)
-        once_failure = opening == NULL ? TKR_ESYSTEM : TKR_ENOMEM;
+        once_failure = TKR_ENOMEM;
 }
 
 /* --- producers --- */
@@ -202,25 +203,40 @@ static void unmap_links(struct tkr_live *live, uint32_t slots_max)
     (void)munmap((void *)(uintptr_t)live->next_slot, slots_max * sizeof(*live->next_slot));
 }
 
+/* A child made by a bare clone(2), which calls no fork handlers, may find it held for ever: then it goes without. */
+static bool lock_opening(void)
+{
+    const struct timespec pause = {.tv_nsec = OPENING_POLL_NS};
+
+    for (int tries = 0; tries < OPENING_TRIES; tries++) {
+        if (pthread_mutex_trylock(&opening) == 0)
+            return true;
+        (void)nanosleep(&pause, NULL);
+    }
+    return false;
+}
+
 /* Opens the region; mutex held. The first lane stays for whoever comes first. */
 static int open_region(struct tkr_producer *producer)
 {
     struct tkr_live *live = producer->live;
     uint64_t session;
+    bool locked;
     int directory;
     int result;
 
     directory = tkr_runtime_open(producer->path, producer->own_directory, producer->own_directory);
     if (directory < 0)
         return directory;
-    (void)pthread_mutex_lock(opening);
+    locked = lock_opening();
     result = map_links(live, producer->geometry.slots_max);
     if (result == TKR_OK) {
         result = tkr_region_create(directory, &producer->geometry, &producer->region);
         if (result != TKR_OK)
             unmap_links(live, producer->geometry.slots_max);
     }
-    (void)pthread_mutex_unlock(opening);
+    if (locked)
+        (void)pthread_mutex_unlock(&opening);
     (void)close(directory);
     if (result != TKR_OK)
         return result;
