@@ -441,6 +441,7 @@ static void test_ledger_is_read_by_those_who_may_only_read(void **state)
 
 static void test_ledger_survives_a_kill_in_the_middle(void **state)
 {
+    static const char balance[] = "SELECT prompt_tokens = completion_tokens, total_tokens > 0 FROM usage";
     struct fixture *f = *state;
     int status;
     pid_t pid = fork();
@@ -459,15 +460,15 @@ static void test_ledger_survives_a_kill_in_the_middle(void **state)
         }
     }
     assert_true(pid > 0);
-    while (access(f->path, F_OK) != 0)
-        process_sleep_ms(1);
-    process_sleep_ms(100);
+    for (long end = process_now_ms() + 30000; strcmp(query(f->path, balance), "1|1;") != 0;) { /* it is at work */
+        assert_true(process_now_ms() < end);
+        process_sleep_ms(5);
+    }
     assert_int_equal(kill(pid, SIGKILL), 0);
     assert_int_equal(waitpid(pid, &status, 0), pid);
     assert_true(WIFSIGNALED(status));
     assert_string_equal(query(f->path, "PRAGMA integrity_check"), "ok;");
-    assert_string_equal(query(f->path, "SELECT prompt_tokens = completion_tokens, total_tokens > 0 FROM usage"),
-                        "1|1;");
+    assert_string_equal(query(f->path, balance), "1|1;");
     assert_int_equal(test_contribute(f->sink, "v", NONE, test_record(1, 1, 1), NULL), TKR_OUTCOME_APPLIED);
 }
 
