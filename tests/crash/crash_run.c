@@ -364,6 +364,8 @@ static int wait_settled(struct run *run)
 
 static int end_collector(struct run *run)
 {
+    if (process_wait_text(&run->collector, PROCESS_STDERR, "collecting in", DEADLINE_MS) != 0)
+        return fail(run, "the collector does not start"); /* before, it would not catch the signal */
     process_signal(&run->collector, SIGTERM);
     if (process_wait(&run->collector, DEADLINE_MS) != 0 || process_exit_code(&run->collector) != 0)
         return fail(run, "the collector does not leave in order");
