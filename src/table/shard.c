@@ -74,7 +74,7 @@ static void geometry_set(struct tkr_shard_header *header, const struct tkr_shard
 static int make(int directory, const struct tkr_shard_options *options, tkr_message *ret_message)
 {
     struct tkr_shard_header header;
-    struct stat status;
+    struct stat status = {0};
     char name_new[NAME_BYTES];
     char name[NAME_BYTES];
     int failure;
