@@ -18,3 +18,12 @@ const char tkr_counter_letter[TKR_COUNTER_COUNT] = {
 #include "base/counters.def"
 #undef TKR_COUNTER
 };
+
+bool tkr_counts_nowhere_above(const tkr_counts *a, const tkr_counts *b)
+{
+    for (int i = 0; i < TKR_COUNTER_COUNT; i++) {
+        if (a->value[i] > b->value[i])
+            return false;
+    }
+    return true;
+}

@@ -3,6 +3,7 @@
 #ifndef TKR_BASE_COUNTERS_H
 #define TKR_BASE_COUNTERS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum tkr_counter {
@@ -19,6 +20,9 @@ _Static_assert(TKR_COUNTER_COUNT <= TKR_COUNTER_MAX, "frames and records have ro
 typedef struct tkr_counts {
     int64_t value[TKR_COUNTER_COUNT];
 } tkr_counts;
+
+/* Is every element of a at most that of b? */
+bool tkr_counts_nowhere_above(const tkr_counts *a, const tkr_counts *b);
 
 extern const char *const tkr_counter_name[TKR_COUNTER_COUNT];
 extern const char *const tkr_counter_help[TKR_COUNTER_COUNT];

@@ -18,7 +18,7 @@
 #define MODE_OWN 0700
 #define MODE_SHARED 03773
 
-static int hex_digit(char c)
+int tkr_hex_digit(char c)
 {
     if (c >= '0' && c <= '9')
         return c - '0';
@@ -40,7 +40,7 @@ bool tkr_boot_id(uint8_t ret_id[TKR_BOOT_ID_BYTES])
     (void)close(fd);
     memset(ret_id, 0, TKR_BOOT_ID_BYTES);
     for (ssize_t i = 0; i < n && digits < 2 * TKR_BOOT_ID_BYTES; i++) {
-        int digit = hex_digit(text[i]);
+        int digit = tkr_hex_digit(text[i]);
         if (digit >= 0) {
             ret_id[digits / 2] = (uint8_t)(ret_id[digits / 2] << 4 | digit);
             digits++;

@@ -13,6 +13,9 @@
 /* Random identifier of this boot of the kernel (/proc/sys/kernel/random/boot_id). false: not to be had. */
 bool tkr_boot_id(uint8_t ret_id[TKR_BOOT_ID_BYTES]);
 
+/* Value of a digit 0-9 or a-f; -1: it is none. */
+int tkr_hex_digit(char c);
+
 /* Fills bytes from the kernel's generator. false: not to be had. */
 bool tkr_random(void *ret_bytes, size_t count);
 

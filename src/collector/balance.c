@@ -15,7 +15,6 @@
 #include "table/reader.h"
 #include "tokenring/tokenring.h"
 
-#define SHARDS_MAX 64u
 #define TRIES 8
 #define PAUSE_NS 1000000
 #define COPY_BYTES (UINT32_C(64) << 10)
@@ -24,8 +23,8 @@
 struct survey {
     int runtime;
     int folder; /* -1: no collector has ever run here */
-    struct tkr_reader *reader[SHARDS_MAX];
-    struct tkr_law law[SHARDS_MAX];
+    struct tkr_reader *reader[TKR_SHARDS_MAX];
+    struct tkr_law law[TKR_SHARDS_MAX];
     struct tkr_host_balance *host;
 };
 
@@ -372,10 +371,10 @@ static int open_shards(struct survey *survey, tkr_message *ret_message)
     struct tkr_host_balance *host = survey->host;
     int opened = 1;
 
-    host->shard = calloc(SHARDS_MAX, sizeof(*host->shard));
+    host->shard = calloc(TKR_SHARDS_MAX, sizeof(*host->shard));
     if (host->shard == NULL)
         return tkr_message_set(ret_message, "no memory for a balance");
-    while (survey->folder >= 0 && host->shard_count < SHARDS_MAX && opened == 1) {
+    while (survey->folder >= 0 && host->shard_count < TKR_SHARDS_MAX && opened == 1) {
         opened = tkr_reader_open(survey->folder, host->shard_count, &survey->reader[host->shard_count], ret_message);
         host->shard_count += opened == 1;
     }

@@ -19,7 +19,6 @@
 #include "region/guard.h"
 
 #define LOOK_NS (50 * TKR_NS_PER_MS)
-#define SHARDS_MAX 64u
 #define LAST_FLUSH_MS 10000
 
 struct tkr_collector {
@@ -41,7 +40,7 @@ static uint32_t count_shards(const struct tkr_collector *collector)
     struct stat status;
     char name[32];
 
-    for (uint32_t i = count; i < SHARDS_MAX; i++) {
+    for (uint32_t i = count; i < TKR_SHARDS_MAX; i++) {
         (void)snprintf(name, sizeof(name), "shard-%u", i);
         if (fstatat(collector->home.folder, name, &status, AT_SYMLINK_NOFOLLOW) == 0)
             count = i + 1;

@@ -28,15 +28,6 @@ struct verification {
     struct tkr_verify_report *report;
 };
 
-static bool nowhere_above(const tkr_counts *a, const tkr_counts *b)
-{
-    for (int i = 0; i < TKR_COUNTER_COUNT; i++) {
-        if (a->value[i] > b->value[i])
-            return false;
-    }
-    return true;
-}
-
 static void ask(struct tkr_contribution *item, const struct tkr_entry_copy *copy, const struct tkr_record *known)
 {
     memset(item, 0, sizeof(*item));
@@ -75,7 +66,8 @@ static int repair(struct verification *v, const struct tkr_entry_copy *copy, str
 static bool sort(const struct tkr_contribution *item, const struct tkr_entry_copy *copy, struct tkr_verify_report *report)
 {
     bool same_life = item->found.life == copy->life;
-    bool known_lost = copy->known_life == copy->life && (!same_life || !nowhere_above(&copy->known, &item->found.counts));
+    bool known_lost = copy->known_life == copy->life &&
+                      (!same_life || !tkr_counts_nowhere_above(&copy->known, &item->found.counts));
 
     report->accounts++;
     if (item->outcome == TKR_OUTCOME_POISON) {
@@ -86,7 +78,7 @@ static bool sort(const struct tkr_contribution *item, const struct tkr_entry_cop
         report->agree++;
         return false;
     }
-    if (item->found.life > copy->life || (same_life && !nowhere_above(&item->found.counts, &copy->counts))) {
+    if (item->found.life > copy->life || (same_life && !tkr_counts_nowhere_above(&item->found.counts, &copy->counts))) {
         report->ahead++;
         return false;
     }

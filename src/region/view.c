@@ -11,15 +11,6 @@
 
 #include "region/guard.h"
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return -1;
-}
-
 bool tkr_view_name_parse(const char *name, uint8_t ret_id[TKR_REGION_ID_BYTES])
 {
     const char *digits = name + sizeof(TKR_REGION_PREFIX) - 1;
@@ -28,8 +19,8 @@ bool tkr_view_name_parse(const char *name, uint8_t ret_id[TKR_REGION_ID_BYTES])
         strlen(digits) != 2 * (size_t)TKR_REGION_ID_BYTES)
         return false;
     for (int i = 0; i < TKR_REGION_ID_BYTES; i++) {
-        int high = hex_digit(digits[2 * i]);
-        int low = hex_digit(digits[2 * i + 1]);
+        int high = tkr_hex_digit(digits[2 * i]);
+        int low = tkr_hex_digit(digits[2 * i + 1]);
         if (high < 0 || low < 0)
             return false;
         ret_id[i] = (uint8_t)(high << 4 | low);

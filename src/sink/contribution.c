@@ -1,18 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "sink/contribution.h"
 
-static bool nowhere_above(const tkr_counts *a, const tkr_counts *b)
-{
-    for (int i = 0; i < TKR_COUNTER_COUNT; i++) {
-        if (a->value[i] > b->value[i])
-            return false;
-    }
-    return true;
-}
-
 bool tkr_record_same(const struct tkr_record *a, const struct tkr_record *b)
 {
-    return a->life == b->life && nowhere_above(&a->counts, &b->counts) && nowhere_above(&b->counts, &a->counts);
+    return a->life == b->life && tkr_counts_nowhere_above(&a->counts, &b->counts) && tkr_counts_nowhere_above(&b->counts, &a->counts);
 }
 
 bool tkr_contribution_delta(const struct tkr_contribution *item, tkr_counts *ret_delta)
@@ -20,7 +11,7 @@ bool tkr_contribution_delta(const struct tkr_contribution *item, tkr_counts *ret
     tkr_counts nothing = {{0}};
     const tkr_counts *known = item->known.life == item->now.life ? &item->known.counts : &nothing;
 
-    if (!nowhere_above(known, &item->now.counts))
+    if (!tkr_counts_nowhere_above(known, &item->now.counts))
         return false;
     for (int i = 0; i < TKR_COUNTER_COUNT; i++)
         ret_delta->value[i] = item->now.counts.value[i] - known->value[i];
@@ -40,7 +31,7 @@ enum tkr_decision tkr_contribution_decide(struct tkr_contribution *item, bool in
     if (found->life == 0 && item->known.life == item->now.life && in_order)
         return TKR_DECIDE_AMBIGUOUS;
     if (found->life > item->now.life ||
-        (found->life == item->now.life && !nowhere_above(&found->counts, &item->now.counts)))
+        (found->life == item->now.life && !tkr_counts_nowhere_above(&found->counts, &item->now.counts)))
         return TKR_DECIDE_CONFLICT;
     item->known = *found; /* same life and behind, an older life, or nothing */
     return TKR_DECIDE_RESEND;

@@ -52,6 +52,7 @@
 #define TKR_SHARD_MAJOR 1u
 #define TKR_SHARD_MINOR 0u
 #define TKR_SHARD_HEADER_BYTES 4096u
+#define TKR_SHARDS_MAX 64u /* of a collector */
 #define TKR_SHARD_REGIONS_MAX 8192u
 #define TKR_SHARD_LANES_MAX 256u
 #define TKR_SHARD_REFUSED_MAX 32
