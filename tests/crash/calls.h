@@ -15,10 +15,11 @@
 #define CRASH_ACCOUNTS (CRASH_USERS + CRASH_TEAMS)
 #define CRASH_CYCLE 20240201u
 
-/* Progress of one thread: calls that it began to make and that it knows to be made, in the order of their numbers. */
+/* Progress of each thread: calls that it began to make and that it knows to be made, in the order of their numbers. */
 struct crash_truth {
     _Atomic uint64_t begun[CRASH_THREADS];
     _Atomic uint64_t finished[CRASH_THREADS];
+    _Atomic uint64_t enough; /* set by who watches: nobody needs more calls than the least number */
 };
 
 struct crash_call {

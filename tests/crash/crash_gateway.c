@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * crash_gateway TRUTH_FILE NUMBER CALLS: a gateway of two threads that each make CALLS calls, and note in TRUTH_FILE, a mapped
- * file of struct crash_truth, before and after each how far they are. Exit status 1 if the library refuses anything.
+ * crash_gateway TRUTH_FILE NUMBER CALLS: a gateway of two threads that each make CALLS calls and more until TRUTH_FILE, a mapped
+ * file of struct crash_truth, says enough, and note there before and after each how far they are. Exit status 1 if the library
+ * refuses anything.
  */
 #include <fcntl.h>
 #include <pthread.h>
@@ -55,7 +56,7 @@ static void *run(void *argument)
     const struct timespec nap = {.tv_nsec = NAP_NS};
     uint32_t thread = *(const uint32_t *)argument;
 
-    for (uint64_t i = 0; i < calls; i++) {
+    for (uint64_t i = 0; i < calls || !atomic_load_explicit(&truth->enough, memory_order_relaxed); i++) {
         struct crash_call call = crash_call_make(number, thread, i);
         int result;
         /* Release: the notes stand in the order of the calls also for the compiler; a kill needs no more. */

@@ -6,7 +6,8 @@
  *   a producer's point   the first of three gateways dies there
  *   a collector's point  the collector dies there, at the first or a later pass; a gateway is killed too, so that there are
  *                        open calls to settle; then a collector with another number of workers goes on
- *   a recovery's point   a collector is killed in the middle of a batch, the next one in its recovery, a third goes on
+ *   a recovery's point   a collector is killed in the middle of a batch of many calls, the next one in its recovery; another
+ *                        goes on
  *
  * A call that a kill interrupted may count wholly, as the settled remainder of an open call, or not at all; all others must
  * count exactly once. Which it was must explain every account at once.
@@ -32,7 +33,8 @@
 
 #define GATEWAYS 3
 #define VICTIM 1 /* of the gateways, killed by us */
-#define CALLS "1200"
+#define CALLS "1200" /* at least */
+#define CALLS_OF_A_BATCH 300
 #define DEADLINE_MS 30000
 #define KILLED (128 + SIGKILL)
 #define PENDING_MAX (GATEWAYS * CRASH_THREADS)
@@ -48,6 +50,26 @@ static const struct point {
 #undef TKR_CRASH_POINT
 };
 
+/* Points that are passed once in a process' life can be killed at once. */
+static int passed_often(const struct point *point)
+{
+    static const char *const once[] = {"REGION_", "SLOTS_ALLOCATED", "NAME_", "SHARD_", "RECOVERY_BEGUN", "RECOVERY_DONE",
+                                       "LANE_ALLOCATED", "LANE_GEOMETRY", "LANE_ADDED", "SETTLE", "FOLDED", "LANES_WIPED",
+                                       "CURSOR_FREED", "FORG"};
+
+    for (size_t i = 0; i < sizeof(once) / sizeof(once[0]); i++) {
+        if (strncmp(point->name, once[i], strlen(once[i])) == 0)
+            return 0;
+    }
+    return 1;
+}
+
+/* Entries are forgotten when nobody adds to them any more. */
+static int passed_in_peace(const struct point *point)
+{
+    return strncmp(point->name, "FORG", strlen("FORG")) == 0;
+}
+
 /* What an account has, or what a call adds: prompt, completion, total, estimated, calls, errors. */
 enum { PROMPT, COMPLETION, TOTAL, ESTIMATED, CALLS_MADE, ERRORS, FIGURES };
 struct figures {
@@ -56,6 +78,7 @@ struct figures {
 
 /* One run of the system in directories of its own. */
 struct run {
+    const struct point *point;
     char runtime[TEMPDIR_BYTES];
     char state[TEMPDIR_BYTES];
     char env_runtime[96];
@@ -145,10 +168,11 @@ static int wait_killed(struct run *run, struct process *process)
     return 0;
 }
 
-/* Waits until somebody has made some calls. */
-static int wait_calls(struct run *run, int g, uint64_t calls)
+/* Waits until somebody has made some more calls. */
+static int wait_calls(struct run *run, int g)
 {
     long until = process_now_ms() + DEADLINE_MS;
+    uint64_t calls = atomic_load(&run->truth[g]->finished[0]) + CALLS_OF_A_BATCH;
 
     while (atomic_load(&run->truth[g]->finished[0]) < calls) {
         if (process_now_ms() > until || !process_running(&run->gateway[g]))
@@ -168,33 +192,53 @@ static int crash_producer(struct run *run)
     return wait_killed(run, &run->gateway[0]);
 }
 
-static int start_gateways_with_victim(struct run *run)
+static int start_gateways(struct run *run)
 {
     for (int g = 0; g < GATEWAYS; g++) {
         if (start_gateway(run, g, NULL) != 0)
             return fail(run, "cannot start a gateway");
     }
-    if (wait_calls(run, VICTIM, 300) != 0)
-        return -1;
-    process_signal(&run->gateway[VICTIM], SIGKILL);
-    return 0;
+    return wait_calls(run, VICTIM);
+}
+
+static void tell_enough(struct run *run)
+{
+    for (int g = 0; g < GATEWAYS; g++)
+        atomic_store(&run->truth[g]->enough, 1);
 }
 
 static int crash_collector(struct run *run)
 {
     if (start_collector(run, "TOKENRING_WORKERS=2", run->env_crash) != 0)
         return fail(run, "cannot start");
-    if (start_gateways_with_victim(run) != 0 || wait_killed(run, &run->collector) != 0)
+    if (start_gateways(run) != 0)
+        return -1;
+    process_signal(&run->gateway[VICTIM], SIGKILL);
+    if (passed_in_peace(run->point))
+        tell_enough(run);
+    if (wait_killed(run, &run->collector) != 0)
         return -1;
     return start_collector(run, "TOKENRING_WORKERS=1", NULL);
 }
 
+/*
+ * The first collector makes entries. What comes into being without one is a batch of the second, of many calls on those entries,
+ * of whichever gateway it finds first.
+ */
 static int crash_recovery(struct run *run)
 {
-    if (start_collector(run, "TOKENRING_WORKERS=1", "TOKENRING_CRASH=CURSOR_MOVED:20") != 0)
+    if (start_collector(run, "TOKENRING_WORKERS=1", "TOKENRING_CRASH=KNOWN_NOTED:20") != 0)
         return fail(run, "cannot start");
-    if (start_gateways_with_victim(run) != 0 || wait_killed(run, &run->collector) != 0)
+    if (start_gateways(run) != 0 || wait_killed(run, &run->collector) != 0)
         return -1;
+    for (int g = 0; g < GATEWAYS; g++) {
+        if (wait_calls(run, g) != 0)
+            return -1;
+    }
+    process_signal(&run->gateway[VICTIM], SIGKILL);
+    if (start_collector(run, "TOKENRING_WORKERS=1", "TOKENRING_CRASH=CURSOR_MOVED") != 0 ||
+        wait_killed(run, &run->collector) != 0)
+        return fail(run, "no batch is cut");
     if (start_collector(run, "TOKENRING_WORKERS=1", run->env_crash) != 0 || wait_killed(run, &run->collector) != 0)
         return fail(run, "cannot recover");
     return start_collector(run, "TOKENRING_WORKERS=2", NULL);
@@ -203,6 +247,7 @@ static int crash_recovery(struct run *run)
 /* Lets everybody finish, the collector last. */
 static int finish(struct run *run)
 {
+    tell_enough(run);
     for (int g = 0; g < GATEWAYS; g++) {
         if (process_wait(&run->gateway[g], DEADLINE_MS) != 0)
             return fail(run, "a gateway does not end");
@@ -374,7 +419,7 @@ static int end_collector(struct run *run)
 
 static int run_once(const struct point *point, int pass, const char *broken)
 {
-    struct run run = {0};
+    struct run run = {.point = point};
     int result;
 
     (void)snprintf(run.what, sizeof(run.what), "%s, pass %d", point->name, pass);
@@ -399,20 +444,6 @@ static int run_once(const struct point *point, int pass, const char *broken)
     return result;
 }
 
-/* Points that are passed once in a process' life can be killed at once. */
-static int passed_often(const char *name)
-{
-    static const char *const once[] = {"REGION_", "SLOTS_ALLOCATED", "NAME_", "SHARD_", "RECOVERY_BEGUN", "RECOVERY_DONE",
-                                       "LANE_ALLOCATED", "LANE_GEOMETRY", "LANE_ADDED", "SETTLE", "FOLDED", "LANES_WIPED",
-                                       "CURSOR_FREED", "FORG"};
-
-    for (size_t i = 0; i < sizeof(once) / sizeof(once[0]); i++) {
-        if (strncmp(name, once[i], strlen(once[i])) == 0)
-            return 0;
-    }
-    return 1;
-}
-
 static const struct point *find_point(const char *name)
 {
     for (size_t i = 0; i < sizeof(points) / sizeof(points[0]); i++) {
@@ -431,7 +462,7 @@ int main(int argc, char **argv)
 
     for (int a = first; a < argc; a++) {
         const struct point *point = find_point(argv[a]);
-        for (int pass = 1; pass <= (passed_often(point->name) ? 3 : 1); pass += 2)
+        for (int pass = 1; pass <= (passed_often(point) ? 3 : 1); pass += 2)
             failed += run_once(point, pass, broken) != 0;
     }
     return first == 1 ? failed > 0 : failed == 0;
