@@ -22,19 +22,9 @@
 
 #include "base/cycle.h"
 #include "base/host.h"
+#include "producer/channel.h"
 #include "region/region.h"
 #include "tokenring/tokenring.h"
-
-/* A thread's way into the region: a lane to write and what the thread remembers. */
-struct tkr_channel {
-    alignas(TKR_LINE_SEPARATION) struct tkr_lane_writer writer;
-    struct tkr_cycle_span span; /* the default cycle found last */
-    uint32_t lane;              /* number of the writer's lane */
-    uint32_t drops;             /* in a row */
-    bool shared;                /* many threads: take `lock` around the writer */
-    bool taken;                 /* belongs to a thread */
-    atomic_flag lock;
-};
 
 #define TKR_CHANNELS_MAX (TKR_REGION_LANES_MAX + 1)
 #define TKR_CHANNEL_SHARED 0u
@@ -62,45 +52,13 @@ struct tkr_producer {
     char path[TKR_RUNTIME_PATH_BYTES];
 };
 
-/*
- * The calling thread's channel, opening the region first in a child. 0 with the channel, or why there is none: TKR_EFULL and
- * TKR_ENOSPC (no lane), or what tkr_open answers. A thread without a channel gets one as soon as there is room.
- */
-int tkr_producer_channel(struct tkr_producer *producer, struct tkr_channel **ret_channel);
-
 /* Makes sure that the region is open, without needing a channel: in a child, opens its own. 0 or what tkr_open answers. */
 int tkr_producer_ready(struct tkr_producer *producer);
-
-/*
- * Memory for a frame in the channel's lane, moving the channel to a larger one if it is full; the channel is locked if it is
- * shared. 0; TKR_EFULL or TKR_ENOSPC. The caller unlocks in any case (tkr_channel_unlock), after it published or gave up.
- */
-int tkr_channel_reserve(struct tkr_producer *producer, struct tkr_channel *channel, size_t bytes, void **ret_frame);
-
-void tkr_channel_lock_slow(struct tkr_channel *channel);
-
-static inline void tkr_channel_lock(struct tkr_channel *channel)
-{
-    if (channel->shared)
-        tkr_channel_lock_slow(channel);
-}
-
-static inline void tkr_channel_unlock(struct tkr_channel *channel)
-{
-    if (channel->shared)
-        atomic_flag_clear_explicit(&channel->lock, memory_order_release); /* pairs with the acquire of the next locker */
-}
 
 /* Counts a refusal and returns the code. */
 int tkr_producer_refuse(struct tkr_producer *producer, int code);
 
 /* Counts a drop by the cause that the code says and returns the code. */
 int tkr_producer_drop(struct tkr_producer *producer, int code);
-
-/* A slot for a call, the caller's alone. 0; TKR_ECALLS, TKR_ENOSPC. */
-int tkr_producer_slot_take(struct tkr_producer *producer, uint32_t *ret_slot);
-
-/* Gives back a slot whose call has ended. */
-void tkr_producer_slot_give(struct tkr_producer *producer, uint32_t slot);
 
 #endif

@@ -6,6 +6,7 @@
 #include "base/crash.h"
 #include "producer/arguments.h"
 #include "producer/producer.h"
+#include "producer/slots.h"
 
 static int64_t end_of(const tkr_usage *usage, int64_t otherwise_ns)
 {
@@ -61,7 +62,7 @@ static int refuse(struct tkr_producer *producer, int code)
 /* Without a lane the record is dropped, if there is a region to count it in. */
 static int channel_or_drop(struct tkr_producer *producer, struct tkr_channel **ret_channel)
 {
-    int result = tkr_producer_channel(producer, ret_channel);
+    int result = tkr_channel_of_thread(producer, ret_channel);
 
     if (result != TKR_OK && atomic_load_explicit(&producer->live->session, memory_order_acquire) != 0)
         return tkr_producer_drop(producer, result);
@@ -118,11 +119,11 @@ int tkr_call_begin(tkr_producer *producer, const tkr_start *start, tkr_call *ret
     result = ret_call == NULL ? TKR_EINVAL : tkr_arguments_start(start, &local, &start);
     if (result != TKR_OK)
         return refuse(producer, result);
-    if (tkr_producer_channel(producer, &channel) != TKR_OK)
+    if (tkr_channel_of_thread(producer, &channel) != TKR_OK)
         channel = NULL; /* no lane at present: the end will need one */
     result = tkr_producer_ready(producer);
     if (result == TKR_OK)
-        result = tkr_producer_slot_take(producer, &slot);
+        result = tkr_slot_take(producer, &slot);
     if (result != TKR_OK)
         return refuse(producer, result);
     start_ns = start->start_ns != 0 ? start->start_ns : tkr_clock_coarse_ns();
@@ -202,10 +203,10 @@ int tkr_call_end(tkr_producer *producer, tkr_call call, const tkr_usage *usage)
     if (result != TKR_OK)
         return tkr_producer_refuse(producer, result);
     TKR_CRASH(CALL_CLAIMED);
-    result = tkr_producer_channel(producer, &channel);
+    result = tkr_channel_of_thread(producer, &channel);
     if (result == TKR_OK)
         result = end_claimed(producer, channel, slot, usage);
     tkr_call_slot_free(slot);
-    tkr_producer_slot_give(producer, number);
+    tkr_slot_give(producer, number);
     return result == TKR_OK ? TKR_OK : tkr_producer_drop(producer, result);
 }

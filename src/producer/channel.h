@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A channel: a thread's way into the region. Each thread has its own while there are lanes; those beyond share one. Why a
+ * channel that a thread remembers is known to be gone: producer/producer.h.
+ */
+#ifndef TKR_PRODUCER_CHANNEL_H
+#define TKR_PRODUCER_CHANNEL_H
+
+#include <stdalign.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "base/cycle.h"
+#include "ring/lane.h"
+
+struct tkr_producer;
+
+/* A lane to write and what its thread remembers. */
+struct tkr_channel {
+    alignas(TKR_LINE_SEPARATION) struct tkr_lane_writer writer;
+    struct tkr_cycle_span span; /* the default cycle found last */
+    uint32_t lane;              /* number of the writer's lane */
+    uint32_t drops;             /* in a row */
+    bool shared;                /* many threads: take `lock` around the writer */
+    bool taken;                 /* belongs to a thread */
+    atomic_flag lock;
+};
+
+/* Prepares that threads give back their channels when they exit; once per process. 0; TKR_ENOMEM. */
+int tkr_channels_prepare(void);
+
+/*
+ * The calling thread's channel, opening the region first in a child. 0 with the channel, or why there is none: TKR_EFULL and
+ * TKR_ENOSPC (no lane), or what tkr_open answers. A thread without a channel gets one as soon as there is room.
+ */
+int tkr_channel_of_thread(struct tkr_producer *producer, struct tkr_channel **ret_channel);
+
+/*
+ * Memory for a frame in the channel's lane, moving the channel to a larger one if it is full; the channel is locked if it is
+ * shared. 0; TKR_EFULL or TKR_ENOSPC. The caller unlocks in any case (tkr_channel_unlock), after it published or gave up.
+ */
+int tkr_channel_reserve(struct tkr_producer *producer, struct tkr_channel *channel, size_t bytes, void **ret_frame);
+
+void tkr_channel_lock_slow(struct tkr_channel *channel);
+
+static inline void tkr_channel_lock(struct tkr_channel *channel)
+{
+    if (channel->shared)
+        tkr_channel_lock_slow(channel);
+}
+
+static inline void tkr_channel_unlock(struct tkr_channel *channel)
+{
+    if (channel->shared)
+        atomic_flag_clear_explicit(&channel->lock, memory_order_release); /* pairs with the acquire of the next locker */
+}
+
+#endif
