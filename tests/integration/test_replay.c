@@ -392,6 +392,48 @@ static void assert_usage_is(struct stage *stage, json_t *expected_users)
     json_decref(users);
 }
 
+/* Of the calls that the run reports as cut short: how many there are, or the sum of one of their figures. */
+static int64_t interrupted(const json_t *offered, const char *key)
+{
+    const json_t *calls = json_object_get(offered, "interrupted");
+    int64_t sum = 0;
+
+    for (size_t i = 0; i < json_array_size(calls); i++)
+        sum += strcmp(key, "calls") == 0 ? 1 : integer(json_array_get(calls, i), key);
+    return sum;
+}
+
+static void assert_counted_or_cut_short(json_t *users, const json_t *offered, const char *key)
+{
+    int64_t counted = 0;
+    const char *user;
+    json_t *tally;
+
+    json_object_foreach(users, user, tally) counted += integer(tally, key);
+    assert_in_range(counted, integer(offered, key), integer(offered, key) + interrupted(offered, key));
+}
+
+static void test_simulate_knows_what_producers_made_that_it_kills(void **state)
+{
+    struct stage *stage = *state;
+    const char *argv[] = {COMMAND, "simulate", "--calls=400000", "--producers=4", "--users=20", "--kill=3",
+                          "--rate=200000", "--json", NULL};
+    json_t *offered;
+    json_t *users;
+
+    use_ledger(stage);
+    offered = run_json(stage, argv, 0);
+    assert_int_equal(integer(offered, "killed"), 3);
+    assert_in_range(integer(offered, "calls"), 100000, 399999);
+    start_collector(stage);
+    end_collector(stage);
+    users = read_usage(stage, NULL);
+    assert_counted_or_cut_short(users, offered, "calls");
+    assert_counted_or_cut_short(users, offered, "total_tokens");
+    json_decref(users);
+    json_decref(offered);
+}
+
 static void test_replay_before_the_collector_starts_is_counted_when_it_does(void **state)
 {
     struct stage *stage = *state;
@@ -615,6 +657,7 @@ int main(void)
         TEST(test_simulate_of_a_seed_offers_the_same_whatever_the_producers),
         TEST(test_replay_of_ids_that_are_no_text_keeps_them_apart),
         TEST(test_simulate_reports_a_producer_that_was_killed),
+        TEST(test_simulate_knows_what_producers_made_that_it_kills),
         TEST(test_simulate_producers_die_with_the_parent),
         TEST(test_replay_before_the_collector_starts_is_counted_when_it_does),
         TEST(test_usage_shows_what_is_not_flushed_yet),

@@ -91,6 +91,28 @@ static json_t *users_json(const struct tkr_command_offered *offered)
     return users;
 }
 
+/* Calls that producers were making when they were killed. */
+static json_t *interrupted_json(const struct tkr_command_offered *offered)
+{
+    const struct tkr_gateway_report *report = offered->report;
+    json_t *calls = json_array();
+
+    for (uint32_t i = 0; i < report->interrupted_count; i++) {
+        const struct tkr_traffic_call *call = &report->interrupted[i];
+        const struct tkr_traffic_name *name = &offered->config->users->name[call->user];
+        char key[KEY_BYTES];
+        json_t *object = json_object();
+
+        (void)tkr_command_text_clean(name->text, name->len, key);
+        (void)json_object_set_new(object, "user", json_string(key));
+        set_integer(object, "prompt_tokens", (uint64_t)call->prompt_tokens);
+        set_integer(object, "completion_tokens", (uint64_t)call->completion_tokens);
+        set_integer(object, "total_tokens", (uint64_t)(call->prompt_tokens + call->completion_tokens));
+        (void)json_array_append_new(calls, object);
+    }
+    return calls;
+}
+
 json_t *tkr_command_offered_json(const struct tkr_command_offered *offered)
 {
     const struct tkr_gateway_report *report = offered->report;
@@ -106,6 +128,8 @@ json_t *tkr_command_offered_json(const struct tkr_command_offered *offered)
     set_real_or_null(object, "open_call_ns", report->open_call_ns);
     set_real_or_null(object, "elapsed_s", (double)report->elapsed_ns / NS_PER_S);
     set_integer(object, "producers", offered->config->producer_count);
+    set_integer(object, "killed", report->killed_count);
+    (void)json_object_set_new(object, "interrupted", interrupted_json(offered));
     set_integer(object, "seed", offered->traffic->seed);
     set_integer(object, "calls_wanted", offered->config->call_count);
     (void)json_object_set_new(object, "stopped", json_boolean(report->stopped));
@@ -150,6 +174,13 @@ static void print_cost(const char *what, double ns)
         (void)printf("%-18s %.1f ns per call (median)\n", what, ns);
 }
 
+static void print_killed(const struct tkr_gateway_report *report)
+{
+    if (report->killed_count > 0)
+        (void)printf("killed             %" PRIu32 " producers; calls cut short, which may count or not: %" PRIu32 "\n",
+                     report->killed_count, report->interrupted_count);
+}
+
 static uint32_t users_with_calls(const struct tkr_command_offered *offered)
 {
     uint32_t count = 0;
@@ -174,5 +205,6 @@ void tkr_command_offered_print(const struct tkr_command_offered *offered)
     print_codes("dropped", report->dropped);
     print_cost("one-shot record", report->record_ns);
     print_cost("begin to end", report->open_call_ns);
+    print_killed(report);
     (void)printf("elapsed            %.3f s with %" PRIu32 " producers\n", elapsed_s, offered->config->producer_count);
 }

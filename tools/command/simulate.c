@@ -11,7 +11,7 @@
 #define CALLS_MAX INT64_C(1000000000000)
 #define RATE_MAX 100000000
 
-enum { OPTION_CALLS = TKR_COMMAND_OPTION_OWN, OPTION_RATE };
+enum { OPTION_CALLS = TKR_COMMAND_OPTION_OWN, OPTION_RATE, OPTION_KILL };
 
 static const char help[] =
     "tokenring simulate [OPTION]...\n\n"
@@ -22,10 +22,13 @@ static const char help[] =
     "  --calls N          calls in all, 1..10^12; default 100000\n"
     "  --rate R           calls a second of each producer, 1..100000000; default as fast as possible\n"
     "  --speed SPEED      realtime (default): at --rate, where it is given; a number from 0.001 to 1000000: so many\n"
-    "                     times --rate; max: as fast as possible, whatever --rate\n" TKR_COMMAND_TRAFFIC_HELP;
+    "                     times --rate; max: as fast as possible, whatever --rate\n"
+    "  --kill N           kill N of the producers with SIGKILL when half of the calls are made, 1..--producers; the call\n"
+    "                     that each was making may count wholly, in part or not at all, and is named\n" TKR_COMMAND_TRAFFIC_HELP;
 
 static const struct option options[] = {{"calls", required_argument, NULL, OPTION_CALLS},
                                         {"rate", required_argument, NULL, OPTION_RATE},
+                                        {"kill", required_argument, NULL, OPTION_KILL},
                                         TKR_COMMAND_TRAFFIC_OPTIONS,
                                         TKR_COMMAND_OPTION_HELP,
                                         {NULL, 0, NULL, 0}};
@@ -34,6 +37,7 @@ struct wanted {
     struct tkr_command_traffic traffic;
     int64_t calls;
     int64_t rate; /* 0: not given */
+    int64_t kill; /* 0: not given */
 };
 
 static int take_option(struct wanted *wanted, const char *command, int option)
@@ -42,6 +46,8 @@ static int take_option(struct wanted *wanted, const char *command, int option)
         return tkr_command_integer(command, "calls", optarg, 1, CALLS_MAX, &wanted->calls);
     if (option == OPTION_RATE)
         return tkr_command_integer(command, "rate", optarg, 1, RATE_MAX, &wanted->rate);
+    if (option == OPTION_KILL)
+        return tkr_command_integer(command, "kill", optarg, 1, TKR_GATEWAY_PRODUCERS_MAX, &wanted->kill);
     return tkr_command_traffic_option(&wanted->traffic, command, option, optarg);
 }
 
@@ -51,6 +57,7 @@ static int simulate(const struct wanted *wanted, const char *command)
     struct tkr_traffic_simulated simulated = {.seed = wanted->traffic.seed,
                                               .producer_count = wanted->traffic.producer_count};
     struct tkr_gateway_config config = {.call_count = (uint64_t)wanted->calls,
+                                        .kill_count = (uint32_t)wanted->kill,
                                         .source = tkr_traffic_simulated_source,
                                         .source_arg = &simulated,
                                         .users = &simulated.names,
@@ -84,5 +91,8 @@ int tkr_command_simulate(int argc, char **argv)
     }
     if (optind < argc)
         return tkr_command_wrong(argv[0], "%s: no operand is allowed; see 'tokenring simulate --help'", argv[optind]);
+    if (wanted.kill > wanted.traffic.producer_count)
+        return tkr_command_wrong(argv[0], "--kill=%lld: there are %u producers", (long long)wanted.kill,
+                                 wanted.traffic.producer_count);
     return simulate(&wanted, argv[0]);
 }

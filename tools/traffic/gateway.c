@@ -25,6 +25,7 @@ struct gateway {
     uint32_t running;
     pid_t pid[TKR_GATEWAY_PRODUCERS_MAX]; /* 0: ended and collected */
     bool died[TKR_GATEWAY_PRODUCERS_MAX]; /* by a signal: its tally may be short */
+    bool killed[TKR_GATEWAY_PRODUCERS_MAX]; /* by us */
     struct sigaction old_int;
     struct sigaction old_term;
 };
@@ -111,7 +112,10 @@ static void note_end(struct gateway *gateway, uint32_t index, int status, struct
     gateway->running--;
     if (WIFSIGNALED(status)) {
         gateway->died[index] = true;
-        report_failed(report, index, "was killed", strsignal(WTERMSIG(status)));
+        if (gateway->killed[index])
+            report->killed_count++;
+        else
+            report_failed(report, index, "was killed", strsignal(WTERMSIG(status)));
     } else if (open_code != TKR_OK) {
         report_failed(report, index, "could not be opened", tkr_strerror(open_code));
     } else if (sync_code != TKR_OK) {
@@ -155,6 +159,19 @@ static void give_go(struct gateway *gateway, struct tkr_gateway_report *report)
     atomic_store_explicit(&shared->go_ns, tkr_clock_monotonic_ns(), memory_order_release);
 }
 
+/* At half time, those that config wants to be killed: in the midst of their calls. */
+static void kill_doomed(struct gateway *gateway)
+{
+    const struct tkr_gateway_config *config = gateway->config;
+
+    if (atomic_load_explicit(&gateway->shared->done, memory_order_relaxed) < config->call_count / 2)
+        return;
+    for (uint32_t i = 0; i < config->kill_count; i++) {
+        if (gateway->pid[i] > 0 && !gateway->killed[i])
+            gateway->killed[i] = kill(gateway->pid[i], SIGKILL) == 0;
+    }
+}
+
 static void watch(struct gateway *gateway, struct tkr_gateway_report *report)
 {
     const struct tkr_gateway_config *config = gateway->config;
@@ -164,12 +181,34 @@ static void watch(struct gateway *gateway, struct tkr_gateway_report *report)
     give_go(gateway, report);
     while (gateway->running > 0) {
         nap();
+        kill_doomed(gateway);
         collect_ended(gateway, report);
         if (config->progress != NULL)
             config->progress(atomic_load_explicit(&shared->done, memory_order_relaxed), config->call_count);
     }
     go_ns = atomic_load_explicit(&shared->go_ns, memory_order_relaxed);
     report->elapsed_ns = go_ns == 0 ? 0 : (uint64_t)(tkr_clock_monotonic_ns() - go_ns);
+}
+
+/* What a child that was to be killed made, up to the call that it was making. */
+static void tally_doomed(const struct gateway *gateway, uint32_t index, struct tkr_gateway_report *report)
+{
+    const struct tkr_gateway_config *config = gateway->config;
+    const struct tkr_gateway_child *child = &gateway->shared->child[index];
+    uint64_t begun = atomic_load_explicit(&child->begun, memory_order_relaxed);
+    uint64_t made = atomic_load_explicit(&child->made, memory_order_relaxed);
+    int code = atomic_load_explicit(&child->failed_code, memory_order_relaxed);
+    struct tkr_traffic_call call;
+
+    for (uint64_t i = 0; i < made; i++) {
+        config->source(config->source_arg, index + i * config->producer_count, &call);
+        tkr_gateway_sum_add(&gateway->shared->user[call.user], &call);
+    }
+    if (code != TKR_OK)
+        report_failed(report, index, "was to be killed, but not all of its calls were accepted", tkr_strerror(code));
+    else if (begun > made)
+        config->source(config->source_arg, index + made * config->producer_count,
+                       &report->interrupted[report->interrupted_count++]);
 }
 
 static void sum_users(const struct gateway *gateway, struct tkr_gateway_report *report)
@@ -233,10 +272,12 @@ static int sum_up(const struct gateway *gateway, struct tkr_gateway_report *repo
     report->stopped = atomic_load_explicit(&gateway->shared->stop, memory_order_relaxed) != 0;
     report->record_ns = tkr_cost_median_ns(&gateway->shared->record_cost);
     report->open_call_ns = tkr_cost_median_ns(&gateway->shared->open_call_cost);
+    for (uint32_t i = 0; i < gateway->config->kill_count; i++)
+        tally_doomed(gateway, i, report);
     sum_users(gateway, report);
     sum_codes(gateway, report, &failed);
     if (any_died(gateway))
-        return 0;
+        return check_children(gateway, ret_message);
     if (report->all.calls + failed != done ||
         (report->failed_count == 0 && !report->stopped && done != gateway->config->call_count))
         return tkr_message_set(ret_message,

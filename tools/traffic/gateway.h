@@ -11,8 +11,11 @@
  *     all ready: go_ns = now  ----> calls, tally into shared; tkr_sync when asked; tkr_close
  *     wait, watch, sum    <-------- exit
  *
- * The tally is added up in shared memory after each batch of at most 128 calls: a process that is killed may have made
- * up to one batch that the tally does not have, and is reported. Children die with the parent.
+ * The tally is added up in shared memory after each batch of at most 128 calls: a process that is killed from outside may
+ * have made up to one batch that the tally does not have, and is reported. Children die with the parent.
+ *
+ * Processes that are to be killed half way, by config, say before and after each call how far they are; the parent tallies
+ * for them, and knows the one call that each was making, which may count wholly, in part or not at all.
  */
 #ifndef TOOLS_TRAFFIC_GATEWAY_H
 #define TOOLS_TRAFFIC_GATEWAY_H
@@ -41,6 +44,7 @@ typedef void tkr_traffic_source(const void *arg, uint64_t n, struct tkr_traffic_
 struct tkr_gateway_config {
     const char *runtime_dir;  /* NULL: the library's default */
     uint32_t producer_count;  /* 1..TKR_GATEWAY_PRODUCERS_MAX */
+    uint32_t kill_count;      /* 0..producer_count: so many are killed by SIGKILL when half of all calls are made */
     uint32_t sync_timeout_ms; /* 0: processes do not wait for the collector */
     uint64_t call_count;
     tkr_traffic_source *source;
@@ -67,6 +71,9 @@ struct tkr_gateway_report {
     double record_ns;                   /* median cost of tkr_record, ns per call; negative: too few calls */
     double open_call_ns;                /* the same of tkr_call_begin + tkr_call_progress + tkr_call_end */
     bool stopped;                       /* cut short by SIGINT or SIGTERM: the figures are those until then */
+    uint32_t killed_count;              /* processes killed as config wants it */
+    uint32_t interrupted_count;         /* calls that they were making */
+    struct tkr_traffic_call interrupted[TKR_GATEWAY_PRODUCERS_MAX];
     uint32_t failed_count;              /* processes that did not do their work */
     tkr_message failed[TKR_GATEWAY_PRODUCERS_MAX]; /* [0..failed_count): which, and why */
 };

@@ -20,6 +20,7 @@ struct work {
     int64_t go_ns;
     unsigned turn;  /* which way gets the odd call of a batch */
     unsigned count; /* calls of the batch */
+    bool doomed;    /* to be killed: the parent tallies */
     struct tkr_traffic_call call[BATCH];
     tkr_start start[BATCH];
     tkr_usage usage[BATCH];
@@ -79,10 +80,40 @@ static void prepare_batch(struct work *work, int64_t *ret_due_ns)
     }
 }
 
+static void step(_Atomic uint64_t *count)
+{
+    /* Release: before what comes after in the program; a kill needs no more. */
+    atomic_store_explicit(count, atomic_load_explicit(count, memory_order_relaxed) + 1, memory_order_release);
+}
+
+static bool tells(const struct work *work)
+{
+    return work->doomed && atomic_load_explicit(&work->self->failed_code, memory_order_relaxed) == TKR_OK;
+}
+
+static void tell_begun(struct work *work)
+{
+    if (tells(work))
+        step(&work->self->begun);
+}
+
+static void tell_made(struct work *work, int code)
+{
+    if (!tells(work))
+        return;
+    if (code == TKR_OK)
+        step(&work->self->made);
+    else
+        atomic_store_explicit(&work->self->failed_code, code, memory_order_relaxed);
+}
+
 static void record_calls(struct work *work, unsigned from, unsigned to)
 {
-    for (unsigned i = from; i < to; i++)
+    for (unsigned i = from; i < to; i++) {
+        tell_begun(work);
         work->code[i] = tkr_record(work->producer, &work->start[i], &work->usage[i]);
+        tell_made(work, work->code[i]);
+    }
 }
 
 /* As a gateway that streams: told half of the completion on the way. */
@@ -91,12 +122,14 @@ static void open_calls(struct work *work, unsigned from, unsigned to)
     for (unsigned i = from; i < to; i++) {
         tkr_call call;
 
+        tell_begun(work);
         work->code[i] = tkr_call_begin(work->producer, &work->start[i], &call);
         work->begun[i] = work->code[i] == TKR_OK;
-        if (!work->begun[i])
-            continue;
-        (void)tkr_call_progress(work->producer, call, work->usage[i].completion / 2); /* the end tells all */
-        work->code[i] = tkr_call_end(work->producer, call, &work->usage[i]);
+        if (work->begun[i]) {
+            (void)tkr_call_progress(work->producer, call, work->usage[i].completion / 2); /* the end tells all */
+            work->code[i] = tkr_call_end(work->producer, call, &work->usage[i]);
+        }
+        tell_made(work, work->code[i]);
     }
 }
 
@@ -134,15 +167,20 @@ static void add(_Atomic uint64_t *sum, uint64_t value)
     atomic_fetch_add_explicit(sum, value, memory_order_relaxed);
 }
 
+void tkr_gateway_sum_add(struct tkr_gateway_sum *sum, const struct tkr_traffic_call *call)
+{
+    add(&sum->calls, 1);
+    add(&sum->prompt_tokens, (uint64_t)call->prompt_tokens);
+    add(&sum->completion_tokens, (uint64_t)call->completion_tokens);
+}
+
 static void tally_call(struct work *work, unsigned i)
 {
-    struct tkr_gateway_sum *user = &work->shared->user[work->call[i].user];
     int code = work->code[i];
 
     if (code == TKR_OK) {
-        add(&user->calls, 1);
-        add(&user->prompt_tokens, (uint64_t)work->call[i].prompt_tokens);
-        add(&user->completion_tokens, (uint64_t)work->call[i].completion_tokens);
+        if (!work->doomed)
+            tkr_gateway_sum_add(&work->shared->user[work->call[i].user], &work->call[i]);
     } else if (code == TKR_EFULL || code == TKR_ENOSPC) {
         add(&work->shared->dropped[-code], 1);
     } else {
@@ -215,7 +253,12 @@ int tkr_gateway_produce(const struct tkr_gateway_config *config, struct tkr_gate
     static struct work work; /* a process of its own; too large for a stack */
     int code;
 
-    work = (struct work){.config = config, .shared = shared, .self = &shared->child[index], .next = index, .turn = 1};
+    work = (struct work){.config = config,
+                         .shared = shared,
+                         .self = &shared->child[index],
+                         .next = index,
+                         .turn = 1,
+                         .doomed = index < config->kill_count};
     code = open_producer(&work);
     atomic_store_explicit(&work.self->open_code, code, memory_order_relaxed);
     if (code != TKR_OK)

@@ -9,15 +9,18 @@
 #include "traffic/cost.h"
 #include "traffic/gateway.h"
 
-/* What the library accepted; added to by all children. */
+/* What the library accepted; added to by all children, and by the parent for those that are to be killed. */
 struct tkr_gateway_sum {
     _Atomic uint64_t calls;
     _Atomic uint64_t prompt_tokens;
     _Atomic uint64_t completion_tokens;
 };
 
-/* How a child ended; written by that child only. */
+/* How far a child is, and how it ended; written by that child only. */
 struct tkr_gateway_child {
+    _Atomic uint64_t begun;        /* of a child to be killed: calls that it began to make, in the order of their numbers */
+    _Atomic uint64_t made;         /* of a child to be killed: calls of these that the library accepted */
+    _Atomic int failed_code;       /* of a child to be killed: of the first call that was not accepted; after it begun and made rest */
     _Atomic int open_code;         /* of tkr_open */
     _Atomic int sync_code;         /* of tkr_sync */
     _Atomic uint64_t offered;      /* calls accepted or dropped, as the child counted them */
@@ -37,6 +40,9 @@ struct tkr_gateway_shared {
     struct tkr_gateway_child child[TKR_GATEWAY_PRODUCERS_MAX];
     struct tkr_gateway_sum user[]; /* one for each of the users' names */
 };
+
+/* Adds a call that the library accepted. */
+void tkr_gateway_sum_add(struct tkr_gateway_sum *sum, const struct tkr_traffic_call *call);
 
 /* Makes the calls of process `index`. Returns its exit status: 0, or 1 with the codes set. */
 int tkr_gateway_produce(const struct tkr_gateway_config *config, struct tkr_gateway_shared *shared, uint32_t index);

@@ -73,6 +73,7 @@ static void test_wrong_usage_is_told_in_one_sentence(void **state)
         {{"replay", "--speed=1.2.3"}, "--speed=1.2.3: allowed is max, realtime or a number from 0.001 to 1000000\n"},
         {{"replay", "--speed=."}, "--speed=.: allowed is max, realtime or a number from 0.001 to 1000000\n"},
         {{"simulate", "--calls=0"}, "tokenring simulate: --calls=0: allowed is an integer from 1 to 1000000000000\n"},
+        {{"simulate", "--kill=5"}, "tokenring simulate: --kill=5: there are 4 producers\n"},
         {{"simulate", "--rate=x"}, "--rate=x: allowed is an integer from 1 to 100000000\n"},
         {{"simulate", "f.csv"}, "tokenring simulate: f.csv: no operand is allowed; see 'tokenring simulate --help'\n"},
         {{"usage", "--cycle=2023-02-29"}, "tokenring usage: --cycle=2023-02-29: allowed is a date YYYY-MM-DD or all\n"},
