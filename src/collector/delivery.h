@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Delivery: all outlets to one sink, with a window of chunks in flight.
+ *
+ * Three kinds of work, in this order: the queues; the records of forgotten entries; after the sink has gone back, comparing
+ * everything with it, a chunk at a time and at a pace that leaves the sink most of its time. The last two go out while nothing
+ * else is in flight. When the sink fails, all that was in flight is queued again: whether it arrived is found out by sending it.
+ *
+ * Threads: the flusher's alone.
+ */
+#ifndef TKR_COLLECTOR_DELIVERY_H
+#define TKR_COLLECTOR_DELIVERY_H
+
+#include "collector/parcel.h"
+
+struct tkr_delivery {
+    tkr_sink *sink;
+    struct tkr_outlet *outlet;
+    uint32_t outlet_count;
+    struct tkr_parcel *parcel;
+    uint32_t parcel_count;
+    bool connected;
+    int64_t recheck_ns; /* next chunk of a recheck */
+};
+
+/* Delivers from the shards to the sink, which becomes its own. false: no memory; to be closed all the same. */
+bool tkr_delivery_open(struct tkr_delivery *delivery, tkr_sink *sink, uint32_t outlets);
+void tkr_delivery_close(struct tkr_delivery *delivery);
+
+/* Is there something to send, a probe included? */
+bool tkr_delivery_queued(const struct tkr_delivery *delivery);
+
+/* Is there something to compare? */
+bool tkr_delivery_rechecking(const struct tkr_delivery *delivery);
+
+/* Is there anything to do at all? */
+bool tkr_delivery_busy(const struct tkr_delivery *delivery);
+
+/* From now on an empty chunk is due for each source: has the sink gone back? */
+void tkr_delivery_probe(struct tkr_delivery *delivery);
+
+/* Does what there is to do. -1: the sink failed, and tkr_delivery_fail is to be called. */
+int tkr_delivery_serve(struct tkr_delivery *delivery, tkr_message *ret_message);
+
+/* After a failure: what was in flight may or may not have arrived, and goes out again. */
+void tkr_delivery_fail(struct tkr_delivery *delivery);
+
+#endif

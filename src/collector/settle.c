@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "collector/settle.h"
+
+#include <inttypes.h>
+
+#include "base/account.h"
+#include "base/clock.h"
+#include "base/cycle.h"
+#include "base/log.h"
+#include "collector/forget.h"
+#include "sink/contribution.h"
+
+#define PARKED_NS (30 * TKR_NS_PER_S) /* between tries of what the sink cannot take */
+#define RESENDS_MAX 8                 /* of one entry in a row, before it is parked */
+
+static const char ahead[] = "the sink's record is ahead of this collector; nothing is subtracted";
+
+static void log_account(enum tkr_log_level level, const struct tkr_contribution *sent, const char *why, const char *then)
+{
+    char kind[TKR_KIND_NAME_BYTES];
+    char cycle[TKR_CYCLE_TEXT_BYTES];
+
+    tkr_kind_name(sent->kind, kind);
+    tkr_cycle_format(sent->cycle, cycle);
+    tkr_log(level, "%s %.*s, cycle %s: %s; %s", kind, (int)sent->id_len, sent->id, cycle, why, then);
+}
+
+static void park(struct tkr_outlet *outlet, struct tkr_outlet_item item, const struct tkr_contribution *sent, const char *why)
+{
+    log_account(TKR_LOG_ERROR, sent, why, "kept here and tried again every 30 s");
+    item.not_before_ns = tkr_clock_monotonic_ns() + PARKED_NS;
+    (void)tkr_outlet_add(outlet, &outlet->parked, item); /* no memory: it comes back with its next change */
+}
+
+/* Takes up what the sink has of an entry. NULL: that is all there is to it; else why the entry must wait. */
+static const char *judge(struct tkr_outlet *outlet, uint32_t reference, struct tkr_contribution *sent, bool *ret_resend)
+{
+    enum tkr_decision decision = tkr_contribution_decide(sent, !tkr_outlet_unchecked(outlet, reference));
+
+    *ret_resend = decision == TKR_DECIDE_RESEND;
+    switch (decision) {
+    case TKR_DECIDE_AMBIGUOUS:
+        return "the sink has lost this collector's record of it, although it has not gone back";
+    case TKR_DECIDE_CONFLICT:
+        return ahead;
+    case TKR_DECIDE_PARK:
+        return sent->reason;
+    default:
+        tkr_entry_known_set(tkr_shard_entry(outlet->shard, reference), sent->known.life, &sent->known.counts);
+        return NULL;
+    }
+}
+
+/* Acts on one answer, for an entry that is not in flight any more. */
+static void settle_item(struct tkr_outlet *outlet, struct tkr_outlet_item item, struct tkr_contribution *sent)
+{
+    bool resend;
+    const char *why = judge(outlet, item.reference, sent, &resend);
+
+    if (why == ahead && tkr_forget_relive(outlet, item.reference, sent->now.life, sent->found.life)) {
+        log_account(TKR_LOG_ERROR, sent, ahead, "what it has not acknowledged is sent as a new life");
+        return;
+    }
+    if (resend && ++item.resends > RESENDS_MAX)
+        why = "somebody else keeps changing this collector's record";
+    if (why != NULL)
+        park(outlet, item, sent, why);
+    else if (resend)
+        (void)tkr_outlet_add(outlet, &outlet->queue, item); /* no memory: it comes back with its next change */
+}
+
+/*
+ * Takes up the number that the sink had. It never falls, unless the sink lost what it had acknowledged. true: it is the one
+ * expected, so that the sink now has the chunk's own.
+ */
+static bool note_seen(struct tkr_outlet *outlet, const struct tkr_chunk *chunk)
+{
+    uint64_t acknowledged = atomic_load_explicit(&outlet->shard->header->seen, memory_order_relaxed);
+    bool expected = chunk->seen_found == chunk->seen_expected;
+
+    if (chunk->seen_found < acknowledged) {
+        tkr_log(TKR_LOG_WARNING,
+                "the sink has gone back (source %s: from %" PRIu64 " to %" PRIu64 "); comparing all accounts with it",
+                outlet->source, acknowledged, chunk->seen_found);
+        tkr_outlet_recheck_begin(outlet);
+    }
+    acknowledged = expected ? chunk->seen_next : chunk->seen_found;
+    if (!expected)
+        outlet->seen_expected = chunk->seen_found;
+    if (acknowledged > outlet->seen_sent)
+        outlet->seen_sent = acknowledged; /* an earlier collector had sent more */
+    atomic_store_explicit(&outlet->shard->header->seen, acknowledged, memory_order_relaxed); /* a hint for the next start */
+    return expected;
+}
+
+bool tkr_settle(struct tkr_parcel *parcel)
+{
+    if (!note_seen(parcel->outlet, &parcel->chunk)) {
+        tkr_parcel_requeue(parcel);
+        return false;
+    }
+    for (uint32_t i = 0; parcel->purpose != TKR_PARCEL_REMOVAL && i < parcel->chunk.count; i++) {
+        if (parcel->purpose == TKR_PARCEL_QUEUED)
+            tkr_outlet_unmark(parcel->outlet, parcel->origin[i].reference);
+        settle_item(parcel->outlet, parcel->origin[i], &parcel->chunk.item[i]);
+    }
+    parcel->in_flight = false;
+    return true;
+}
