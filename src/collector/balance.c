@@ -47,6 +47,7 @@ static void add(struct tkr_balance *sum, const struct tkr_balance *more)
     sum->offered += more->offered;
     sum->counted += more->counted;
     sum->in_lanes += more->in_lanes;
+    sum->unknown += more->unknown;
     sum->settled += more->settled;
     sum->open_calls += more->open_calls;
     for (int i = 0; i < TKR_DROP_MAX; i++)
@@ -152,6 +153,7 @@ static void survey_cursor(const struct tkr_cursor *head, struct tkr_balance *bal
     balance->offered -= get(&head->adopted); /* modulo 2^64: the lanes' sequences are added */
     balance->counted += get(&head->settled);
     balance->settled += get(&head->settled);
+    balance->unknown += get(&head->unknown);
     for (int i = 0; i < TKR_DROP_MAX; i++)
         balance->dropped[i] += get(&head->dropped[i]);
 }
@@ -247,6 +249,13 @@ static struct tkr_balance_region *region_add(struct tkr_host_balance *host, cons
     return more;
 }
 
+static enum tkr_region_standing unread_standing(enum tkr_view_result result)
+{
+    if (result == TKR_VIEW_NEWER)
+        return TKR_REGION_NEWER;
+    return result == TKR_VIEW_OLDER ? TKR_REGION_OLDER : TKR_REGION_UNREADABLE;
+}
+
 static bool survey_region(const struct survey *survey, const char *name, unsigned char *buffer)
 {
     struct tkr_balance_region *region = region_add(survey->host, name);
@@ -264,7 +273,7 @@ static bool survey_region(const struct survey *survey, const char *name, unsigne
     } else if (result == TKR_VIEW_GONE) {
         whole = false;
     } else {
-        region->standing = TKR_REGION_UNREADABLE;
+        region->standing = unread_standing(result);
     }
     return whole;
 }
@@ -316,6 +325,7 @@ static bool survey_shard(struct survey *survey, uint32_t i)
     shard->balance.offered = get(&law->gone_offered);
     shard->balance.counted = get(&law->gone_counted);
     shard->balance.settled = get(&law->gone_settled);
+    shard->balance.unknown = get(&law->gone_unknown);
     for (int c = 0; c < TKR_DROP_MAX; c++)
         shard->balance.dropped[c] = get(&law->gone_dropped[c]);
     for (int c = 0; c < TKR_REFUSED_MAX; c++)

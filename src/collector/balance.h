@@ -25,6 +25,7 @@ struct tkr_balance {
     uint64_t in_lanes;
     uint64_t dropped[TKR_DROP_MAX];
     uint64_t refused[TKR_REFUSED_MAX]; /* by the API, never offered */
+    uint64_t unknown;                  /* frames of types that this version does not know, skipped; never offered */
     uint64_t settled;                  /* of counted: calls whose process had died */
     uint64_t open_calls;
 };
@@ -33,7 +34,9 @@ enum tkr_region_standing {
     TKR_REGION_NEW,         /* no collector has taken it up yet */
     TKR_REGION_ACTIVE,
     TKR_REGION_QUARANTINED, /* it broke the rules; nothing more is read from it */
-    TKR_REGION_UNREADABLE   /* of another boot, a newer layout, broken, or denied to us; not in the balance */
+    TKR_REGION_NEWER,       /* of a layout for a newer collector, which will find all of it; not in the balance */
+    TKR_REGION_OLDER,       /* of a layout that only an older collector reads; not in the balance */
+    TKR_REGION_UNREADABLE   /* of another boot, broken, or denied to us; not in the balance */
 };
 
 struct tkr_balance_region {

@@ -129,18 +129,19 @@ static void format_name(const uint8_t id[TKR_REGION_ID_BYTES], char ret_name[TKR
 /*
  * Opens the region that a cursor belongs to and hands the feed to its post. A region that is gone, or another file by now,
  * leaves only the cursor to be folded. One that cannot be opened at present must wait: folded now and found later, it would
- * be counted twice.
+ * be counted twice. One of a layout that this version does not read waits, with its cursor, for a version that does.
  */
 static void resume_region(struct tkr_discovery *discovery, struct known *known)
 {
     struct tkr_feed *feed = known->feed;
     struct tkr_view *view = NULL;
     tkr_message message;
+    enum tkr_view_result result = tkr_view_open(discovery->home->runtime, feed->name, true, &view, &message);
 
-    if (tkr_view_open(discovery->home->runtime, feed->name, true, &view, &message) == TKR_VIEW_DENIED) {
+    if (result == TKR_VIEW_DENIED || result == TKR_VIEW_NEWER || result == TKR_VIEW_OLDER) {
         known->waiting = true;
-        known->retry_ns = tkr_clock_monotonic_ns() + DENIED_NS;
-        tkr_log(TKR_LOG_WARNING, "%s", message.text);
+        known->retry_ns = result == TKR_VIEW_DENIED ? tkr_clock_monotonic_ns() + DENIED_NS : INT64_MAX;
+        tkr_log(TKR_LOG_WARNING, "%s%s", message.text, result == TKR_VIEW_DENIED ? "" : "; left alone");
         return;
     }
     if (view != NULL && view->inode != atomic_load_explicit(&feed->cursor->inode, memory_order_relaxed)) {

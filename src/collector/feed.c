@@ -123,6 +123,7 @@ static void fold(struct tkr_shard *shard, const struct tkr_feed *feed)
     tkr_batch_add(&law->gone_offered, offered);
     tkr_batch_add(&law->gone_counted, counted);
     tkr_batch_add(&law->gone_settled, get(&cursor->settled));
+    tkr_batch_add(&law->gone_unknown, get(&cursor->unknown));
     tkr_batch_add(&law->gone_regions, 1);
 }
 

@@ -19,6 +19,10 @@
  *   .region-X absent | empty, not locked | empty, locked | sized, not initialised | initialised, magic unset |
  *   magic set, not renamed | region-X
  * All but the last are swept away by the collector once their lock is free and they are old.
+ *
+ * Versions: a minor adds what who does not know it may pass over: frames of further types, header fields that were 0, values.
+ * What changes anything else is a new major. A collector reads regions of its own major and of the one before, and leaves others
+ * alone, whose frames stay for a collector that knows them.
  */
 #ifndef TKR_REGION_LAYOUT_H
 #define TKR_REGION_LAYOUT_H
@@ -41,6 +45,7 @@ _Static_assert((int)TKR_FRAME_PADDING == TKR_LANE_PADDING && TKR_FRAME_ALIGN == 
 #define TKR_REGION_MAGIC UINT64_C(0x314e4f4947455254) /* "TREGION1" */
 #define TKR_REGION_MAJOR 1u
 #define TKR_REGION_MINOR 0u
+#define TKR_REGION_MAJOR_OLDEST 1u /* that is still read: the previous, once there is one */
 #define TKR_REGION_PREFIX "region-"
 #define TKR_REGION_PREFIX_NEW ".region-"
 #define TKR_REGION_ID_BYTES 16

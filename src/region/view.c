@@ -33,10 +33,10 @@ static bool geometry_fits(const struct tkr_region_header *header, uint64_t file_
 {
     uint64_t lanes_end = TKR_REGION_HEADER_BYTES + TKR_REGION_LANES_MAX * (uint64_t)sizeof(struct tkr_lane);
 
-    return header->major == TKR_REGION_MAJOR && header->bytes == file_bytes &&
-           header->lanes_max == TKR_REGION_LANES_MAX && header->slot_bytes == TKR_CALL_SLOT_BYTES &&
-           header->slots_max <= TKR_REGION_SLOTS_MAX && header->slots_offset >= lanes_end &&
-           header->slots_offset <= file_bytes && header->data_offset <= file_bytes &&
+    return header->bytes == file_bytes && header->lanes_max == TKR_REGION_LANES_MAX &&
+           header->slot_bytes == TKR_CALL_SLOT_BYTES && header->slots_max <= TKR_REGION_SLOTS_MAX &&
+           header->slots_offset >= lanes_end && header->slots_offset <= file_bytes &&
+           header->data_offset <= file_bytes &&
            header->data_offset >= header->slots_offset + (uint64_t)header->slots_max * TKR_CALL_SLOT_BYTES &&
            header->slots_offset % sizeof(uint64_t) == 0 && header->data_offset % sizeof(uint64_t) == 0;
 }
@@ -50,10 +50,10 @@ static enum tkr_view_result check_header(struct tkr_view *view, tkr_message *ret
     if (!tkr_guarded_copy(&header, view->mapped, sizeof(header)) ||
         atomic_load_explicit(&header.magic, memory_order_relaxed) != TKR_REGION_MAGIC) {
         (void)tkr_message_set(ret_message, "%s is not a region", view->name);
-    } else if (header.major > TKR_REGION_MAJOR) {
-        (void)tkr_message_set(ret_message, "%s has layout %u.%u; this version reads up to %u.x", view->name, header.major,
-                              header.minor, TKR_REGION_MAJOR);
-        result = TKR_VIEW_NEWER;
+    } else if (header.major > TKR_REGION_MAJOR || header.major < TKR_REGION_MAJOR_OLDEST) {
+        (void)tkr_message_set(ret_message, "%s of process %u has layout %u.%u; this version reads %u.x to %u.x", view->name,
+                              header.pid, header.major, header.minor, TKR_REGION_MAJOR_OLDEST, TKR_REGION_MAJOR);
+        result = header.major > TKR_REGION_MAJOR ? TKR_VIEW_NEWER : TKR_VIEW_OLDER;
     } else if (!tkr_boot_id(boot_id)) { /* no descriptor left, say: that tells nothing about the region */
         (void)tkr_message_set(ret_message, "%s: the boot's identifier cannot be read at present", view->name);
         result = TKR_VIEW_DENIED;

@@ -21,7 +21,8 @@ enum tkr_view_result {
     TKR_VIEW_GONE,      /* no such file any more */
     TKR_VIEW_DENIED,    /* may not be opened */
     TKR_VIEW_OTHER,     /* of another boot: never read */
-    TKR_VIEW_NEWER,     /* of a layout that this version does not know: left alone */
+    TKR_VIEW_NEWER,     /* of a layout that this version does not know yet: left alone */
+    TKR_VIEW_OLDER,     /* of a layout that this version does not read any more: left alone */
     TKR_VIEW_BROKEN     /* no region, or its geometry is impossible */
 };
 

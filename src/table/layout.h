@@ -50,7 +50,7 @@
 
 #define TKR_SHARD_MAGIC UINT64_C(0x3144524148535254) /* "TRSHARD1" */
 #define TKR_SHARD_MAJOR 1u
-#define TKR_SHARD_MINOR 0u
+#define TKR_SHARD_MINOR 1u /* 1: law.gone_unknown */
 #define TKR_SHARD_HEADER_BYTES 4096u
 #define TKR_SHARDS_MAX 64u /* of a collector */
 #define TKR_SHARD_REGIONS_MAX 8192u
@@ -74,6 +74,7 @@ struct tkr_law {
     _Atomic uint64_t gone_dropped[TKR_DROP_MAX];
     _Atomic uint64_t gone_refused[TKR_SHARD_REFUSED_MAX];
     _Atomic uint64_t overflow_charges; /* charges that went to TKR_OVERFLOW_ID */
+    _Atomic uint64_t gone_unknown;     /* frames of types that this version does not know, skipped; never offered */
 };
 
 struct tkr_shard_header {

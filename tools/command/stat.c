@@ -27,7 +27,7 @@ static const struct option options[] = {{"runtime-dir", required_argument, NULL,
                                         TKR_COMMAND_OPTION_HELP,
                                         {NULL, 0, NULL, 0}};
 
-static const char *const standings[] = {"new", "active", "quarantined", "unreadable"};
+static const char *const standings[] = {"new", "active", "quarantined", "newer layout", "older layout", "unreadable"};
 
 /* --- JSON --- */
 
@@ -54,10 +54,10 @@ static json_t *json_refused(const struct tkr_balance *balance)
 /* A balance as the first members of an object; NULL when there is no memory. */
 static json_t *json_balance(const struct tkr_balance *balance)
 {
-    return json_pack("{s:I, s:I, s:I, s:o, s:I, s:I, s:o, s:b}", "offered", (json_int_t)balance->offered, "counted",
+    return json_pack("{s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:o, s:b}", "offered", (json_int_t)balance->offered, "counted",
                      (json_int_t)balance->counted, "in_lanes", (json_int_t)balance->in_lanes, "dropped",
-                     json_dropped(balance), "settled", (json_int_t)balance->settled, "open_calls",
-                     (json_int_t)balance->open_calls, "refused", json_refused(balance), "law_holds",
+                     json_dropped(balance), "skipped_frames", (json_int_t)balance->unknown, "settled",
+                     (json_int_t)balance->settled, "open_calls", (json_int_t)balance->open_calls, "refused", json_refused(balance), "law_holds",
                      (int)tkr_balance_holds(balance));
 }
 
@@ -120,6 +120,23 @@ static void print_causes(const struct tkr_balance *balance)
         if (balance->refused[i] > 0)
             (void)printf("refused, %s: %" PRIu64 "\n", tkr_result_key(i), balance->refused[i]);
     }
+    if (balance->unknown > 0)
+        (void)printf("skipped, frames that only newer versions know: %" PRIu64 "\n", balance->unknown);
+}
+
+/* What this version leaves alone is in no figure above: its gateways' calls wait for the version that reads it. */
+static void print_left_alone(const struct tkr_host_balance *balance)
+{
+    uint32_t left[TKR_REGION_UNREADABLE + 1] = {0};
+
+    for (uint32_t i = 0; i < balance->region_count; i++)
+        left[balance->region[i].standing]++;
+    for (int i = TKR_REGION_NEWER; i <= TKR_REGION_OLDER; i++) {
+        if (left[i] > 0)
+            (void)printf("left alone: %u region%s of %s %s, which only %s collector reads; not in these figures\n", left[i],
+                         left[i] == 1 ? "" : "s", i == TKR_REGION_NEWER ? "a" : "an", standings[i],
+                         i == TKR_REGION_NEWER ? "a newer" : "an older");
+    }
 }
 
 static void print_regions(const struct tkr_host_balance *balance)
@@ -156,6 +173,7 @@ static void print_text(const struct tkr_host_balance *balance)
     print_shards(balance);
     print_row("host", "", host);
     print_causes(host);
+    print_left_alone(balance);
     (void)printf("law: offered %" PRIu64 " = counted %" PRIu64 " + in lanes %" PRIu64 " + dropped %" PRIu64 ": %s\n",
                  host->offered, host->counted, host->in_lanes, tkr_balance_dropped(host),
                  tkr_balance_holds(host) ? "holds" : "DOES NOT HOLD");

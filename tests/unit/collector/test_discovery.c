@@ -367,6 +367,34 @@ static void test_region_whose_shard_was_lost_goes_on_behind_what_was_counted(voi
     assert_int_equal(atomic_load(&f->post[0].shard->header->law.gone_counted), 8); /* the rest was the lost shard's */
 }
 
+/* An older collector takes over a shard that has cursors of regions which only the newer one reads. */
+static void test_region_of_an_unknown_layout_keeps_its_cursor_for_who_reads_it(void **state)
+{
+    static const uint32_t unknown[] = {TKR_REGION_MAJOR + 1, TKR_REGION_MAJOR_OLDEST - 1};
+    struct fixture *f = *state;
+    struct hand hand;
+
+    make_counted_region(f, &hand);
+    put_calls(&hand, 3);
+    for (size_t i = 0; i < sizeof(unknown) / sizeof(unknown[0]); i++) {
+        hand.region.header->major = unknown[i];
+        collector_begin(f);
+        look_on(f);
+        assert_int_equal(counted(f), 5);
+        assert_int_equal(regions_gone(f), 0);
+        assert_int_equal(cursors_in_use(f), 1);
+        collector_end(f);
+    }
+    hand.region.header->major = TKR_REGION_MAJOR;
+    collector_begin(f);
+    WAIT(f, counted(f) == 8);
+    hand_close(&hand);
+    WAIT(f, cursors_in_use(f) == 0);
+    assert_int_equal(counted(f), 8);
+    assert_int_equal(regions_gone(f), 1);
+    assert_false(bench_file_is_there(f->bench, hand.name));
+}
+
 /* --- a region that may not be opened at present --- */
 
 /* Denies the region to the collector, which is not root from here on. */
@@ -509,6 +537,7 @@ int main(void)
         T(test_region_that_vanished_is_folded_as_far_as_it_was_counted),
         T(test_file_replaced_by_another_is_not_gone_on_with),
         T(test_region_whose_shard_was_lost_goes_on_behind_what_was_counted),
+        T(test_region_of_an_unknown_layout_keeps_its_cursor_for_who_reads_it),
         T(test_region_denied_at_the_start_is_gone_on_with_once_allowed),
         T(test_region_denied_at_the_start_that_vanishes_is_folded),
         T(test_what_is_no_region_is_left_alone),

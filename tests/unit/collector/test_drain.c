@@ -177,6 +177,7 @@ static void test_frames_of_a_later_version_are_skipped_and_counted(void **state)
     hand_close(&hand);
     tkr_feed_reclaim(bench->table.shard, feed);
     bench_assert_law(bench, 2, 0);
+    assert_int_equal(atomic_load(&bench->table.shard->header->law.gone_unknown), 2);
 }
 
 /* --- a batch that is lost --- */
