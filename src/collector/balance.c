@@ -11,6 +11,7 @@
 
 #include "base/host.h"
 #include "collector/home.h"
+#include "region/name.h"
 #include "region/view.h"
 #include "table/reader.h"
 #include "tokenring/tokenring.h"
@@ -289,7 +290,7 @@ static bool survey_regions(const struct survey *survey, unsigned char *buffer)
     if (directory == NULL && fd >= 0)
         (void)close(fd);
     while (whole && (item = readdir(directory)) != NULL)
-        whole = !tkr_view_name_parse(item->d_name, id) || survey_region(survey, item->d_name, buffer);
+        whole = !tkr_region_name_parse(item->d_name, id) || survey_region(survey, item->d_name, buffer);
     if (directory != NULL)
         (void)closedir(directory);
     return whole;

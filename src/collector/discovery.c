@@ -4,7 +4,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -12,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "region/name.h"
 
 #define ALIVE_NS (200 * TKR_NS_PER_MS) /* between looks at the owners' locks */
 #define DENIED_NS (5 * TKR_NS_PER_S)   /* before a region that could not be opened is tried again */
@@ -118,14 +118,6 @@ static void feed_give(struct tkr_discovery *discovery, struct tkr_feed *feed, ui
 
 /* --- what the last collector left: a feed for each cursor in use --- */
 
-static void format_name(const uint8_t id[TKR_REGION_ID_BYTES], char ret_name[TKR_REGION_NAME_BYTES])
-{
-    int at = snprintf(ret_name, TKR_REGION_NAME_BYTES, TKR_REGION_PREFIX);
-
-    for (int i = 0; i < TKR_REGION_ID_BYTES; i++)
-        at += snprintf(ret_name + at, TKR_REGION_NAME_BYTES - (size_t)at, "%02x", id[i]);
-}
-
 /*
  * Opens the region that a cursor belongs to and hands the feed to its post. A region that is gone, or another file by now,
  * leaves only the cursor to be folded. One that cannot be opened at present must wait: folded now and found later, it would
@@ -162,7 +154,7 @@ static bool resume(struct tkr_discovery *discovery, uint32_t post, struct tkr_cu
     struct known *known;
 
     memcpy(id, (const void *)cursor->id, sizeof(id)); /* no worker runs yet */
-    format_name(id, name);
+    tkr_region_name_format(TKR_REGION_PREFIX, id, name);
     feed = feed_make(discovery, name, NULL);
     known = feed != NULL ? remember(discovery, id) : NULL;
     if (known == NULL) {
@@ -288,9 +280,9 @@ static void look_at_directory(struct tkr_discovery *discovery)
     for (size_t i = 0; i < discovery->count; i++)
         discovery->known[i].listed = false;
     while ((item = readdir(directory)) != NULL) {
-        if (tkr_view_name_parse(item->d_name, id))
+        if (tkr_region_name_parse(item->d_name, id))
             look_at(discovery, item->d_name, id);
-        else if (strncmp(item->d_name, TKR_REGION_PREFIX_NEW, sizeof(TKR_REGION_PREFIX_NEW) - 1) == 0)
+        else if (tkr_region_name_is_new(item->d_name))
             sweep(discovery, item->d_name);
     }
     (void)closedir(directory);

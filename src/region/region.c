@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/crash.h"
 #include "base/host.h"
+#include "region/name.h"
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
@@ -38,14 +39,6 @@ struct making {
     uint64_t bytes;
     uint64_t data_offset;
 };
-
-static void name_format(char *ret_name, const char *prefix, const uint8_t id[TKR_REGION_ID_BYTES])
-{
-    int at = snprintf(ret_name, TKR_REGION_NAME_BYTES, "%s", prefix);
-
-    for (int i = 0; i < TKR_REGION_ID_BYTES; i++)
-        at += snprintf(ret_name + at, TKR_REGION_NAME_BYTES - (size_t)at, "%02x", id[i]);
-}
 
 /*
  * Allocates the pages of a range, all or none. In small parts: before Linux 6 a signal made tmpfs undo a whole call, and a
@@ -180,8 +173,8 @@ static int prepare(int directory, const struct tkr_region_geometry *geometry, st
     ret_making->fd = -1;
     if (!tkr_random(ret_making->id, sizeof(ret_making->id)))
         return TKR_ESYSTEM;
-    name_format(ret_making->name_new, TKR_REGION_PREFIX_NEW, ret_making->id);
-    name_format(ret_making->name, TKR_REGION_PREFIX, ret_making->id);
+    tkr_region_name_format(TKR_REGION_PREFIX_NEW, ret_making->id, ret_making->name_new);
+    tkr_region_name_format(TKR_REGION_PREFIX, ret_making->id, ret_making->name);
     ret_making->data_offset = SLOTS_OFFSET + (slots_bytes + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
     ret_making->bytes = ret_making->data_offset + geometry->data_bytes_max;
     return TKR_OK;

@@ -10,23 +10,7 @@
 #include <unistd.h>
 
 #include "region/guard.h"
-
-bool tkr_view_name_parse(const char *name, uint8_t ret_id[TKR_REGION_ID_BYTES])
-{
-    const char *digits = name + sizeof(TKR_REGION_PREFIX) - 1;
-
-    if (strncmp(name, TKR_REGION_PREFIX, sizeof(TKR_REGION_PREFIX) - 1) != 0 ||
-        strlen(digits) != 2 * (size_t)TKR_REGION_ID_BYTES)
-        return false;
-    for (int i = 0; i < TKR_REGION_ID_BYTES; i++) {
-        int high = tkr_hex_digit(digits[2 * i]);
-        int low = tkr_hex_digit(digits[2 * i + 1]);
-        if (high < 0 || low < 0)
-            return false;
-        ret_id[i] = (uint8_t)(high << 4 | low);
-    }
-    return true;
-}
+#include "region/name.h"
 
 /* The geometry of a header that we hold a private copy of, against the file's size. */
 static bool geometry_fits(const struct tkr_region_header *header, uint64_t file_bytes)
@@ -124,7 +108,7 @@ enum tkr_view_result tkr_view_open(int directory, const char *name, bool writabl
     if (view->fd < 0) {
         result = open_failure(errno);
         (void)tkr_message_set(ret_message, "%s cannot be opened: %s", name, strerror(errno));
-    } else if (!tkr_view_name_parse(name, view->id)) {
+    } else if (!tkr_region_name_parse(name, view->id)) {
         (void)tkr_message_set(ret_message, "%s is not the name of a region", name);
         result = TKR_VIEW_BROKEN;
     } else {

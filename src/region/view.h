@@ -51,9 +51,6 @@ struct tkr_view {
     struct tkr_view_lane lane[TKR_REGION_LANES_MAX];
 };
 
-/* Is this the name of a region that is ready? ret_id is what the name says. */
-bool tkr_view_name_parse(const char *name, uint8_t ret_id[TKR_REGION_ID_BYTES]);
-
 /* Opens and checks a region; writable for the collector. On TKR_VIEW_OK the caller closes it. */
 enum tkr_view_result tkr_view_open(int directory, const char *name, bool writable, struct tkr_view **ret_view,
                                    tkr_message *ret_message);

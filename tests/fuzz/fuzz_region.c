@@ -20,6 +20,7 @@
 #include "collector/drain.h"
 #include "fuzz/fuzz.h"
 #include "region/guard.h"
+#include "region/name.h"
 #include "region/region.h"
 #include "support/tempdir.h"
 
@@ -201,9 +202,7 @@ static void make_skeleton(void)
     skeleton.bytes = fuzz_exact(region.header, skeleton.count);
     for (size_t i = 0; i < skeleton.count; i++)
         skeleton.used[i / PAGE] |= skeleton.bytes[i] != 0;
-    (void)snprintf(skeleton.name, sizeof(skeleton.name), TKR_REGION_PREFIX);
-    for (size_t i = 0; i < TKR_REGION_ID_BYTES; i++)
-        (void)snprintf(skeleton.name + strlen(skeleton.name), 3, "%02x", region.header->id[i]);
+    tkr_region_name_format(TKR_REGION_PREFIX, region.header->id, skeleton.name);
     tkr_region_close(&region);
     FUZZ_CHECK(unlinkat(directory_fd, skeleton.name, 0) == 0);
 }

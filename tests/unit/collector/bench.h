@@ -9,6 +9,7 @@
 
 #include "collector/drain.h"
 #include "region/guard.h"
+#include "region/name.h"
 #include "region/region.h"
 #include "unit/table/fixture.h"
 
@@ -62,14 +63,6 @@ static inline int bench_tear_down(void **state)
 
 /* --- regions by hand --- */
 
-static inline void hand_name(struct hand *hand)
-{
-    int at = snprintf(hand->name, sizeof(hand->name), TKR_REGION_PREFIX);
-
-    for (int i = 0; i < TKR_REGION_ID_BYTES; i++)
-        at += snprintf(hand->name + at, sizeof(hand->name) - (size_t)at, "%02x", hand->region.header->id[i]);
-}
-
 static inline void hand_open(struct hand *hand, const struct bench *bench)
 {
     const struct tkr_region_geometry geometry = {
@@ -77,7 +70,7 @@ static inline void hand_open(struct hand *hand, const struct bench *bench)
 
     memset(hand, 0, sizeof(*hand));
     assert_int_equal(tkr_region_create(bench->directory, &geometry, &hand->region), 0);
-    hand_name(hand);
+    tkr_region_name_format(TKR_REGION_PREFIX, hand->region.header->id, hand->name);
     hand->open = true;
     tkr_lane_writer_attach(&hand->writer[0], &hand->region.lanes[0], tkr_region_lane_data(&hand->region, 0));
 }

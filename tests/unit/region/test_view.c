@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "region/guard.h"
+#include "region/name.h"
 #include "region/region.h"
 #include "region/view.h"
 #include "support/tempdir.h"
@@ -132,8 +133,8 @@ static void test_view_names_that_are_no_regions_are_refused(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-        assert_false(tkr_view_name_parse(names[i], id));
-    assert_true(tkr_view_name_parse(NAME, id));
+        assert_false(tkr_region_name_parse(names[i], id));
+    assert_true(tkr_region_name_parse(NAME, id));
     assert_memory_equal(id, made.header->id, sizeof(id));
 }
 
@@ -174,7 +175,7 @@ static void test_moment_magic_set_not_renamed_is_no_region_yet(void **state)
 
     (void)state;
     assert_int_equal(renameat(made.directory, NAME, made.directory, name_new), 0);
-    assert_false(tkr_view_name_parse(name_new, id));
+    assert_false(tkr_region_name_parse(name_new, id));
     assert_int_equal(look(name_new), TKR_VIEW_BROKEN);
     assert_int_equal(look(NAME), TKR_VIEW_GONE);
     assert_int_equal(renameat(made.directory, name_new, made.directory, NAME), 0);
