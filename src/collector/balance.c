@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "base/host.h"
-#include "collector/home.h"
+#include "collector/folder.h"
 #include "region/name.h"
 #include "region/view.h"
 #include "table/reader.h"
@@ -22,8 +22,7 @@
 
 /* What is open while a balance is made. */
 struct survey {
-    int runtime;
-    int folder; /* -1: no collector has ever run here */
+    struct tkr_folder at; /* without the collector's own: none has ever run here */
     struct tkr_reader *reader[TKR_SHARDS_MAX];
     struct tkr_law law[TKR_SHARDS_MAX];
     struct tkr_host_balance *host;
@@ -267,7 +266,7 @@ static bool survey_region(const struct survey *survey, const char *name, unsigne
 
     if (region == NULL)
         return false;
-    result = tkr_view_open(survey->runtime, name, false, &view, &ignored);
+    result = tkr_view_open(survey->at.runtime, name, false, &view, &ignored);
     if (result == TKR_VIEW_OK) {
         whole = survey_view(survey, view, buffer, region);
         tkr_view_close(view);
@@ -281,7 +280,7 @@ static bool survey_region(const struct survey *survey, const char *name, unsigne
 
 static bool survey_regions(const struct survey *survey, unsigned char *buffer)
 {
-    int fd = openat(survey->runtime, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = openat(survey->at.runtime, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *directory = fd >= 0 ? fdopendir(fd) : NULL;
     uint8_t id[TKR_REGION_ID_BYTES];
     const struct dirent *item;
@@ -385,8 +384,8 @@ static int open_shards(struct survey *survey, tkr_message *ret_message)
     host->shard = calloc(TKR_SHARDS_MAX, sizeof(*host->shard));
     if (host->shard == NULL)
         return tkr_message_set(ret_message, "no memory for a balance");
-    while (survey->folder >= 0 && host->shard_count < TKR_SHARDS_MAX && opened == 1) {
-        opened = tkr_reader_open(survey->folder, host->shard_count, &survey->reader[host->shard_count], ret_message);
+    while (survey->at.folder >= 0 && host->shard_count < TKR_SHARDS_MAX && opened == 1) {
+        opened = tkr_reader_open(survey->at.folder, host->shard_count, &survey->reader[host->shard_count], ret_message);
         host->shard_count += opened == 1;
     }
     return opened < 0 ? -1 : 0;
@@ -405,20 +404,9 @@ static bool lock_is_held(int folder)
 
 static int open_directories(struct survey *survey, const char *runtime_dir, tkr_message *ret_message)
 {
-    char path[TKR_RUNTIME_PATH_BYTES];
-    bool own;
-
-    if (tkr_runtime_path(runtime_dir, path, &own) != TKR_OK)
-        return tkr_message_set(ret_message, "the path of the runtime directory is too long");
-    survey->runtime = tkr_runtime_open(path, own, false);
-    if (survey->runtime == TKR_ETMPFS)
-        return tkr_message_set(ret_message, "%s is not on a tmpfs, so no collector works there", path);
-    if (survey->runtime < 0)
-        return tkr_message_set(ret_message, "there is no runtime directory %s, or it may not be entered", path);
-    survey->folder = openat(survey->runtime, TKR_COLLECTOR_FOLDER, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (survey->folder < 0 && errno != ENOENT)
-        return tkr_message_set(ret_message, "%s/" TKR_COLLECTOR_FOLDER " cannot be entered: %s", path, strerror(errno));
-    survey->host->collector_running = survey->folder >= 0 && lock_is_held(survey->folder);
+    if (tkr_folder_open(runtime_dir, &survey->at, ret_message) < 0 || survey->at.runtime < 0)
+        return -1;
+    survey->host->collector_running = survey->at.folder >= 0 && lock_is_held(survey->at.folder);
     return 0;
 }
 
@@ -426,15 +414,12 @@ static void close_survey(struct survey *survey)
 {
     for (uint32_t i = 0; i < survey->host->shard_count; i++)
         tkr_reader_close(survey->reader[i]);
-    if (survey->folder >= 0)
-        (void)close(survey->folder);
-    if (survey->runtime >= 0)
-        (void)close(survey->runtime);
+    tkr_folder_close(&survey->at);
 }
 
 int tkr_balance_read(const char *runtime_dir, struct tkr_host_balance *ret_balance, tkr_message *ret_message)
 {
-    struct survey survey = {.runtime = -1, .folder = -1, .host = ret_balance};
+    struct survey survey = {.at = TKR_FOLDER_NONE, .host = ret_balance};
     unsigned char *buffer = malloc(COPY_BYTES);
     int result = -1;
 

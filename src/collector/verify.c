@@ -1,16 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "collector/verify.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "base/host.h"
-#include "collector/home.h"
+#include "collector/folder.h"
 #include "sink/contribution.h"
 #include "table/reader.h"
 #include "tokenring/tokenring.h"
@@ -141,25 +137,6 @@ static int verify_shards(struct verification *v, int folder, tkr_message *ret_me
     return opened;
 }
 
-static int open_folder(const char *runtime_dir, tkr_message *ret_message)
-{
-    char path[TKR_RUNTIME_PATH_BYTES];
-    bool own;
-    int runtime;
-    int folder;
-
-    if (tkr_runtime_path(runtime_dir, path, &own) != TKR_OK)
-        return tkr_message_set(ret_message, "the path of the runtime directory is too long");
-    runtime = tkr_runtime_open(path, own, false);
-    if (runtime < 0)
-        return tkr_message_set(ret_message, "%s: %s", path, tkr_strerror(runtime));
-    folder = openat(runtime, TKR_COLLECTOR_FOLDER, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (folder < 0)
-        (void)tkr_message_set(ret_message, "%s/" TKR_COLLECTOR_FOLDER ": %s", path, strerror(errno));
-    (void)close(runtime);
-    return folder;
-}
-
 static int open_verification(struct verification *v, const struct tkr_sink_config *config, tkr_message *ret_message)
 {
     if (tkr_sink_open(config, &v->sink, ret_message) != 0)
@@ -176,17 +153,16 @@ int tkr_verify(const char *runtime_dir, const struct tkr_sink_config *config, bo
                struct tkr_verify_report *ret_report, tkr_message *ret_message)
 {
     struct verification v = {.repair = repair_too, .report = ret_report};
-    int folder = open_folder(runtime_dir, ret_message);
-    int result = folder < 0 ? -1 : open_verification(&v, config, ret_message);
+    struct tkr_folder at;
+    int result = tkr_folder_open(runtime_dir, &at, ret_message) == 1 ? open_verification(&v, config, ret_message) : -1;
 
     memset(ret_report, 0, sizeof(*ret_report));
     if (result == 0)
-        result = verify_shards(&v, folder, ret_message);
+        result = verify_shards(&v, at.folder, ret_message);
     if (v.sink != NULL)
         v.sink->ops->close(v.sink);
     free(v.chunk.item);
     free(v.copy);
-    if (folder >= 0)
-        (void)close(folder);
+    tkr_folder_close(&at);
     return result;
 }

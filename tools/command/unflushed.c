@@ -1,16 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "command/unflushed.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <string.h>
-#include <unistd.h>
-
-#include "base/host.h"
+#include "collector/folder.h"
 #include "table/reader.h"
-#include "tokenring/tokenring.h"
-
-#define COLLECTOR_DIR "/collector"
 
 static bool any(const tkr_counts *counts)
 {
@@ -61,19 +53,12 @@ static int add_shards(int directory, const struct tkr_usage_query *query, struct
 int tkr_command_unflushed_read(const char *runtime_dir, const struct tkr_usage_query *query,
                                struct tkr_command_usage_rows *rows, bool *ret_found, tkr_message *ret_message)
 {
-    char path[TKR_RUNTIME_PATH_BYTES + sizeof(COLLECTOR_DIR)];
-    bool own;
-    int directory;
-    int result;
+    struct tkr_folder at;
+    int result = tkr_folder_open(runtime_dir, &at, ret_message);
 
     *ret_found = false;
-    if (tkr_runtime_path(runtime_dir, path, &own) != 0)
-        return tkr_message_set(ret_message, "the runtime directory's path is too long");
-    memcpy(path + strlen(path), COLLECTOR_DIR, sizeof(COLLECTOR_DIR));
-    directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (directory < 0)
-        return errno == ENOENT ? 0 : tkr_message_set(ret_message, "%.200s: %s", path, strerror(errno));
-    result = add_shards(directory, query, rows, ret_found, ret_message);
-    (void)close(directory); /* nothing was written */
+    if (result == 1)
+        result = add_shards(at.folder, query, rows, ret_found, ret_message);
+    tkr_folder_close(&at);
     return result;
 }
