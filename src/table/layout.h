@@ -28,6 +28,9 @@
  *       a changed word also sees the changed stamp.
  *   P2  contents, then committed (release); a reader loads committed (acquire) first of all. A stamp that it accepts was
  *       committed when it began, so what it read cannot be taken back (I1, I3).
+ *   P3  the log's number, then its records (a fence), read back as number, record, number: a reader takes the old value of an
+ *       object with an uncommitted stamp out of the log (I4) and need not wait for its writer, which may be dead. While the
+ *       number is the same the log is only added to.
  *   A kill needs no fence: what a dead process leaves is a prefix of its program order.
  *
  * What a kill leaves, at any instruction: the state before the batch plus the log that leads back to it, or the state after

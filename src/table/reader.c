@@ -11,6 +11,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "table/undo.h"
+
 #define TRIES_BUSY 1000
 #define TRIES 2000
 #define PAUSE_NS 100000
@@ -22,14 +24,27 @@ struct tkr_reader {
     uint64_t at; /* next entry, offset in the arena */
 };
 
-/* One attempt at a consistent copy. */
-static bool try_copy(const struct tkr_shard_header *header, const _Atomic uint64_t *object, size_t words, uint64_t *ret_words)
+/* What an object was before the batch under way, or before one that a death has left unfinished (I4). */
+static bool copy_logged(const struct tkr_shard_header *header, const _Atomic uint64_t *object, size_t words,
+                        uint64_t *ret_words)
+{
+    const unsigned char *base = (const unsigned char *)header;
+    const struct tkr_undo *undo = (const struct tkr_undo *)(base + header->undo_offset);
+
+    return tkr_undo_read(undo, header->undo_bytes, &header->committed, (uint64_t)((const unsigned char *)object - base),
+                         words * sizeof(*ret_words), ret_words);
+}
+
+/* One attempt at a consistent copy. ret_stamp is the object's own, which the copy's is older than when the log has it. */
+static bool try_copy(const struct tkr_shard_header *header, const _Atomic uint64_t *object, size_t words,
+                     uint64_t *ret_words, uint64_t *ret_stamp)
 {
     uint64_t committed = atomic_load_explicit(&header->committed, memory_order_acquire); /* before all else (P2) */
     uint64_t stamp = atomic_load_explicit(&object[0], memory_order_acquire);
 
+    *ret_stamp = stamp;
     if (stamp > committed)
-        return false;
+        return copy_logged(header, object, words, ret_words);
     ret_words[0] = stamp;
     for (size_t i = 1; i < words; i++)
         ret_words[i] = atomic_load_explicit(&object[i], memory_order_acquire); /* before the stamp is read again (P1) */
@@ -46,8 +61,10 @@ static void pause_between(int tries)
 
 bool tkr_stamped_copy(const struct tkr_shard_header *header, const void *object, size_t bytes, void *ret_bytes)
 {
+    uint64_t stamp;
+
     for (int tries = 0; tries < TRIES; tries++) {
-        if (try_copy(header, object, bytes / sizeof(uint64_t), ret_bytes))
+        if (try_copy(header, object, bytes / sizeof(uint64_t), ret_bytes, &stamp))
             return true;
         pause_between(tries);
     }
@@ -82,15 +99,17 @@ static void copy_key(const struct tkr_entry *entry, struct tkr_entry_copy *ret_c
 static bool try_entry(const struct tkr_shard_header *header, const struct tkr_entry *entry, struct tkr_entry_copy *ret_copy)
 {
     uint64_t words[TKR_ENTRY_UNDO_BYTES / sizeof(uint64_t)];
+    uint64_t stamp;
 
-    if (!try_copy(header, (const _Atomic uint64_t *)entry, sizeof(words) / sizeof(words[0]), words))
+    if (!try_copy(header, (const _Atomic uint64_t *)entry, sizeof(words) / sizeof(words[0]), words, &stamp))
         return false;
     copy_key(entry, ret_copy);
     for (int i = 0; i < TKR_COUNTER_COUNT; i++)
         ret_copy->counts.value[i] = (int64_t)words[i + 1];
     ret_copy->life = words[TKR_COUNTER_COUNT + 1];
     ret_copy->stamp = words[0];
-    return atomic_load_explicit(&entry->stamp, memory_order_relaxed) == words[0]; /* all loads before are acquire (P1) */
+    /* All loads before are acquire (P1). The key of an entry that lives does not change within a batch either (I5). */
+    return atomic_load_explicit(&entry->stamp, memory_order_relaxed) == stamp;
 }
 
 bool tkr_entry_copy_read(const struct tkr_shard_header *header, const struct tkr_entry *entry, struct tkr_entry_copy *ret_copy)
@@ -125,7 +144,9 @@ static int check(const struct tkr_shard_header *header, uint64_t bytes, uint32_t
         return tkr_message_set(ret_message, "shard-%u is no shard, or of another layout", number);
     if (!tkr_boot_id(boot_id) || memcmp(boot_id, header->boot_id, sizeof(boot_id)) != 0)
         return tkr_message_set(ret_message, "shard-%u is of another boot", number);
-    if (header->arena_offset > bytes || header->regions_max > TKR_SHARD_REGIONS_MAX ||
+    if (header->undo_offset < TKR_SHARD_HEADER_BYTES || header->undo_offset % sizeof(uint64_t) != 0 ||
+        header->undo_offset > header->cursors_offset || header->undo_bytes > header->cursors_offset - header->undo_offset ||
+        header->arena_offset > bytes || header->regions_max > TKR_SHARD_REGIONS_MAX ||
         header->cursors_offset > header->arena_offset ||
         header->arena_offset - header->cursors_offset < header->regions_max * (uint64_t)sizeof(struct tkr_cursor))
         return tkr_message_set(ret_message, "shard-%u has an impossible geometry", number);

@@ -25,9 +25,9 @@ struct tkr_entry_copy {
 };
 
 /*
- * Copies a stamped object of bytes (a multiple of 8), stamp included, in a committed state. It takes the batch under way at
- * most a few tries to leave the object alone; false: it did not within about a hundred milliseconds (its writer died or is
- * stopped in mid-batch).
+ * Copies a stamped object of bytes (a multiple of 8), stamp included, in a committed state. What the batch under way has
+ * touched, or one that its writer's death left unfinished, is read as it was before, out of the undo log. false: the object
+ * changed hands under every one of many tries, for about a hundred milliseconds, or was never committed.
  */
 bool tkr_stamped_copy(const struct tkr_shard_header *header, const void *object, size_t bytes, void *ret_bytes);
 

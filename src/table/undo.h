@@ -5,6 +5,7 @@
  *   begin(b)   used = 0, then batch = b. The other order would let a kill in between put back what batch b - 1 replaced.
  *   touch      record written, then used, then the object's stamp, then its contents.
  *   commit     not here: one store of `committed` by the owner.
+ *   read       a reader takes the old value of what the batch under way has stamped: it need not wait for its writer.
  *   roll back  for each record: contents from the end to the front, the stamp (the recovery's own number) before them, so
  *              that a reader never takes half of it; may be repeated from the start any number of times.
  *
@@ -41,6 +42,13 @@ static inline void tkr_undo_touch(struct tkr_undo *undo, unsigned char *base, ui
  */
 bool tkr_undo_roll_back(const struct tkr_undo *undo, uint64_t undo_bytes, unsigned char *base, uint64_t file_bytes,
                         uint64_t stamp);
+
+/*
+ * Copies what an object at offset was before the batch under way, up to bytes of it (a multiple of 8), stamp included. For
+ * readers, beside a writer that may go on. false: the log does not have it, or the batch is over by now.
+ */
+bool tkr_undo_read(const struct tkr_undo *undo, uint64_t undo_bytes, const _Atomic uint64_t *committed, uint64_t offset,
+                   size_t bytes, uint64_t *ret_words);
 
 void tkr_undo_save(struct tkr_undo *undo, const unsigned char *base, uint64_t offset, size_t bytes);
 

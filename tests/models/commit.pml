@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Batches of a shard (src/table/layout.h): a worker that may be killed between any two stores, and in its recovery too;
- * a reader beside it that never waits.
+ * a reader beside it that never waits: what the batch under way has stamped it takes out of the log.
  *
  *   here              there
  *   CURSOR, ENTRY     struct tkr_lane_cursor (position, counted) and struct tkr_entry (two of its counters)
@@ -11,10 +11,11 @@
  *   commit            tkr_batch_commit; only then the lane's memory is given back (release_spans)
  *   recover           recover of table/shard.c, tkr_undo_roll_back and put_back
  *   reader            try_copy of table/reader.c, the accepting of entries
+ *   look_up           tkr_undo_read of table/undo.c
  *   killer            SIGKILL: memory stays as it is, what a process had for itself is gone
  *
  * Memory is a prefix of the program's order for whoever comes after a kill. For the reader too: each word is a release
- * store and an acquire load (P1, P2), so it sees them in order; where one of these orders is missing stands a variant
+ * store and an acquire load (P1, P2, P3), so it sees them in order; where one of these orders is missing stands a variant
  * of its own.
  *
  * Claims: at each commit, what is counted is what the cursor has passed, and never less than before; at the end every
@@ -23,7 +24,8 @@
  *
  * Broken on purpose: UNDO_OFF, CURSOR_NOT_LOGGED, USED_BEFORE_RECORD, LOG_RESET_SWAPPED, STAMP_AFTER_CONTENTS,
  * STAMP_REUSED (recovery puts the old stamp back and gives the number again, against I3), READER_IGNORES_COMMITTED,
- * READER_LOADS_COMMITTED_LAST, FREE_BEFORE_COMMIT.
+ * READER_LOADS_COMMITTED_LAST, LOG_NOT_LOOKED_AT_AGAIN (the reader takes what it copied out of the log, whatever has become of
+ * the log meanwhile), FREE_BEFORE_COMMIT.
  */
 #define EVENTS 3
 #define KILLS 2
@@ -205,9 +207,36 @@ active proctype killer()
     od
 }
 
+/* The value before the batch under way, if the log has it still when it has been read. */
+inline look_up()
+{
+    log_number = log_batch;
+    at = log_used;
+    d_step {
+        found = false;
+        do
+        :: log_number > committed && at > 0 && !found ->
+            at--;
+            found = (log_object[at] == ENTRY)
+        :: else -> break
+        od
+    };
+    if
+    :: found ->
+        a = log_first[at];
+        b = log_second[at];
+#ifndef LOG_NOT_LOOKED_AT_AGAIN
+        found = (log_batch == log_number)
+#endif
+    :: else
+    fi;
+    d_step { log_number = 0; at = 0 }
+}
+
 active proctype reader()
 {
-    byte known_committed, number, a, b, last, reads;
+    byte known_committed, number, a, b, last, reads, log_number, at;
+    bool found;
 
     was_committed[0] = true;
     do
@@ -221,7 +250,12 @@ active proctype reader()
         number = stamp[ENTRY];
 #ifndef READER_IGNORES_COMMITTED
         if
-        :: number > known_committed -> goto again
+        :: number > known_committed ->
+            look_up();
+            if
+            :: found -> goto accept
+            :: else -> goto again
+            fi
         :: else
         fi;
 #endif
@@ -237,6 +271,8 @@ active proctype reader()
         :: else
         fi;
 #endif
+accept:
+        skip;
         d_step {
             assert(a == b && was_committed[a]);
             assert(a >= last);
@@ -244,6 +280,7 @@ active proctype reader()
             reads++
         }
 again:
-        skip
+        skip;
+        d_step { known_committed = 0; number = 0; a = 0; b = 0; found = false }
     od
 }

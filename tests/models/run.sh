@@ -24,9 +24,11 @@ check() {
     expected=$1
     model=$2
     shift 2
+    # A flaw shows within seconds, which is less than it takes to optimise.
+    if [ "$expected" = fails ]; then optimise=-O0; else optimise=-O1; fi
     cp "$models/$model.pml" .
     if ! spin "$@" -a "$model.pml" > spin.log 2>&1 ||
-        ! gcc -O1 -w -DSAFETY -DMEMLIM=1500 -o pan pan.c >> spin.log 2>&1; then
+        ! gcc $optimise -w -DSAFETY -DMEMLIM=1500 -o pan pan.c >> spin.log 2>&1; then
         cat spin.log
         failed=1
         return
@@ -65,7 +67,7 @@ flaws lane HEAD_STORE_RELAXED HEAD_LOAD_RELAXED FREE_STORE_RELAXED FREE_LOAD_REL
 
 check holds commit
 flaws commit UNDO_OFF CURSOR_NOT_LOGGED USED_BEFORE_RECORD LOG_RESET_SWAPPED STAMP_AFTER_CONTENTS STAMP_REUSED \
-    READER_IGNORES_COMMITTED READER_LOADS_COMMITTED_LAST FREE_BEFORE_COMMIT
+    READER_IGNORES_COMMITTED READER_LOADS_COMMITTED_LAST LOG_NOT_LOOKED_AT_AGAIN FREE_BEFORE_COMMIT
 
 check holds contribution
 check holds contribution -DHOST_LOST

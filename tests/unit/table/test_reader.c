@@ -200,20 +200,22 @@ static void test_reader_that_ignores_the_change_is_caught(void **state)
 
 /* --- a writer that stops in mid-batch --- */
 
-static void assert_gives_up(struct tkr_reader *reader, const struct tkr_entry *entry)
+static int64_t read_value(struct tkr_reader *reader, const char *id)
 {
     struct tkr_entry_copy copy;
-    long begun = process_now_ms();
 
-    assert_false(tkr_entry_copy_read(tkr_reader_header(reader), entry, &copy));
-    assert_true(process_now_ms() - begun < 5000); /* a tenth of a second, on a machine that has time */
+    if (!read_user(reader, id, &copy))
+        return -1;
+    assert_true(copy.stamp <= atomic_load(&tkr_reader_header(reader)->committed));
+    for (int i = 1; i < TKR_COUNTER_COUNT; i++)
+        assert_int_equal(copy.counts.value[i], copy.counts.value[0]);
+    return copy.counts.value[0];
 }
 
-static void test_stopped_writer_makes_the_reader_give_up_and_recovery_mends_it(void **state)
+static void test_batch_of_a_stopped_writer_is_read_as_it_was_before(void **state)
 {
     struct table *table = *state;
     struct tkr_reader *reader;
-    struct tkr_entry_copy copy;
     int status;
     pid_t child;
 
@@ -229,23 +231,103 @@ static void test_stopped_writer_makes_the_reader_give_up_and_recovery_mends_it(v
     }
     assert_int_equal(waitpid(child, &status, WUNTRACED), child);
     assert_true(WIFSTOPPED(status));
-    assert_gives_up(reader, table_find(table, "a"));
-    assert_true(read_user(reader, "b", &copy)); /* others are read */
-    assert_int_equal(copy.counts.value[0], 6);
-    assert_false(read_user(reader, "a", &copy));
-    assert_false(read_user(reader, "new", &copy));
+    assert_int_equal(read_value(reader, "a"), 5);
+    assert_int_equal(read_value(reader, "b"), 6);
+    assert_int_equal(read_value(reader, "new"), -1);
     (void)kill(child, SIGKILL);
     assert_int_equal(waitpid(child, &status, 0), child);
-    assert_false(read_user(reader, "a", &copy));
+    assert_int_equal(read_value(reader, "a"), 5);
     table_reopen(table);
     assert_true(table->shard->recovered);
-    assert_true(read_user(reader, "a", &copy));
-    assert_int_equal(copy.counts.value[0], 5);
-    assert_false(read_user(reader, "new", &copy));
+    assert_int_equal(read_value(reader, "a"), 5);
+    assert_int_equal(read_value(reader, "new"), -1);
     tkr_reader_close(reader);
 }
 
-static void test_law_of_an_unfinished_batch_is_not_read(void **state)
+/* As many entries as a batch may touch, one of them changed in part: all are read, and none is waited for. */
+static void test_largest_batch_left_unfinished_is_read_as_it_was_before(void **state)
+{
+    struct table *table = *state;
+    struct tkr_reader *reader;
+    struct tkr_entry_copy copy;
+    struct tkr_entry *torn;
+    long begun;
+    char id[16];
+    int rows = 0;
+
+    for (int batch = 1; batch <= 2; batch++) {
+        assert_true(tkr_batch_begin(table->shard));
+        for (int i = 0; i < 900; i++) {
+            (void)snprintf(id, sizeof(id), "%d", i);
+            assert_true(table_add(table, id, 1000 * batch + i));
+        }
+        if (batch == 1)
+            tkr_batch_commit(table->shard);
+    }
+    torn = table_find(table, "7");
+    atomic_store(&torn->counts[3], -1);
+    reader = reader_open(table);
+    begun = process_now_ms();
+    while (tkr_reader_next(reader, &copy)) {
+        assert_int_equal(copy.counts.value[0], 1000 + atoi(copy.id));
+        assert_int_equal(copy.counts.value[3], 1000 + atoi(copy.id));
+        rows++;
+    }
+    assert_int_equal(rows, 900);
+    assert_true(process_now_ms() - begun < BROKEN_LIMIT_MS); /* waiting for each would take minutes */
+    tkr_reader_close(reader);
+}
+
+/* The recovery has died too: this one is put back in part under the recovery's number, that one not at all. */
+static void test_recovery_left_unfinished_is_read_as_it_will_be(void **state)
+{
+    struct table *table = *state;
+    struct tkr_reader *reader = reader_open(table);
+    struct tkr_entry *entry;
+
+    assert_true(table_charge(table, "a", 5));
+    assert_true(table_charge(table, "b", 6));
+    assert_true(tkr_batch_begin(table->shard));
+    assert_true(table_add(table, "a", 100));
+    assert_true(table_add(table, "b", 100));
+    entry = table_find(table, "a");
+    atomic_store(&entry->stamp, table->shard->batch + 1);
+    for (int i = 0; i < 4; i++)
+        atomic_store(&entry->counts[i], 5);
+    assert_int_equal(read_value(reader, "a"), 5);
+    assert_int_equal(read_value(reader, "b"), 6);
+    table_reopen(table);
+    assert_int_equal(read_value(reader, "a"), 5);
+    assert_int_equal(read_value(reader, "b"), 6);
+    tkr_reader_close(reader);
+}
+
+/* What the log had of an earlier batch is nothing to go by. */
+static void test_log_of_a_batch_that_is_over_is_not_read(void **state)
+{
+    struct table *table = *state;
+    struct tkr_reader *reader = reader_open(table);
+    uint64_t words[2];
+    uint64_t at;
+
+    assert_true(table_charge(table, "a", 5));
+    assert_true(table_charge(table, "a", 5)); /* logged, committed */
+    at = (uint64_t)((unsigned char *)table_find(table, "a") - table->shard->base);
+    assert_false(tkr_undo_read(table->shard->undo, tkr_reader_header(reader)->undo_bytes, &table->shard->header->committed, at,
+                               sizeof(words), words));
+    assert_int_equal(read_value(reader, "a"), 10);
+    assert_true(tkr_batch_begin(table->shard));
+    assert_true(table_add(table, "a", 1));
+    assert_true(tkr_undo_read(table->shard->undo, tkr_reader_header(reader)->undo_bytes, &table->shard->header->committed, at,
+                              sizeof(words), words));
+    assert_int_equal(words[1], 10);
+    atomic_store(&table->shard->undo->used, UINT64_MAX); /* damage leads nowhere */
+    assert_false(tkr_undo_read(table->shard->undo, tkr_reader_header(reader)->undo_bytes, &table->shard->header->committed, at,
+                               sizeof(words), words));
+    tkr_reader_close(reader);
+}
+
+static void test_law_of_an_unfinished_batch_is_read_as_it_was_before(void **state)
 {
     struct table *table = *state;
     struct tkr_reader *reader = reader_open(table);
@@ -256,7 +338,9 @@ static void test_law_of_an_unfinished_batch_is_not_read(void **state)
     assert_int_equal(law.accounts, 1);
     assert_true(tkr_batch_begin(table->shard));
     tkr_batch_add(&tkr_batch_law(table->shard)->gone_counted, 9);
-    assert_false(tkr_reader_law(reader, &law));
+    assert_true(tkr_reader_law(reader, &law));
+    assert_int_equal(law.gone_counted, 0);
+    assert_int_equal(law.accounts, 1);
     tkr_batch_commit(table->shard);
     assert_true(tkr_reader_law(reader, &law));
     assert_int_equal(law.gone_counted, 9);
@@ -325,7 +409,7 @@ static void test_entry_of_a_lost_batch_is_never_read(void **state)
         assert_int_equal(pthread_create(&thread, NULL, walk, &walker), 0);
         while (!atomic_load(&walker.begun))
             process_sleep_ms(1);
-        process_sleep_ms(5); /* it is waiting for the batch now; if not, this round shows nothing */
+        process_sleep_ms(5); /* it may be before, at or behind the batch's entries */
         table_reopen(table);
         assert_int_equal(pthread_join(thread, NULL), 0);
         assert_false(walker.saw_lost);
@@ -523,8 +607,11 @@ int main(void)
         T(test_copy_beside_a_writer_is_a_committed_state),
         T(test_reader_that_ignores_the_commit_is_caught),
         T(test_reader_that_ignores_the_change_is_caught),
-        T(test_stopped_writer_makes_the_reader_give_up_and_recovery_mends_it),
-        T(test_law_of_an_unfinished_batch_is_not_read),
+        T(test_batch_of_a_stopped_writer_is_read_as_it_was_before),
+        T(test_largest_batch_left_unfinished_is_read_as_it_was_before),
+        T(test_recovery_left_unfinished_is_read_as_it_will_be),
+        T(test_log_of_a_batch_that_is_over_is_not_read),
+        T(test_law_of_an_unfinished_batch_is_read_as_it_was_before),
         T(test_number_of_what_was_put_back_does_not_come_back),
         T(test_entry_of_a_lost_batch_is_never_read),
         T(test_walk_goes_on_rightly_where_a_lost_entry_was_replaced),
