@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -55,7 +54,7 @@ static void tell_wrong_option(char **argv, const struct option *options)
     char list[512];
 
     list_options(options, list, sizeof(list));
-    if (strncmp(word, "--", 2) == 0 && optopt >= TKR_COMMAND_OPTION_FIRST)
+    if (strncmp(word, "--", 2) == 0 && optopt >= TKR_COMMAND_OPTION_RUNTIME_DIR)
         (void)tkr_command_wrong(argv[0], "%s: the option takes no value", word);
     else if (strncmp(word, "--", 2) == 0)
         (void)tkr_command_wrong(argv[0], "%s: no such option, or short for several; allowed are %s", word, list);
@@ -77,6 +76,43 @@ int tkr_command_option(int argc, char **argv, const struct option *options)
         value = '?';
     }
     return value;
+}
+
+int tkr_command_parse(int argc, char **argv, const struct option *options, const char *help,
+                      int (*take)(void *arg, int option), void *arg)
+{
+    int option;
+
+    while ((option = tkr_command_option(argc, argv, options)) != -1) {
+        if (option == 'h') {
+            (void)fputs(help, stdout);
+            return tkr_command_end(argv[0], TKR_COMMAND_OK);
+        }
+        if (take(arg, option) != 0)
+            return TKR_COMMAND_WRONG;
+    }
+    return -1;
+}
+
+int tkr_command_look_option(struct tkr_command_look *look, int option)
+{
+    switch (option) {
+    case TKR_COMMAND_OPTION_RUNTIME_DIR:
+        look->runtime_dir = optarg;
+        return 0;
+    case TKR_COMMAND_OPTION_JSON:
+        look->json = true;
+        return 0;
+    default:
+        return TKR_COMMAND_WRONG; /* told by tkr_command_option */
+    }
+}
+
+int tkr_command_no_operand(int argc, char **argv)
+{
+    if (optind >= argc)
+        return 0;
+    return tkr_command_wrong(argv[0], "%s: no operand is allowed; see 'tokenring %s --help'", argv[optind], argv[0]);
 }
 
 int tkr_command_integer(const char *command, const char *option, const char *text, int64_t min, int64_t max,

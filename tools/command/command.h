@@ -5,6 +5,7 @@
 
 #include <getopt.h>
 #include <jansson.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 /* Exit codes of every subcommand. */
@@ -27,8 +28,12 @@ int tkr_command_verify(int argc, char **argv);
 int tkr_command_failed(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
 int tkr_command_wrong(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* Values of long options begin here, above all characters, so that 'h' is --help and -h everywhere. */
-#define TKR_COMMAND_OPTION_FIRST 256
+/* Values of long options: above all characters, so that 'h' is --help and -h everywhere. */
+enum {
+    TKR_COMMAND_OPTION_RUNTIME_DIR = 256,
+    TKR_COMMAND_OPTION_JSON,
+    TKR_COMMAND_OPTION_FIRST /* a subcommand's own begin here */
+};
 #define TKR_COMMAND_OPTION_HELP                                                                                        \
     {                                                                                                                  \
         "help", no_argument, NULL, 'h'                                                                                 \
@@ -39,6 +44,33 @@ int tkr_command_wrong(const char *command, const char *format, ...) __attribute_
  * is the first operand; '?' for a wrong one, which has been told on stderr.
  */
 int tkr_command_option(int argc, char **argv, const struct option *options);
+
+/*
+ * Takes all options: --help prints the text, each other one goes to take(arg, option) with optarg, which returns 0, or
+ * TKR_COMMAND_WRONG when it told of a wrong value. -1: go on, argv[optind] is the first operand; else the exit code.
+ */
+int tkr_command_parse(int argc, char **argv, const struct option *options, const char *help,
+                      int (*take)(void *arg, int option), void *arg);
+
+/* What those that look at a collector are asked. */
+struct tkr_command_look {
+    const char *runtime_dir; /* NULL: the default */
+    bool json;
+};
+
+/* Rows for a table of options, and their help but for what --json prints. */
+#define TKR_COMMAND_LOOK_OPTIONS                                                                                       \
+    {"runtime-dir", required_argument, NULL, TKR_COMMAND_OPTION_RUNTIME_DIR}, {"json", no_argument, NULL, TKR_COMMAND_OPTION_JSON}
+
+#define TKR_COMMAND_LOOK_HELP                                                                                          \
+    "  --runtime-dir DIR  where the collector works; default TOKENRING_RUNTIME_DIR, else /run/tokenring, else\n"       \
+    "                     /dev/shm/tokenring-UID\n"
+
+/* Takes one of them. 0, or TKR_COMMAND_WRONG: it is none, as tkr_command_option told. */
+int tkr_command_look_option(struct tkr_command_look *look, int option);
+
+/* Are there no operands? 0, or TKR_COMMAND_WRONG with a sentence. */
+int tkr_command_no_operand(int argc, char **argv);
 
 /* Reads text as an integer min..max. 0, or TKR_COMMAND_WRONG with a sentence that names the option, value and range. */
 int tkr_command_integer(const char *command, const char *option, const char *text, int64_t min, int64_t max,

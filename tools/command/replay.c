@@ -79,19 +79,20 @@ static int replay(const struct tkr_command_traffic *traffic, char **argv)
     return exit_code;
 }
 
+static int take_option(void *traffic, int option)
+{
+    return tkr_command_traffic_option(traffic, option);
+}
+
 int tkr_command_replay(int argc, char **argv)
 {
     struct tkr_command_traffic traffic = TKR_COMMAND_TRAFFIC_INIT;
-    int option;
+    int exit_code;
 
-    while ((option = tkr_command_option(argc, argv, options)) != -1) {
-        if (option == 'h') {
-            (void)fputs(help, stdout);
-            return tkr_command_end(argv[0], TKR_COMMAND_OK);
-        }
-        if (tkr_command_traffic_option(&traffic, argv[0], option, optarg) != 0)
-            return TKR_COMMAND_WRONG;
-    }
+    traffic.command = argv[0];
+    exit_code = tkr_command_parse(argc, argv, options, help, take_option, &traffic);
+    if (exit_code != -1)
+        return exit_code;
     if (optind == argc)
         return tkr_command_wrong(argv[0], "a FILE is missing; see 'tokenring replay --help'");
     return replay(&traffic, argv);

@@ -40,15 +40,18 @@ struct wanted {
     int64_t kill; /* 0: not given */
 };
 
-static int take_option(struct wanted *wanted, const char *command, int option)
+static int take_option(void *arg, int option)
 {
+    struct wanted *wanted = arg;
+    const char *command = wanted->traffic.command;
+
     if (option == OPTION_CALLS)
         return tkr_command_integer(command, "calls", optarg, 1, CALLS_MAX, &wanted->calls);
     if (option == OPTION_RATE)
         return tkr_command_integer(command, "rate", optarg, 1, RATE_MAX, &wanted->rate);
     if (option == OPTION_KILL)
         return tkr_command_integer(command, "kill", optarg, 1, TKR_GATEWAY_PRODUCERS_MAX, &wanted->kill);
-    return tkr_command_traffic_option(&wanted->traffic, command, option, optarg);
+    return tkr_command_traffic_option(&wanted->traffic, option);
 }
 
 static int simulate(const struct wanted *wanted, const char *command)
@@ -78,19 +81,15 @@ static int simulate(const struct wanted *wanted, const char *command)
 int tkr_command_simulate(int argc, char **argv)
 {
     struct wanted wanted = {.traffic = TKR_COMMAND_TRAFFIC_INIT, .calls = CALLS_DEFAULT};
-    int option;
+    int exit_code;
 
     wanted.traffic.speed = 1;
-    while ((option = tkr_command_option(argc, argv, options)) != -1) {
-        if (option == 'h') {
-            (void)fputs(help, stdout);
-            return tkr_command_end(argv[0], TKR_COMMAND_OK);
-        }
-        if (take_option(&wanted, argv[0], option) != 0)
-            return TKR_COMMAND_WRONG;
-    }
-    if (optind < argc)
-        return tkr_command_wrong(argv[0], "%s: no operand is allowed; see 'tokenring simulate --help'", argv[optind]);
+    wanted.traffic.command = argv[0];
+    exit_code = tkr_command_parse(argc, argv, options, help, take_option, &wanted);
+    if (exit_code != -1)
+        return exit_code;
+    if (tkr_command_no_operand(argc, argv) != 0)
+        return TKR_COMMAND_WRONG;
     if (wanted.kill > wanted.traffic.producer_count)
         return tkr_command_wrong(argv[0], "--kill=%lld: there are %u producers", (long long)wanted.kill,
                                  wanted.traffic.producer_count);

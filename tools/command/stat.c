@@ -10,22 +10,16 @@
 #include "command/command.h"
 #include "region/guard.h"
 
-enum { OPTION_RUNTIME_DIR = TKR_COMMAND_OPTION_FIRST, OPTION_JSON };
-
 static const char help[] =
     "tokenring stat [OPTION]...\n\n"
     "Shows the law's numbers, offered = counted + in lanes + dropped, in usage records: per region (a gateway process),\n"
     "per shard of the collector and for the host. Read from shared memory; no collector need run.\n\n"
     "Options:\n"
-    "  --runtime-dir DIR  where the collector works; default TOKENRING_RUNTIME_DIR, else /run/tokenring, else\n"
-    "                     /dev/shm/tokenring-UID\n"
+    TKR_COMMAND_LOOK_HELP
     "  --json             print one JSON object: collector_running, law_holds, host, shards, regions\n"
     "  --help             this text\n\n" TKR_COMMAND_EXIT_HELP "1 also says that the law does not hold.\n";
 
-static const struct option options[] = {{"runtime-dir", required_argument, NULL, OPTION_RUNTIME_DIR},
-                                        {"json", no_argument, NULL, OPTION_JSON},
-                                        TKR_COMMAND_OPTION_HELP,
-                                        {NULL, 0, NULL, 0}};
+static const struct option options[] = {TKR_COMMAND_LOOK_OPTIONS, TKR_COMMAND_OPTION_HELP, {NULL, 0, NULL, 0}};
 
 static const char *const standings[] = {"new", "active", "quarantined", "newer layout", "older layout", "unreadable"};
 
@@ -179,16 +173,16 @@ static void print_text(const struct tkr_host_balance *balance)
                  tkr_balance_holds(host) ? "holds" : "DOES NOT HOLD");
 }
 
-static int show(const char *command, const char *runtime_dir, bool json)
+static int show(const char *command, const struct tkr_command_look *look)
 {
     struct tkr_host_balance balance;
     tkr_message message = {""};
     int exit_code;
 
-    if (!tkr_guard_install() || tkr_balance_read(runtime_dir, &balance, &message) != 0)
+    if (!tkr_guard_install() || tkr_balance_read(look->runtime_dir, &balance, &message) != 0)
         return tkr_command_failed(command, "%s", message.text);
     exit_code = tkr_balance_holds(&balance.host) ? TKR_COMMAND_OK : TKR_COMMAND_FAILED;
-    if (json) {
+    if (look->json) {
         int printed = tkr_command_json_print(command, json_host(&balance));
         exit_code = printed != TKR_COMMAND_OK ? printed : exit_code;
     } else {
@@ -198,28 +192,17 @@ static int show(const char *command, const char *runtime_dir, bool json)
     return tkr_command_end(command, exit_code);
 }
 
+static int take_option(void *look, int option)
+{
+    return tkr_command_look_option(look, option);
+}
+
 int tkr_command_stat(int argc, char **argv)
 {
-    const char *runtime_dir = NULL;
-    bool json = false;
-    int option;
+    struct tkr_command_look look = {.runtime_dir = NULL};
+    int exit_code = tkr_command_parse(argc, argv, options, help, take_option, &look);
 
-    while ((option = tkr_command_option(argc, argv, options)) != -1) {
-        switch (option) {
-        case 'h':
-            (void)fputs(help, stdout);
-            return tkr_command_end(argv[0], TKR_COMMAND_OK);
-        case OPTION_RUNTIME_DIR:
-            runtime_dir = optarg;
-            break;
-        case OPTION_JSON:
-            json = true;
-            break;
-        default:
-            return TKR_COMMAND_WRONG; /* told by tkr_command_option */
-        }
-    }
-    if (optind < argc)
-        return tkr_command_wrong(argv[0], "%s: no operand is allowed", argv[optind]);
-    return show(argv[0], runtime_dir, json);
+    if (exit_code != -1)
+        return exit_code;
+    return tkr_command_no_operand(argc, argv) == 0 ? show(argv[0], &look) : TKR_COMMAND_WRONG;
 }

@@ -65,8 +65,11 @@ static int take_seed(struct tkr_command_traffic *traffic, const char *command, c
     return 0;
 }
 
-int tkr_command_traffic_option(struct tkr_command_traffic *traffic, const char *command, int option, const char *value)
+int tkr_command_traffic_option(struct tkr_command_traffic *traffic, int option)
 {
+    const char *command = traffic->command;
+    const char *value = optarg;
+
     switch (option) {
     case TKR_COMMAND_OPTION_PRODUCERS:
         return take_count(command, "producers", value, TKR_GATEWAY_PRODUCERS_MAX, &traffic->producer_count);
@@ -78,14 +81,8 @@ int tkr_command_traffic_option(struct tkr_command_traffic *traffic, const char *
         return take_speed(traffic, command, value);
     case TKR_COMMAND_OPTION_SYNC:
         return take_sync(traffic, command, value);
-    case TKR_COMMAND_OPTION_RUNTIME_DIR:
-        traffic->runtime_dir = value;
-        return 0;
-    case TKR_COMMAND_OPTION_JSON:
-        traffic->json = true;
-        return 0;
     default:
-        return TKR_COMMAND_WRONG; /* told by tkr_command_option */
+        return tkr_command_look_option(&traffic->look, option);
     }
 }
 
@@ -129,7 +126,7 @@ static int judge(const char *command, const struct tkr_gateway_report *report)
 
 static int print_offered(const char *command, const struct tkr_command_offered *offered)
 {
-    if (offered->traffic->json)
+    if (offered->traffic->look.json)
         return tkr_command_json_print(command, tkr_command_offered_json(offered));
     tkr_command_offered_print(offered);
     return tkr_command_end(command, TKR_COMMAND_OK);
@@ -145,7 +142,7 @@ int tkr_command_traffic_run(const struct tkr_command_traffic *traffic, const cha
     int printed;
     int exit_code;
 
-    config->runtime_dir = traffic->runtime_dir;
+    config->runtime_dir = traffic->look.runtime_dir;
     config->producer_count = traffic->producer_count;
     config->sync_timeout_ms = traffic->sync_timeout_ms;
     config->progress = terminal ? show_progress : NULL;

@@ -15,8 +15,8 @@ struct tkr_command_traffic {
     uint64_t seed;
     double speed;             /* 0: as fast as possible; 1: realtime; else so many times as fast */
     uint32_t sync_timeout_ms; /* 0: do not wait */
-    const char *runtime_dir;  /* NULL: the library's default */
-    bool json;
+    struct tkr_command_look look;
+    const char *command;      /* for what is told of its options */
 };
 
 #define TKR_COMMAND_TRAFFIC_INIT                                                                                       \
@@ -30,8 +30,6 @@ enum {
     TKR_COMMAND_OPTION_SEED,
     TKR_COMMAND_OPTION_SPEED,
     TKR_COMMAND_OPTION_SYNC,
-    TKR_COMMAND_OPTION_RUNTIME_DIR,
-    TKR_COMMAND_OPTION_JSON,
     TKR_COMMAND_OPTION_OWN /* a subcommand's own options begin here */
 };
 
@@ -41,11 +39,7 @@ enum {
         {"users", required_argument, NULL, TKR_COMMAND_OPTION_USERS},                                                  \
         {"seed", required_argument, NULL, TKR_COMMAND_OPTION_SEED},                                                    \
         {"speed", required_argument, NULL, TKR_COMMAND_OPTION_SPEED},                                                  \
-        {"sync", optional_argument, NULL, TKR_COMMAND_OPTION_SYNC},                                                    \
-        {"runtime-dir", required_argument, NULL, TKR_COMMAND_OPTION_RUNTIME_DIR},                                      \
-    {                                                                                                                  \
-        "json", no_argument, NULL, TKR_COMMAND_OPTION_JSON                                                             \
-    }
+        {"sync", optional_argument, NULL, TKR_COMMAND_OPTION_SYNC}, TKR_COMMAND_LOOK_OPTIONS
 
 #define TKR_COMMAND_TRAFFIC_HELP                                                                                       \
     "  --producers N      producer processes, 1..64; default 4. Calls are dealt to them in turn\n"                     \
@@ -61,8 +55,8 @@ enum {
     "caller's time, and what was refused or dropped, by cause; then the exit code is 1. Each call charges one user.\n" \
     "Half of the calls are recorded in one shot, half begun, told of progress and ended.\n\n" TKR_COMMAND_EXIT_HELP
 
-/* Takes one of the options above. 0, or TKR_COMMAND_WRONG when its value was told to be wrong. */
-int tkr_command_traffic_option(struct tkr_command_traffic *traffic, const char *command, int option, const char *value);
+/* Takes one of the options above, with optarg. 0, or TKR_COMMAND_WRONG when its value was told to be wrong. */
+int tkr_command_traffic_option(struct tkr_command_traffic *traffic, int option);
 
 /* Billing cycles of the first and the last call, yyyymmdd; 0: there was no call. */
 struct tkr_command_cycles {

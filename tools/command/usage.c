@@ -17,7 +17,7 @@
 #define ACCOUNT_COLUMNS_MAX 48 /* longer ids push their row to the right */
 #define VISIT_NO_MEMORY 1
 
-enum { OPTION_KIND = TKR_COMMAND_OPTION_FIRST, OPTION_CYCLE, OPTION_TOP, OPTION_RUNTIME_DIR, OPTION_JSON };
+enum { OPTION_KIND = TKR_COMMAND_OPTION_FIRST, OPTION_CYCLE, OPTION_TOP };
 
 static const char help[] =
     "tokenring usage [ACCOUNT] [OPTION]...\n\n"
@@ -28,8 +28,7 @@ static const char help[] =
     "  --kind KIND        user, team, organisation, key or another name of 1 to 12 letters a-z or '_'; default all\n"
     "  --cycle CYCLE      YYYY-MM-DD, a cycle's first day; or all (default)\n"
     "  --top N            only the first N rows, 1..1000000000\n"
-    "  --runtime-dir DIR  where the collector works; default TOKENRING_RUNTIME_DIR, else /run/tokenring, else\n"
-    "                     /dev/shm/tokenring-UID\n"
+    TKR_COMMAND_LOOK_HELP
     "  --json             print one JSON object: sink, rows with all counters\n"
     "  --help             this text\n\n"
     "Where the totals are: TOKENRING_SINK (redis, sqlite or null), REDIS_URL, REDIS_SOCKET, REDIS_HOST, REDIS_PORT,\n"
@@ -39,8 +38,7 @@ static const char help[] =
 static const struct option options[] = {{"kind", required_argument, NULL, OPTION_KIND},
                                         {"cycle", required_argument, NULL, OPTION_CYCLE},
                                         {"top", required_argument, NULL, OPTION_TOP},
-                                        {"runtime-dir", required_argument, NULL, OPTION_RUNTIME_DIR},
-                                        {"json", no_argument, NULL, OPTION_JSON},
+                                        TKR_COMMAND_LOOK_OPTIONS,
                                         TKR_COMMAND_OPTION_HELP,
                                         {NULL, 0, NULL, 0}};
 
@@ -49,8 +47,7 @@ struct usage {
     const char *command;
     struct tkr_usage_query query;
     int64_t top;
-    const char *runtime_dir;
-    bool json;
+    struct tkr_command_look look;
     tkr_message sink;
     bool unflushed_known;
     struct tkr_command_usage_rows rows;
@@ -78,8 +75,10 @@ static int take_kind(struct usage *usage, const char *value)
     return 0;
 }
 
-static int take_option(struct usage *usage, int option)
+static int take_option(void *arg, int option)
 {
+    struct usage *usage = arg;
+
     switch (option) {
     case OPTION_KIND:
         return take_kind(usage, optarg);
@@ -87,14 +86,8 @@ static int take_option(struct usage *usage, int option)
         return take_cycle(usage, optarg);
     case OPTION_TOP:
         return tkr_command_integer(usage->command, "top", optarg, 1, 1000000000, &usage->top);
-    case OPTION_RUNTIME_DIR:
-        usage->runtime_dir = optarg;
-        return 0;
-    case OPTION_JSON:
-        usage->json = true;
-        return 0;
     default:
-        return TKR_COMMAND_WRONG; /* told by tkr_command_option */
+        return tkr_command_look_option(&usage->look, option);
     }
 }
 
@@ -145,7 +138,7 @@ static void read_unflushed(struct usage *usage)
 {
     tkr_message why;
 
-    if (tkr_command_unflushed_read(usage->runtime_dir, &usage->query, &usage->rows, &usage->unflushed_known, &why) == 0)
+    if (tkr_command_unflushed_read(usage->look.runtime_dir, &usage->query, &usage->rows, &usage->unflushed_known, &why) == 0)
         return;
     usage->unflushed_known = false;
     (void)tkr_command_failed(usage->command, "what is not yet flushed is not shown: %s", why.text);
@@ -279,7 +272,7 @@ static int print_usage(struct usage *usage)
     tkr_command_usage_sort(&usage->rows);
     if (usage->top > 0 && (uint64_t)usage->top < count)
         count = (size_t)usage->top;
-    if (usage->json) {
+    if (usage->look.json) {
         printed = print_json(usage, count);
     } else {
         (void)printf("%s\n", usage->sink.text);
@@ -295,17 +288,10 @@ int tkr_command_usage(int argc, char **argv)
 {
     struct usage usage = {.command = argv[0], .query = {.any_kind = 1}};
     tkr_message why;
-    int exit_code;
-    int option;
+    int exit_code = tkr_command_parse(argc, argv, options, help, take_option, &usage);
 
-    while ((option = tkr_command_option(argc, argv, options)) != -1) {
-        if (option == 'h') {
-            (void)fputs(help, stdout);
-            return tkr_command_end(argv[0], TKR_COMMAND_OK);
-        }
-        if (take_option(&usage, option) != 0)
-            return TKR_COMMAND_WRONG;
-    }
+    if (exit_code != -1)
+        return exit_code;
     if (take_operands(&usage, argc - optind, argv + optind) != 0)
         return TKR_COMMAND_WRONG;
     if (read_sink(&usage, &why) != 0) {

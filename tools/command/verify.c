@@ -9,7 +9,7 @@
 #include "command/command.h"
 #include "region/guard.h"
 
-enum { OPTION_RUNTIME_DIR = TKR_COMMAND_OPTION_FIRST, OPTION_REPAIR, OPTION_JSON };
+enum { OPTION_REPAIR = TKR_COMMAND_OPTION_FIRST };
 
 static const char help[] =
     "tokenring verify [OPTION]...\n\n"
@@ -18,17 +18,20 @@ static const char help[] =
     "What is on its way to the sink is no fault either. May run beside the collector.\n\n"
     "Options:\n"
     "  --repair           send again what the sink lacks; nothing is ever subtracted or added twice\n"
-    "  --runtime-dir DIR  where the collector works; default TOKENRING_RUNTIME_DIR, else /run/tokenring, else\n"
-    "                     /dev/shm/tokenring-UID\n"
+    TKR_COMMAND_LOOK_HELP
     "  --json             print one JSON object\n"
     "  --help             this text\n\n" TKR_COMMAND_EXIT_HELP
     "1 says that a record is missing, ahead of what was counted, or cannot be written, or that the law does not hold.\n";
 
-static const struct option options[] = {{"runtime-dir", required_argument, NULL, OPTION_RUNTIME_DIR},
-                                        {"repair", no_argument, NULL, OPTION_REPAIR},
-                                        {"json", no_argument, NULL, OPTION_JSON},
+static const struct option options[] = {{"repair", no_argument, NULL, OPTION_REPAIR},
+                                        TKR_COMMAND_LOOK_OPTIONS,
                                         TKR_COMMAND_OPTION_HELP,
                                         {NULL, 0, NULL, 0}};
+
+struct wanted {
+    struct tkr_command_look look;
+    bool repair;
+};
 
 static int print_json(const char *command, const struct tkr_verify_report *report, bool law)
 {
@@ -48,7 +51,7 @@ static void print_line(const struct tkr_verify_report *report, const char *sink,
                  report->missing, report->ahead, report->poison, report->repaired, law ? "holds" : "DOES NOT HOLD");
 }
 
-static int verify(const char *command, const char *runtime_dir, bool repair, bool json)
+static int verify(const char *command, const struct wanted *wanted)
 {
     struct tkr_sink_config config;
     struct tkr_verify_report report;
@@ -59,47 +62,37 @@ static int verify(const char *command, const char *runtime_dir, bool repair, boo
     bool good;
 
     if (!tkr_guard_install() || tkr_sink_config_read(&config, &message) != 0 ||
-        tkr_balance_read(runtime_dir, &balance, &message) != 0)
+        tkr_balance_read(wanted->look.runtime_dir, &balance, &message) != 0)
         return tkr_command_failed(command, "%s", message.text);
     law = tkr_balance_holds(&balance.host);
     tkr_balance_free(&balance);
-    if (tkr_verify(runtime_dir, &config, repair, &report, &message) != 0)
+    if (tkr_verify(wanted->look.runtime_dir, &config, wanted->repair, &report, &message) != 0)
         return tkr_command_failed(command, "%s", message.text);
     tkr_sink_describe(&config, &sink);
-    if (json && print_json(command, &report, law) != TKR_COMMAND_OK)
+    if (wanted->look.json && print_json(command, &report, law) != TKR_COMMAND_OK)
         return TKR_COMMAND_FAILED;
-    if (!json)
+    if (!wanted->look.json)
         print_line(&report, sink.text, law);
     good = law && report.ahead == 0 && report.poison == 0 && (report.missing == 0 || report.repaired >= report.missing);
     return tkr_command_end(command, good ? TKR_COMMAND_OK : TKR_COMMAND_FAILED);
 }
 
+static int take_option(void *arg, int option)
+{
+    struct wanted *wanted = arg;
+
+    if (option != OPTION_REPAIR)
+        return tkr_command_look_option(&wanted->look, option);
+    wanted->repair = true;
+    return 0;
+}
+
 int tkr_command_verify(int argc, char **argv)
 {
-    const char *runtime_dir = NULL;
-    bool repair = false;
-    bool json = false;
-    int option;
+    struct wanted wanted = {.repair = false};
+    int exit_code = tkr_command_parse(argc, argv, options, help, take_option, &wanted);
 
-    while ((option = tkr_command_option(argc, argv, options)) != -1) {
-        switch (option) {
-        case 'h':
-            (void)fputs(help, stdout);
-            return tkr_command_end(argv[0], TKR_COMMAND_OK);
-        case OPTION_RUNTIME_DIR:
-            runtime_dir = optarg;
-            break;
-        case OPTION_REPAIR:
-            repair = true;
-            break;
-        case OPTION_JSON:
-            json = true;
-            break;
-        default:
-            return TKR_COMMAND_WRONG; /* told by tkr_command_option */
-        }
-    }
-    if (optind < argc)
-        return tkr_command_wrong(argv[0], "%s: no operand is allowed", argv[optind]);
-    return verify(argv[0], runtime_dir, repair, json);
+    if (exit_code != -1)
+        return exit_code;
+    return tkr_command_no_operand(argc, argv) == 0 ? verify(argv[0], &wanted) : TKR_COMMAND_WRONG;
 }
