@@ -272,6 +272,8 @@ static bool survey_region(const struct survey *survey, const char *name, unsigne
         tkr_view_close(view);
     } else if (result == TKR_VIEW_GONE) {
         whole = false;
+    } else if (result == TKR_VIEW_RETIRED) {
+        survey->host->region_count--; /* the law has it */
     } else {
         region->standing = unread_standing(result);
     }

@@ -223,6 +223,9 @@ static void look_at_new(struct tkr_discovery *discovery, struct known *known, co
         break;
     case TKR_VIEW_GONE:
         break; /* no longer listed at the next look */
+    case TKR_VIEW_RETIRED:
+        (void)unlinkat(discovery->home->runtime, name, 0);
+        break;
     case TKR_VIEW_DENIED:
         known->retry_ns = tkr_clock_monotonic_ns() + DENIED_NS;
         tkr_log(TKR_LOG_WARNING, "%s", message.text);

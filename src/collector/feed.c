@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "collector/feed.h"
 
+#include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/crash.h"
@@ -146,9 +148,23 @@ static void wipe_head(struct tkr_shard *shard, struct tkr_cursor *cursor)
         tkr_batch_set(&word[i], 0); /* state becomes FREE */
 }
 
+/* Removes the file, unless another one has its name. One that died in here may have left it retired, and so without a view. */
+static void remove_file(struct tkr_feed *feed)
+{
+    struct stat status;
+
+    if (feed->view != NULL)
+        tkr_view_retire(feed->view);
+    TKR_CRASH(REGION_RETIRED);
+    if (fstatat(feed->directory, feed->name, &status, AT_SYMLINK_NOFOLLOW) == 0 && status.st_ino == get(&feed->cursor->inode))
+        (void)unlinkat(feed->directory, feed->name, 0); /* gone already: as good */
+}
+
 void tkr_feed_reclaim(struct tkr_shard *shard, struct tkr_feed *feed)
 {
-    if (tkr_feed_state(feed) != TKR_CURSOR_GONE) {
+    bool gone = tkr_feed_state(feed) == TKR_CURSOR_GONE;
+
+    if (!gone) {
         if (!tkr_batch_begin(shard))
             return;
         fold(shard, feed);
@@ -158,8 +174,8 @@ void tkr_feed_reclaim(struct tkr_shard *shard, struct tkr_feed *feed)
         tkr_batch_commit(shard);
         TKR_CRASH(REGION_GONE);
     }
-    if (feed->view != NULL)
-        (void)unlinkat(feed->directory, feed->name, 0); /* gone already: as good */
+    if (gone || feed->view != NULL)
+        remove_file(feed);
     TKR_CRASH(REGION_UNLINKED);
     if (!tkr_batch_begin(shard))
         return;

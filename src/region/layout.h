@@ -20,6 +20,9 @@
  *   magic set, not renamed | region-X
  * All but the last are swept away by the collector once their lock is free and they are old.
  *
+ * Its end: what is in it is counted or dropped and the shard says so; magic is stored over; the file is unlinked. So what somebody
+ * had linked or moved elsewhere is as dead, and what was copied is known by its inode.
+ *
  * Versions: a minor adds what who does not know it may pass over: frames of further types, header fields that were 0, values.
  * What changes anything else is a new major. A collector reads regions of its own major and of the one before, and leaves others
  * alone, whose frames stay for a collector that knows them.
@@ -43,8 +46,9 @@ _Static_assert((int)TKR_FRAME_PADDING == TKR_LANE_PADDING && TKR_FRAME_ALIGN == 
                "lanes and frames mean the same by padding");
 
 #define TKR_REGION_MAGIC UINT64_C(0x314e4f4947455254) /* "TREGION1" */
+#define TKR_REGION_MAGIC_RETIRED UINT64_C(0x314552494f474552) /* all of it is counted: nothing is ever read from it again */
 #define TKR_REGION_MAJOR 1u
-#define TKR_REGION_MINOR 0u
+#define TKR_REGION_MINOR 1u /* 1: inode */
 #define TKR_REGION_MAJOR_OLDEST 1u /* that is still read: the previous, once there is one */
 #define TKR_REGION_PREFIX "region-"
 #define TKR_REGION_PREFIX_NEW ".region-"
@@ -72,6 +76,7 @@ struct tkr_region_header {
     uint32_t pid; /* for people; never used to judge whether the owner lives */
     int64_t created_ns;
     char command[16];
+    uint64_t inode; /* of this file: a copy, put back when this one has been counted, would be counted again. 0: minor 0 */
 
     /* The producer's, each only grows. */
     alignas(TKR_LINE_SEPARATION) _Atomic uint64_t lane_count; /* lanes whose geometry is valid (release) */

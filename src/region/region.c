@@ -149,6 +149,7 @@ static int initialise(const struct making *making, const struct tkr_region_geome
     header->pid = (uint32_t)getpid();
     header->created_ns = tkr_clock_unix_ns();
     (void)prctl(PR_GET_NAME, header->command);
+    header->inode = region->inode;
     return TKR_OK;
 }
 

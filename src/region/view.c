@@ -30,9 +30,14 @@ static enum tkr_view_result check_header(struct tkr_view *view, tkr_message *ret
     struct tkr_region_header header;
     uint8_t boot_id[TKR_BOOT_ID_BYTES];
     enum tkr_view_result result = TKR_VIEW_BROKEN;
+    uint64_t magic = 0;
 
-    if (!tkr_guarded_copy(&header, view->mapped, sizeof(header)) ||
-        atomic_load_explicit(&header.magic, memory_order_relaxed) != TKR_REGION_MAGIC) {
+    if (tkr_guarded_copy(&header, view->mapped, sizeof(header)))
+        magic = atomic_load_explicit(&header.magic, memory_order_relaxed);
+    if (magic == TKR_REGION_MAGIC_RETIRED) {
+        (void)tkr_message_set(ret_message, "%s has been counted to its end", view->name);
+        result = TKR_VIEW_RETIRED;
+    } else if (magic != TKR_REGION_MAGIC) {
         (void)tkr_message_set(ret_message, "%s is not a region", view->name);
     } else if (header.major > TKR_REGION_MAJOR || header.major < TKR_REGION_MAJOR_OLDEST) {
         (void)tkr_message_set(ret_message, "%s of process %u has layout %u.%u; this version reads %u.x to %u.x", view->name,
@@ -46,6 +51,8 @@ static enum tkr_view_result check_header(struct tkr_view *view, tkr_message *ret
         result = TKR_VIEW_OTHER;
     } else if (!geometry_fits(&header, view->bytes) || memcmp(header.id, view->id, sizeof(header.id)) != 0) {
         (void)tkr_message_set(ret_message, "%s has an impossible geometry or identity", view->name);
+    } else if (header.inode != 0 && header.inode != view->inode) {
+        (void)tkr_message_set(ret_message, "%s is a copy of a region, which must not be counted twice", view->name);
     } else {
         view->slots_offset = header.slots_offset;
         view->data_offset = header.data_offset;
@@ -206,6 +213,11 @@ bool tkr_view_lane_release(struct tkr_view *view, uint32_t lane, uint64_t positi
 
     /* All reads of the frames are done; pairs with the producer's acquire of free (ring/lane.h, P2). */
     return tkr_guarded_store(&mapped->counted, sequence) && tkr_guarded_store(&mapped->free, position);
+}
+
+void tkr_view_retire(struct tkr_view *view)
+{
+    (void)tkr_guarded_store(&view->mapped->magic, TKR_REGION_MAGIC_RETIRED); /* truncated: as good */
 }
 
 bool tkr_view_touch(struct tkr_view *view, int64_t monotonic_ns)

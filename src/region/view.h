@@ -23,7 +23,8 @@ enum tkr_view_result {
     TKR_VIEW_OTHER,     /* of another boot: never read */
     TKR_VIEW_NEWER,     /* of a layout that this version does not know yet: left alone */
     TKR_VIEW_OLDER,     /* of a layout that this version does not read any more: left alone */
-    TKR_VIEW_BROKEN     /* no region, or its geometry is impossible */
+    TKR_VIEW_RETIRED,   /* counted to its end; its collector died before it removed the file, or the file was elsewhere */
+    TKR_VIEW_BROKEN     /* no region, a copy of one, or its geometry is impossible */
 };
 
 struct tkr_view_lane {
@@ -78,6 +79,9 @@ bool tkr_view_lane_sequence(const struct tkr_view *view, uint32_t lane, uint64_t
 
 /* Gives memory back to the producer: all before position, whose last frame has this sequence, is counted. */
 bool tkr_view_lane_release(struct tkr_view *view, uint32_t lane, uint64_t position, uint64_t sequence);
+
+/* Says in the file that all of it is counted: it is opened no more, by whatever name. */
+void tkr_view_retire(struct tkr_view *view);
 
 /* Notes that the collector was here. */
 bool tkr_view_touch(struct tkr_view *view, int64_t monotonic_ns);

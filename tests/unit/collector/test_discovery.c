@@ -336,6 +336,83 @@ static void test_file_replaced_by_another_is_not_gone_on_with(void **state)
     assert_int_equal(counted(f), 5);
 }
 
+/* Runs a fixed line of the shell in the runtime directory. */
+static void shell(const struct fixture *f, const char *line)
+{
+    char command[sizeof("cd  && ") + TEMPDIR_BYTES + 4 * TKR_REGION_NAME_BYTES];
+
+    (void)snprintf(command, sizeof(command), "cd %s && %s", f->bench->runtime, line);
+    assert_int_equal(system(command), 0); /* NOLINT: in a directory of our own */
+}
+
+/* Whoever kept the region of a live process by one of these and puts it back once it is counted, to its end, adds nothing. */
+static void assert_put_back_adds_nothing(struct fixture *f, const char *keep)
+{
+    struct hand hand;
+    char line[4 * TKR_REGION_NAME_BYTES];
+
+    hand_open(&hand, f->bench);
+    put_calls(&hand, 5);
+    (void)snprintf(line, sizeof(line), "%s %s kept", keep, hand.name); /* with none of it counted */
+    shell(f, line);
+    collector_begin(f);
+    WAIT(f, counted(f) == 5);
+    hand_close(&hand);
+    WAIT(f, regions_gone(f) == 1 && cursors_in_use(f) == 0);
+    assert_false(bench_file_is_there(f->bench, hand.name));
+    (void)snprintf(line, sizeof(line), "mv kept %s", hand.name);
+    shell(f, line);
+    look_on(f);
+    collector_end(f);
+    collector_begin(f); /* nor at the next start */
+    look_on(f);
+    assert_int_equal(regions_gone(f), 1);
+    assert_int_equal(counted(f), 5);
+    assert_int_equal(atomic_load(&f->post[0].shard->header->law.gone_offered), 5);
+}
+
+static void test_region_that_was_copied_and_put_back_is_not_counted_again(void **state)
+{
+    assert_put_back_adds_nothing(*state, "cp");
+}
+
+static void test_region_that_was_linked_and_put_back_is_not_counted_again(void **state)
+{
+    assert_put_back_adds_nothing(*state, "ln");
+}
+
+/* A copy under a name of its own, whose identity is not that of the name. */
+static void test_copy_of_a_region_under_another_name_is_left_alone(void **state)
+{
+    struct fixture *f = *state;
+    struct hand hand;
+    char line[4 * TKR_REGION_NAME_BYTES];
+
+    hand_open(&hand, f->bench);
+    put_calls(&hand, 5);
+    (void)snprintf(line, sizeof(line), "cp %s " TKR_REGION_PREFIX "0123456789abcdef0123456789abcdef", hand.name);
+    shell(f, line);
+    collector_begin(f);
+    WAIT(f, counted(f) == 5);
+    look_on(f);
+    assert_int_equal(cursors_in_use(f), 1);
+    assert_int_equal(counted(f), 5);
+    hand_close(&hand);
+}
+
+/* The file says already that it is counted, and then the collector died. */
+static void test_retired_region_whose_file_is_there_is_unlinked(void **state)
+{
+    struct fixture *f = *state;
+    struct hand hand;
+
+    make_counted_region(f, &hand);
+    atomic_store(&hand.region.header->magic, TKR_REGION_MAGIC_RETIRED);
+    hand_close(&hand);
+    fold_and_die(f);
+    assert_finished_once(f, &hand);
+}
+
 /* The shard was set aside (another layout, an operator's rm) while gateways live: their records go on being counted. */
 static void test_region_whose_shard_was_lost_goes_on_behind_what_was_counted(void **state)
 {
@@ -536,6 +613,10 @@ int main(void)
         T(test_folded_region_whose_file_is_gone_frees_its_cursor),
         T(test_region_that_vanished_is_folded_as_far_as_it_was_counted),
         T(test_file_replaced_by_another_is_not_gone_on_with),
+        T(test_region_that_was_copied_and_put_back_is_not_counted_again),
+        T(test_region_that_was_linked_and_put_back_is_not_counted_again),
+        T(test_copy_of_a_region_under_another_name_is_left_alone),
+        T(test_retired_region_whose_file_is_there_is_unlinked),
         T(test_region_whose_shard_was_lost_goes_on_behind_what_was_counted),
         T(test_region_of_an_unknown_layout_keeps_its_cursor_for_who_reads_it),
         T(test_region_denied_at_the_start_is_gone_on_with_once_allowed),

@@ -334,8 +334,32 @@ static void test_view_each_wrong_field_of_the_header_is_broken(void **state)
     BROKEN(data_offset, UINT64_MAX - 7);
     BROKEN(id[0], 0xff);
     BROKEN(id[15], 0);
+    BROKEN(inode, 1); /* a copy */
+    BROKEN(inode, UINT64_MAX);
 #undef BROKEN
     assert_int_equal(look(NAME), TKR_VIEW_OK);
+}
+
+static void test_view_own_inode_or_none_is_no_copy(void **state)
+{
+    struct stat status;
+
+    (void)state;
+    assert_int_equal(fstat(made.fd, &status), 0);
+    made.header->inode = status.st_ino;
+    assert_int_equal(look(NAME), TKR_VIEW_OK);
+    made.header->inode = 0; /* of minor 0, which did not say */
+    assert_int_equal(look(NAME), TKR_VIEW_OK);
+}
+
+static void test_view_retired_region_is_never_opened_again(void **state)
+{
+    struct tkr_view *view = open_view();
+
+    (void)state;
+    tkr_view_retire(view);
+    tkr_view_close(view);
+    assert_int_equal(look(NAME), TKR_VIEW_RETIRED);
 }
 
 /* --- lanes --- */
@@ -641,6 +665,8 @@ int main(void)
         VIEW_TEST(test_view_newer_minor_is_read),
         VIEW_TEST(test_view_layout_too_old_is_left_alone),
         VIEW_TEST(test_view_each_wrong_field_of_the_header_is_broken),
+        VIEW_TEST(test_view_own_inode_or_none_is_no_copy),
+        VIEW_TEST(test_view_retired_region_is_never_opened_again),
         VIEW_TEST(test_view_each_impossible_lane_is_refused),
         VIEW_TEST(test_view_lane_counts_that_shrink_or_are_too_large_are_refused),
         VIEW_TEST(test_view_lane_changed_after_it_was_checked_is_not_believed),
