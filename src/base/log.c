@@ -8,6 +8,15 @@
 
 #define LINE_BYTES 1024
 
+/* Ids are bytes of strangers' choice: a line feed among them must not begin a line of its own. */
+static void blot_out_controls(char *text, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f)
+            text[i] = '?';
+    }
+}
+
 static enum tkr_log_level level_max = TKR_LOG_INFO;
 
 void tkr_log_level_set(enum tkr_log_level level)
@@ -39,6 +48,7 @@ void tkr_log(enum tkr_log_level level, const char *format, ...)
     at += (size_t)n;
     if (at > sizeof(line) - 1)
         at = sizeof(line) - 1; /* cut, not lost */
+    blot_out_controls(line, at);
     line[at++] = '\n';
     (void)!write(STDERR_FILENO, line, at); /* nobody to tell when the log itself fails */
 }

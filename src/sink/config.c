@@ -15,6 +15,8 @@
 #define DB_MAX 65535
 #define CONNECT_TIMEOUT_MS 2000
 #define COMMAND_TIMEOUT_MS 5000
+#define COMMAND_TIMEOUT_MIN_MS 50
+#define COMMAND_TIMEOUT_MAX_MS 600000
 #define STATE_DIR_SYSTEM "/var/lib/tokenring"
 #define STATE_DIR_USER "/.local/state/tokenring"
 #define LEDGER_NAME "/ledger.db"
@@ -141,13 +143,24 @@ static int read_credentials(struct tkr_sink_config *config, tkr_message *ret_mes
     return 0;
 }
 
+static int read_timeout(struct tkr_sink_config *config, tkr_message *ret_message)
+{
+    int64_t timeout_ms;
+
+    if (tkr_setting_integer("TOKENRING_REDIS_TIMEOUT_MS", COMMAND_TIMEOUT_MIN_MS, COMMAND_TIMEOUT_MAX_MS, COMMAND_TIMEOUT_MS,
+                            &timeout_ms, ret_message) != 0)
+        return -1;
+    config->command_timeout_ms = (int)timeout_ms;
+    return 0;
+}
+
 /* REDIS_URL stands above all the others; what it leaves out comes from them. */
 static int read_redis(struct tkr_sink_config *config, tkr_message *ret_message)
 {
     const char *url = tkr_setting_text("REDIS_URL");
 
     config->port = REDIS_PORT_DEFAULT;
-    if (read_credentials(config, ret_message) != 0)
+    if (read_timeout(config, ret_message) != 0 || read_credentials(config, ret_message) != 0)
         return -1;
     if (url != NULL) {
         if (tkr_sink_url_read("REDIS_URL", url, config, ret_message) != 0 ||
@@ -210,8 +223,7 @@ static int read_ledger(struct tkr_sink_config *config, tkr_message *ret_message)
 
 int tkr_sink_config_read(struct tkr_sink_config *ret_config, tkr_message *ret_message)
 {
-    struct tkr_sink_config config = {.connect_timeout_ms = CONNECT_TIMEOUT_MS,
-                                     .command_timeout_ms = COMMAND_TIMEOUT_MS};
+    struct tkr_sink_config config = {.connect_timeout_ms = CONNECT_TIMEOUT_MS};
 
     if (read_kind(&config, ret_message) != 0)
         return -1;

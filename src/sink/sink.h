@@ -26,7 +26,7 @@
 #include "base/settings.h"
 
 #define TKR_SOURCE_BYTES 24 /* "0123456789abcdef.12": the collector's name in hex, the shard; with its NUL */
-#define TKR_REASON_BYTES 120
+#define TKR_REASON_BYTES 448 /* an error, and the key at fault */
 
 /* A state of a contribution: which life, and its vector. life 0 is "no record". */
 struct tkr_record {
@@ -144,8 +144,9 @@ struct tkr_sink_config {
  * TOKENRING_SINK = redis | sqlite | null; unset: redis when a Redis address is configured, else sqlite.
  * Redis: REDIS_URL (redis://[[user]:password@]host[:port][/db], unix://[[user]:password@]/path[?db=N]), else
  * REDIS_SOCKET, else REDIS_HOST and REDIS_PORT (a number, or tcp://host:port as Kubernetes puts it there);
- * REDIS_USERNAME, REDIS_PASSWORD, REDIS_DB. SQLite: TOKENRING_LEDGER, else ledger.db in TOKENRING_STATE_DIR, else in
- * /var/lib/tokenring where that exists, else in ~/.local/state/tokenring.
+ * REDIS_USERNAME, REDIS_PASSWORD, REDIS_DB; TOKENRING_REDIS_TIMEOUT_MS, for an answer (50..600000; default 5000).
+ * SQLite: TOKENRING_LEDGER, else ledger.db in TOKENRING_STATE_DIR, else in /var/lib/tokenring where that exists, else in
+ * ~/.local/state/tokenring.
  * 0, or -1 with a sentence that names the variable, its value (no password) and what is allowed.
  */
 int tkr_sink_config_read(struct tkr_sink_config *ret_config, tkr_message *ret_message);

@@ -5,9 +5,13 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 
+#include "sink/redis/advice.h"
+
 #define ARGS_MAX 8
+#define LAST_WORDS_BYTES 200
 
 /* While it holds, SIGPIPE is blocked in this thread; one raised meanwhile by our own write is taken away again. */
 struct pipe_guard {
@@ -68,17 +72,42 @@ static bool timed_out(const redisContext *context, int error_number)
            (error_number == EAGAIN || error_number == EWOULDBLOCK || error_number == ETIMEDOUT);
 }
 
+int tkr_redis_refused_text(const char *error, tkr_message *ret_message)
+{
+    const char *means = tkr_redis_advice(error);
+
+    if (means == NULL)
+        return tkr_message_set(ret_message, "Redis answered: %s", error);
+    return tkr_message_set(ret_message, "%s; it answered: %s", means, error);
+}
+
+/* A Redis that turns us away (maxclients) says why and hangs up, which our own write may notice first. */
+static bool last_words(const redisContext *context, tkr_message *ret_message)
+{
+    char words[LAST_WORDS_BYTES];
+    ssize_t n = recv(context->fd, words, sizeof(words) - 1, MSG_DONTWAIT);
+
+    if (n <= 0 || words[0] != '-')
+        return false;
+    words[n] = '\0';
+    words[strcspn(words, "\r\n")] = '\0';
+    (void)tkr_redis_refused_text(words + 1, ret_message);
+    return true;
+}
+
 static int lost(const redisContext *context, int error_number, tkr_message *ret_message)
 {
     if (timed_out(context, error_number))
-        return tkr_message_set(ret_message, "the connection to Redis failed: no answer in time");
+        return tkr_message_set(ret_message, "the connection to Redis failed: no answer in time (TOKENRING_REDIS_TIMEOUT_MS)");
+    if (context->err == REDIS_ERR_IO && last_words(context, ret_message))
+        return -1;
     return tkr_message_set(ret_message, "the connection to Redis failed: %s",
                            context->errstr[0] != '\0' ? context->errstr : "broken");
 }
 
 int tkr_redis_refused(const redisReply *reply, tkr_message *ret_message)
 {
-    return tkr_message_set(ret_message, "Redis answered: %s", reply->str);
+    return tkr_redis_refused_text(reply->str, ret_message);
 }
 
 int tkr_redis_append(redisContext *context, const char *command, size_t len, tkr_message *ret_message)

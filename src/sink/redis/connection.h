@@ -28,7 +28,8 @@ int tkr_redis_reply(redisContext *context, redisReply **ret_reply, tkr_message *
 int tkr_redis_command(redisContext *context, const char *const args[], redisReply **ret_reply,
                       tkr_message *ret_message);
 
-/* "Redis answered: ..." for an error reply. Always -1. */
+/* What an error reply means, and what it says. Always -1. */
+int tkr_redis_refused_text(const char *error, tkr_message *ret_message);
 int tkr_redis_refused(const redisReply *reply, tkr_message *ret_message);
 
 #endif

@@ -4,6 +4,7 @@
  * flight and the stream of replies run in step. Any reply that is not what the script returns ends the connection: what
  * was in flight is then unknown, and sending it again is safe by the protocol.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,6 +20,7 @@
 #define CHUNK_ITEMS_MAX 100
 #define WINDOW 8
 #define SHA_LEN 40
+#define ERROR_BYTES_MAX 120 /* of what is said of one account */
 
 struct redis_sink {
     tkr_sink base;
@@ -216,6 +218,18 @@ static void set_reason(struct tkr_contribution *item, const char *reason)
     item->outcome = TKR_OUTCOME_POISON;
 }
 
+/* With the name of the key, as redis-cli wants it: without blanks in an id it needs no quotes. */
+static void set_fault(struct tkr_contribution *item, const char *error, bool in_record)
+{
+    char key[TKR_REDIS_KEY_BYTES];
+    char reason[TKR_REASON_BYTES];
+    size_t len = in_record ? tkr_redis_record_key(item->kind, item->id, item->id_len, item->cycle, key)
+                           : tkr_redis_usage_key(item->kind, item->id, item->id_len, item->cycle, key);
+
+    (void)snprintf(reason, sizeof(reason), "%.*s, key %.*s", ERROR_BYTES_MAX, error, (int)len, key);
+    set_reason(item, reason);
+}
+
 static int take_text(const redisReply *reply, struct tkr_contribution *item, tkr_message *ret_message)
 {
     if (reply->len == 0)
@@ -224,14 +238,14 @@ static int take_text(const redisReply *reply, struct tkr_contribution *item, tkr
         if (tkr_record_decode(reply->str + 1, reply->len - 1, &item->found))
             item->outcome = TKR_OUTCOME_FOUND;
         else
-            set_reason(item, "the record in Redis is not understood: damaged, or written by a newer version");
+            set_fault(item, "the record in Redis is not understood: damaged, or written by a newer version", true);
         return 0;
     }
-    if (reply->str[0] != '!')
+    if (reply->str[0] != '!' && reply->str[0] != '?')
         return unexpected(ret_message);
     if (!tkr_redis_error_is_poison(reply->str + 1))
-        return tkr_message_set(ret_message, "Redis answered: %s", reply->str + 1);
-    set_reason(item, reply->str + 1);
+        return tkr_redis_refused_text(reply->str + 1, ret_message);
+    set_fault(item, reply->str + 1, reply->str[0] == '?');
     return 0;
 }
 

@@ -8,7 +8,9 @@
  * Answer: an array: seen as it was found ("" for none), then per contribution
  *       1            applied
  *       "=" record   the record is another one; nothing changed
- *       "!" error    Redis refused; what had been added was taken back, the account is as it was
+ *       "!" error    Redis refused the totals; what had been added was taken back, the account is as it was. Where the
+ *                    error is about one field, " in " and its name follow
+ *       "?" error    Redis refused the record; nothing changed
  *
  * Deltas stay decimal strings all the way: exact to 2^63 - 1, where Lua's numbers end at 2^53. Every write that is not
  * allowed at all (out of memory, read-only, not permitted) is refused at the first write, before anything changed, and

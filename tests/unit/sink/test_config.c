@@ -18,7 +18,7 @@ struct row {
 
 static const char *const all[] = {"TOKENRING_SINK", "TOKENRING_LEDGER", "TOKENRING_STATE_DIR", "REDIS_URL",
                                   "REDIS_SOCKET",   "REDIS_HOST",       "REDIS_PORT",          "REDIS_USERNAME",
-                                  "REDIS_PASSWORD", "REDIS_DB"};
+                                  "REDIS_PASSWORD", "REDIS_DB",            "TOKENRING_REDIS_TIMEOUT_MS"};
 
 static void set_environment(const char *const set[])
 {
@@ -115,6 +115,9 @@ static const struct row bad[] = {
     {{"REDIS_URL=unix://run/r.sock"}, NULL, "path is absolute"},
     {{"REDIS_URL=unix:///r.sock?db=70000"}, NULL, "REDIS_URL=unix:///r.sock?db=70000: db is an integer"},
     {{"REDIS_URL=unix:///r%zz"}, NULL, "two hex digits"},
+    {{"REDIS_HOST=h", "TOKENRING_REDIS_TIMEOUT_MS=49"}, NULL, "TOKENRING_REDIS_TIMEOUT_MS=49: allowed is an integer from 50"},
+    {{"REDIS_HOST=h", "TOKENRING_REDIS_TIMEOUT_MS=600001"}, NULL, "to 600000"},
+    {{"REDIS_HOST=h", "TOKENRING_REDIS_TIMEOUT_MS=5s"}, NULL, "TOKENRING_REDIS_TIMEOUT_MS=5s: allowed"},
 };
 
 static void test_config_good_values_are_described(void **state)
@@ -129,6 +132,20 @@ static void test_config_good_values_are_described(void **state)
         tkr_sink_describe(&config, &message);
         assert_string_equal(message.text, good[i].described);
     }
+}
+
+static void test_config_redis_timeout_is_taken(void **state)
+{
+    const char *const unset[] = {"REDIS_HOST=h", NULL};
+    const char *const set[] = {"REDIS_HOST=h", "TOKENRING_REDIS_TIMEOUT_MS=250", NULL};
+    struct tkr_sink_config config;
+    tkr_message message;
+
+    (void)state;
+    assert_int_equal(read_config(unset, &config, &message), 0);
+    assert_int_equal(config.command_timeout_ms, 5000);
+    assert_int_equal(read_config(set, &config, &message), 0);
+    assert_int_equal(config.command_timeout_ms, 250);
 }
 
 static void test_config_bad_values_are_refused_without_the_password(void **state)
@@ -268,6 +285,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_config_good_values_are_described),
+        cmocka_unit_test(test_config_redis_timeout_is_taken),
         cmocka_unit_test(test_config_bad_values_are_refused_without_the_password),
         cmocka_unit_test(test_config_credentials_are_decoded_and_never_described),
         cmocka_unit_test(test_config_credentials_beside_the_address_are_taken),

@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What an error that Redis gives for all of us means to an operator. */
+#ifndef TKR_SINK_REDIS_ADVICE_H
+#define TKR_SINK_REDIS_ADVICE_H
+
+/* A sentence without its full stop for an error reply's text; NULL for one that must speak for itself. */
+const char *tkr_redis_advice(const char *error);
+
+#endif
