@@ -412,6 +412,18 @@ static int open_directories(struct survey *survey, const char *runtime_dir, tkr_
     return 0;
 }
 
+/* Not being told is no failure. */
+static void read_health(struct survey *survey)
+{
+    struct tkr_health *health = survey->at.folder >= 0 ? malloc(sizeof(*health)) : NULL;
+
+    if (health == NULL || !tkr_health_read(survey->at.folder, health)) {
+        free(health);
+        return;
+    }
+    survey->host->health = health;
+}
+
 static void close_survey(struct survey *survey)
 {
     for (uint32_t i = 0; i < survey->host->shard_count; i++)
@@ -434,6 +446,7 @@ int tkr_balance_read(const char *runtime_dir, struct tkr_host_balance *ret_balan
             (void)nanosleep(&pause, NULL);
             result = survey_once(&survey, buffer) ? 0 : -1;
         }
+        read_health(&survey);
         if (result != 0)
             (void)tkr_message_set(ret_message, "regions come and go faster than they can be read, or a collector is stopped");
     }
@@ -448,5 +461,6 @@ void tkr_balance_free(struct tkr_host_balance *balance)
 {
     free(balance->shard);
     free(balance->region);
+    free(balance->health);
     memset(balance, 0, sizeof(*balance));
 }

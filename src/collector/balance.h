@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include "base/settings.h"
+#include "collector/health.h"
 #include "region/layout.h"
 
 struct tkr_balance {
@@ -66,6 +67,7 @@ struct tkr_host_balance {
     struct tkr_balance_shard *shard;
     struct tkr_balance_region *region;
     struct tkr_balance host; /* everything */
+    struct tkr_health *health; /* what the collector, or the last one, says of its sink; NULL: nothing */
 };
 
 /* Reads it all. 0, or -1 with the reason; free with tkr_balance_free. tkr_guard_install() must have been called. */

@@ -97,7 +97,7 @@ int tkr_collector_open(const struct tkr_collector_config *config, struct tkr_col
         goto fail;
     }
     if (tkr_home_open(config, &collector->home, ret_message) != 0 || open_shards(collector, ret_message) != 0 ||
-        tkr_flusher_open(config, collector->post, collector->post_count, &collector->flusher, ret_message) != 0 ||
+        tkr_flusher_open(config, collector->home.folder, collector->post, collector->post_count, &collector->flusher, ret_message) != 0 ||
         tkr_discovery_open(&collector->home, collector->post, collector->post_count, &collector->discovery, ret_message) != 0)
         goto fail;
     *ret_collector = collector;

@@ -12,6 +12,7 @@
 #define ACCOUNTS_DEFAULT 1000000
 #define FLUSH_INTERVAL_DEFAULT_MS 1000
 #define FORGET_AFTER_DEFAULT_S 604800
+#define PARKED_RETRY_DEFAULT_MS 30000
 
 static int read_orphans(enum tkr_orphan_policy *ret_policy, tkr_message *ret_message)
 {
@@ -64,6 +65,8 @@ int tkr_collector_config_read(struct tkr_collector_config *ret_config, tkr_messa
         read_number("TOKENRING_FLUSH_INTERVAL_MS", 10, 3600000, FLUSH_INTERVAL_DEFAULT_MS, &config->flush_interval_ms,
                     ret_message) != 0 ||
         read_number("TOKENRING_FORGET_AFTER_S", 0, 31536000, FORGET_AFTER_DEFAULT_S, &config->forget_after_s, ret_message) != 0 ||
+        read_number("TOKENRING_PARKED_RETRY_MS", 10, 3600000, PARKED_RETRY_DEFAULT_MS, &config->parked_retry_ms,
+                    ret_message) != 0 ||
         read_orphans(&config->orphans, ret_message) != 0)
         return -1;
     return tkr_sink_config_read(&config->sink, ret_message);

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "collector/settle.h"
 
+#define UNPARK_MAX 500                      /* of a shard in a pass: fresh usage queues behind them */
 #define RECHECK_SHARE 9                     /* a recheck leaves the sink alone so many times as long as it took */
 #define UNREADABLE_NS (100 * TKR_NS_PER_MS) /* until an entry is looked at again whose worker is stopped in mid-batch */
 
@@ -90,6 +91,21 @@ void tkr_delivery_probe(struct tkr_delivery *delivery)
         delivery->outlet[i].probe = true;
 }
 
+void tkr_delivery_unpark(struct tkr_delivery *delivery, int64_t now_ns)
+{
+    for (uint32_t i = 0; i < delivery->outlet_count; i++)
+        tkr_outlet_unpark(&delivery->outlet[i], now_ns, UNPARK_MAX);
+}
+
+uint64_t tkr_delivery_parked(const struct tkr_delivery *delivery)
+{
+    uint64_t parked = 0;
+
+    for (uint32_t i = 0; i < delivery->outlet_count; i++)
+        parked += tkr_outlet_parked(&delivery->outlet[i]);
+    return parked;
+}
+
 /* --- the queues --- */
 
 static struct tkr_parcel *parcel_idle(struct tkr_delivery *delivery)
@@ -148,7 +164,7 @@ static int drain_queues(struct tkr_delivery *delivery, tkr_message *ret_message)
             return -1;
         TKR_CRASH(FLUSH_ANSWERED);
         in_flight--;
-        in_step = tkr_settle((struct tkr_parcel *)chunk) && (in_step || in_flight == 0); /* the chunk is its first member */
+        in_step = tkr_settle(&delivery->parking, (struct tkr_parcel *)chunk) && (in_step || in_flight == 0); /* the chunk is its first member */
     }
 }
 
@@ -179,7 +195,7 @@ static int recheck(struct tkr_delivery *delivery, struct tkr_outlet *outlet, tkr
     }
     if (submit(delivery, parcel, ret_message) != 0 || delivery->sink->ops->collect(delivery->sink, &chunk, ret_message) != 0)
         return -1;
-    if (tkr_settle(parcel) && outlet->rechecks == rechecks) /* else it has gone back once more, and all begins again */
+    if (tkr_settle(&delivery->parking, parcel) && outlet->rechecks == rechecks) /* else it has gone back once more, and all begins again */
         note_rechecked(outlet, parcel, next);
     delivery->recheck_ns = tkr_clock_monotonic_ns() + RECHECK_SHARE * (tkr_clock_monotonic_ns() - begun_ns);
     return 0;
@@ -196,7 +212,7 @@ static int remove_records(struct tkr_delivery *delivery, struct tkr_outlet *outl
     tkr_parcel_fill_removal(parcel, outlet);
     if (submit(delivery, parcel, ret_message) != 0 || delivery->sink->ops->collect(delivery->sink, &chunk, ret_message) != 0)
         return -1;
-    if (!tkr_settle(parcel))
+    if (!tkr_settle(&delivery->parking, parcel))
         return 0; /* once more, behind the number found */
     outlet->removal_count -= parcel->chunk.count;
     memmove(outlet->removal, outlet->removal + parcel->chunk.count, outlet->removal_count * sizeof(outlet->removal[0]));

@@ -12,6 +12,7 @@
 #define TKR_COLLECTOR_DELIVERY_H
 
 #include "collector/parcel.h"
+#include "collector/parking.h"
 
 struct tkr_delivery {
     tkr_sink *sink;
@@ -20,12 +21,19 @@ struct tkr_delivery {
     struct tkr_parcel *parcel;
     uint32_t parcel_count;
     bool connected;
+    struct tkr_parking parking;
     int64_t recheck_ns; /* next chunk of a recheck */
 };
 
 /* Delivers from the shards to the sink, which becomes its own. false: no memory; to be closed all the same. */
 bool tkr_delivery_open(struct tkr_delivery *delivery, tkr_sink *sink, uint32_t outlets);
 void tkr_delivery_close(struct tkr_delivery *delivery);
+
+/* Queues what is parked and due again, some at a time: the others do not wait behind them. */
+void tkr_delivery_unpark(struct tkr_delivery *delivery, int64_t now_ns);
+
+/* Accounts that the sink cannot take as they are. */
+uint64_t tkr_delivery_parked(const struct tkr_delivery *delivery);
 
 /* Is there something to send, a probe included? */
 bool tkr_delivery_queued(const struct tkr_delivery *delivery);

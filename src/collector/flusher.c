@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "base/clock.h"
@@ -17,13 +18,17 @@
 #define ANSWER_POLL_NS (200 * TKR_NS_PER_US)
 #define BACKOFF_MIN_NS (100 * TKR_NS_PER_MS)
 #define BACKOFF_MAX_NS (5 * TKR_NS_PER_S)
+#define SAID_AGAIN_NS (10 * TKR_NS_PER_S)   /* between lines of the log about one outage */
 #define PROBE_NS TKR_NS_PER_S              /* between looks whether the sink has gone back */
 
 struct tkr_flusher {
     struct tkr_delivery delivery;
     uint32_t interval_ms;
     uint64_t forget_after_s;
-    bool failing;           /* said so in the log */
+    struct tkr_health health;
+    struct tkr_health_file *health_file; /* NULL: it could not be made */
+    tkr_message said;       /* the failure that the log has */
+    int64_t said_ns;        /* since when */
     int64_t backoff_ns;     /* of the last failure */
     int64_t not_before_ns;  /* no try before */
     int64_t probe_ns;       /* next probe */
@@ -96,18 +101,72 @@ static uint64_t next_random(struct tkr_flusher *flusher)
     return z ^ z >> 31;
 }
 
-/* Exponential back-off with full jitter. */
-static void fail(struct tkr_flusher *flusher, const tkr_message *message)
+static void set_state(struct tkr_health *health, enum tkr_health_state state)
 {
-    tkr_delivery_fail(&flusher->delivery);
+    if (health->state != state)
+        health->since_ns = tkr_clock_unix_ns();
+    health->state = state;
+    health->failures = 0;
+    memset(health->error, 0, sizeof(health->error));
+}
+
+/* Once when it begins; again when there is another reason, and not each time when reasons take turns. */
+static void tell_failure(struct tkr_flusher *flusher, const tkr_message *message)
+{
+    bool first = flusher->health.state != TKR_HEALTH_FAILING;
+    int64_t now = tkr_clock_monotonic_ns();
+
+    if (!first && (strcmp(flusher->said.text, message->text) == 0 || now < flusher->said_ns + SAID_AGAIN_NS))
+        return;
+    if (first)
+        tkr_log(TKR_LOG_WARNING, "the sink does not take usage: %s; it is kept here, trying again", message->text);
+    else
+        tkr_log(TKR_LOG_WARNING, "the sink still takes no usage, now: %s", message->text);
+    flusher->said = *message;
+    flusher->said_ns = now;
+}
+
+static void note_failure(struct tkr_flusher *flusher, const tkr_message *message)
+{
+    struct tkr_health *health = &flusher->health;
+    uint64_t failures = health->failures + 1;
+
+    tell_failure(flusher, message);
+    set_state(health, TKR_HEALTH_FAILING);
+    health->failures = failures;
+    (void)snprintf(health->error, sizeof(health->error), "%s", message->text);
+}
+
+static void note_success(struct tkr_flusher *flusher)
+{
+    int64_t now = tkr_clock_unix_ns();
+
+    if (flusher->health.state == TKR_HEALTH_FAILING)
+        tkr_log(TKR_LOG_INFO, "the sink takes usage again, after %" PRId64 " ms",
+                (now - flusher->health.since_ns) / TKR_NS_PER_MS);
+    set_state(&flusher->health, TKR_HEALTH_GOOD);
+    flusher->health.answered_ns = now;
+}
+
+/* Exponential back-off with full jitter. */
+static void back_off(struct tkr_flusher *flusher)
+{
     flusher->backoff_ns = flusher->backoff_ns == 0 ? BACKOFF_MIN_NS : 2 * flusher->backoff_ns;
     if (flusher->backoff_ns > BACKOFF_MAX_NS)
         flusher->backoff_ns = BACKOFF_MAX_NS;
     flusher->not_before_ns =
         tkr_clock_monotonic_ns() + (int64_t)(next_random(flusher) % (uint64_t)flusher->backoff_ns);
-    if (!flusher->failing)
-        tkr_log(TKR_LOG_WARNING, "the sink does not take usage: %s; it is kept here, trying again", message->text);
-    flusher->failing = true;
+}
+
+static void publish(struct tkr_flusher *flusher)
+{
+    struct tkr_health *health = &flusher->health;
+    const struct tkr_parking *parking = &flusher->delivery.parking;
+
+    health->parked = tkr_delivery_parked(&flusher->delivery);
+    health->named = parking->named;
+    memcpy(health->account, parking->account, sizeof(health->account));
+    tkr_health_publish(flusher->health_file, health);
 }
 
 /* --- passes --- */
@@ -120,31 +179,43 @@ static void set_probes(struct tkr_flusher *flusher, int64_t now)
     tkr_delivery_probe(&flusher->delivery);
 }
 
-/* One pass; with take set, over what has changed since the last one. true: all queues are empty. */
-static bool pass(struct tkr_flusher *flusher, bool take)
+/* Sends what there is, unless the sink is left alone at present. true: all queues are empty. */
+static bool send(struct tkr_flusher *flusher, int64_t now)
 {
-    int64_t now = tkr_clock_monotonic_ns();
     tkr_message message = {""};
 
-    if (take)
-        take_changed(flusher);
-    set_probes(flusher, now);
-    for (uint32_t i = 0; i < flusher->delivery.outlet_count; i++)
-        tkr_outlet_unpark(&flusher->delivery.outlet[i], now);
     if (!tkr_delivery_busy(&flusher->delivery))
         return true;
     TKR_CRASH(FLUSH_TAKEN);
     if (now < flusher->not_before_ns)
         return false;
     if (tkr_delivery_serve(&flusher->delivery, &message) != 0) {
-        fail(flusher, &message);
+        tkr_delivery_fail(&flusher->delivery);
+        note_failure(flusher, &message);
+        back_off(flusher);
         return false;
     }
-    if (flusher->failing)
-        tkr_log(TKR_LOG_INFO, "the sink takes usage again");
-    flusher->failing = false;
+    note_success(flusher);
     flusher->backoff_ns = 0;
     return !tkr_delivery_queued(&flusher->delivery);
+}
+
+/* One pass; with take set, over what has changed since the last one. true: all queues are empty. */
+static bool pass(struct tkr_flusher *flusher, bool take)
+{
+    int64_t now = tkr_clock_monotonic_ns();
+    bool done;
+
+    if (take)
+        take_changed(flusher);
+    set_probes(flusher, now);
+    tkr_parking_tell(&flusher->delivery.parking, now);
+    if (flusher->health.state != TKR_HEALTH_FAILING) /* else they only wait elsewhere */
+        tkr_delivery_unpark(&flusher->delivery, now);
+    done = send(flusher, now);
+    tkr_parking_tell(&flusher->delivery.parking, tkr_clock_monotonic_ns());
+    publish(flusher);
+    return done;
 }
 
 /* Waits until the next pass is due or the end is asked for. true: it is. */
@@ -211,6 +282,20 @@ static void open_outlets(struct tkr_flusher *flusher, const struct tkr_post *pos
     }
 }
 
+/* Others are told nothing, where the folder has no room for it. */
+static void open_health(struct tkr_flusher *flusher, const struct tkr_collector_config *config, int folder)
+{
+    tkr_message sink;
+
+    tkr_sink_describe(&config->sink, &sink);
+    (void)snprintf(flusher->health.sink, sizeof(flusher->health.sink), "%s", sink.text);
+    flusher->health.since_ns = tkr_clock_unix_ns();
+    flusher->health_file = tkr_health_open(folder);
+    if (flusher->health_file == NULL)
+        tkr_log(TKR_LOG_WARNING, "cannot make the file that tells others about the sink: tokenring stat will not");
+    tkr_health_publish(flusher->health_file, &flusher->health);
+}
+
 static bool make_wake(struct tkr_flusher *flusher)
 {
     pthread_condattr_t attributes;
@@ -221,7 +306,7 @@ static bool make_wake(struct tkr_flusher *flusher)
     return made;
 }
 
-int tkr_flusher_open(const struct tkr_collector_config *config, struct tkr_post *posts, uint32_t post_count,
+int tkr_flusher_open(const struct tkr_collector_config *config, int folder, struct tkr_post *posts, uint32_t post_count,
                      struct tkr_flusher **ret_flusher, tkr_message *ret_message)
 {
     struct tkr_flusher *flusher = calloc(1, sizeof(*flusher));
@@ -231,6 +316,7 @@ int tkr_flusher_open(const struct tkr_collector_config *config, struct tkr_post 
         return tkr_message_set(ret_message, "no memory for the flusher");
     flusher->interval_ms = config->flush_interval_ms;
     flusher->forget_after_s = config->forget_after_s;
+    flusher->delivery.parking.retry_ns = (int64_t)config->parked_retry_ms * TKR_NS_PER_MS;
     if (tkr_sink_open(&config->sink, &sink, ret_message) != 0) {
         free(flusher);
         return -1;
@@ -241,6 +327,7 @@ int tkr_flusher_open(const struct tkr_collector_config *config, struct tkr_post 
         return tkr_message_set(ret_message, "no memory for the flusher");
     }
     open_outlets(flusher, posts);
+    open_health(flusher, config, folder);
     *ret_flusher = flusher;
     return 0;
 }
@@ -287,6 +374,7 @@ void tkr_flusher_close(struct tkr_flusher *flusher)
 {
     if (flusher == NULL)
         return;
+    tkr_health_close(flusher->health_file);
     tkr_delivery_close(&flusher->delivery);
     free(flusher);
 }

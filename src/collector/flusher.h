@@ -14,8 +14,8 @@
 
 struct tkr_flusher;
 
-/* Prepares the flusher and its sink; does not connect. -1 with the reason. */
-int tkr_flusher_open(const struct tkr_collector_config *config, struct tkr_post *posts, uint32_t post_count,
+/* Prepares the flusher and its sink; does not connect. folder: the collector's, for health.h. -1 with the reason. */
+int tkr_flusher_open(const struct tkr_collector_config *config, int folder, struct tkr_post *posts, uint32_t post_count,
                      struct tkr_flusher **ret_flusher, tkr_message *ret_message);
 
 /* Starts its thread. -1: the system refused. */

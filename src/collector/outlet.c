@@ -88,18 +88,15 @@ later:
     outlet->taken = list;
 }
 
-void tkr_outlet_unpark(struct tkr_outlet *outlet, int64_t now_ns)
+void tkr_outlet_unpark(struct tkr_outlet *outlet, int64_t now_ns, size_t max)
 {
     struct tkr_outlet_queue *parked = &outlet->parked;
-    size_t left = 0;
 
-    for (size_t i = 0; i < parked->count; i++) {
-        struct tkr_outlet_item item = parked->item[i];
-        if (item.not_before_ns <= now_ns && tkr_outlet_push(&outlet->queue, (struct tkr_outlet_item){.reference = item.reference}))
-            continue;
-        parked->item[left++] = item;
+    for (; max > 0 && !tkr_outlet_queue_empty(parked) && parked->item[parked->first].not_before_ns <= now_ns; max--) {
+        if (!tkr_outlet_push(&outlet->queue, parked->item[parked->first]))
+            return; /* no memory: the next time */
+        parked->first++;
     }
-    parked->count = left;
 }
 
 static uint64_t get(const _Atomic uint64_t *word)
@@ -173,7 +170,7 @@ uint64_t tkr_outlet_left(const struct tkr_outlet *outlet)
 {
     uint64_t queued = outlet->queue.count - outlet->queue.first;
 
-    return queued + outlet->parked.count + outlet->life_count + (outlet->taken != NULL ? outlet->taken->count : 0);
+    return queued + tkr_outlet_parked(outlet) + outlet->life_count + (outlet->taken != NULL ? outlet->taken->count : 0);
 }
 
 void tkr_outlet_close(struct tkr_outlet *outlet)

@@ -12,10 +12,14 @@
 #include "table/reader.h"
 #include "table/shard.h"
 
-/* An entry on its way to the sink. */
+#define TKR_OUTLET_WHY_BITS 24
+#define TKR_OUTLET_WHY_MAX ((UINT32_C(1) << TKR_OUTLET_WHY_BITS) - 1)
+
+/* An entry on its way to the sink. Of these there may be one per account: it stays at 16 bytes. */
 struct tkr_outlet_item {
     uint32_t reference;
-    uint32_t resends;
+    uint32_t resends : 8;
+    uint32_t why : TKR_OUTLET_WHY_BITS; /* parking's: tells for which reason it is parked, or was; 0: never */
     int64_t not_before_ns; /* parked until then */
 };
 
@@ -71,8 +75,14 @@ bool tkr_outlet_mark(struct tkr_outlet *outlet, uint32_t reference);
 /* Says that an entry has left the outlet. */
 void tkr_outlet_unmark(struct tkr_outlet *outlet, uint32_t reference);
 
-/* Queues the parked entries whose time has come. */
-void tkr_outlet_unpark(struct tkr_outlet *outlet, int64_t now_ns);
+/* Queues the parked entries whose time has come, up to max: they were parked in the order of their times. */
+void tkr_outlet_unpark(struct tkr_outlet *outlet, int64_t now_ns, size_t max);
+
+/* How many are parked. */
+static inline uint64_t tkr_outlet_parked(const struct tkr_outlet *outlet)
+{
+    return outlet->parked.count - outlet->parked.first;
+}
 
 /*
  * The sink has gone back: from now on every entry that is there is to be compared with the sink, from the arena's start.

@@ -3,34 +3,13 @@
 
 #include <inttypes.h>
 
-#include "base/account.h"
-#include "base/clock.h"
-#include "base/cycle.h"
 #include "base/log.h"
 #include "collector/forget.h"
 #include "sink/contribution.h"
 
-#define PARKED_NS (30 * TKR_NS_PER_S) /* between tries of what the sink cannot take */
-#define RESENDS_MAX 8                 /* of one entry in a row, before it is parked */
+#define RESENDS_MAX 8 /* of one entry in a row, before it is parked */
 
 static const char ahead[] = "the sink's record is ahead of this collector; nothing is subtracted";
-
-static void log_account(enum tkr_log_level level, const struct tkr_contribution *sent, const char *why, const char *then)
-{
-    char kind[TKR_KIND_NAME_BYTES];
-    char cycle[TKR_CYCLE_TEXT_BYTES];
-
-    tkr_kind_name(sent->kind, kind);
-    tkr_cycle_format(sent->cycle, cycle);
-    tkr_log(level, "%s %.*s, cycle %s: %s; %s", kind, (int)sent->id_len, sent->id, cycle, why, then);
-}
-
-static void park(struct tkr_outlet *outlet, struct tkr_outlet_item item, const struct tkr_contribution *sent, const char *why)
-{
-    log_account(TKR_LOG_ERROR, sent, why, "kept here and tried again every 30 s");
-    item.not_before_ns = tkr_clock_monotonic_ns() + PARKED_NS;
-    (void)tkr_outlet_add(outlet, &outlet->parked, item); /* no memory: it comes back with its next change */
-}
 
 /* Takes up what the sink has of an entry. NULL: that is all there is to it; else why the entry must wait. */
 static const char *judge(struct tkr_outlet *outlet, uint32_t reference, struct tkr_contribution *sent, bool *ret_resend)
@@ -52,21 +31,24 @@ static const char *judge(struct tkr_outlet *outlet, uint32_t reference, struct t
 }
 
 /* Acts on one answer, for an entry that is not in flight any more. */
-static void settle_item(struct tkr_outlet *outlet, struct tkr_outlet_item item, struct tkr_contribution *sent)
+static void settle_item(struct tkr_parking *parking, struct tkr_outlet *outlet, struct tkr_outlet_item item,
+                        struct tkr_contribution *sent)
 {
     bool resend;
     const char *why = judge(outlet, item.reference, sent, &resend);
 
     if (why == ahead && tkr_forget_relive(outlet, item.reference, sent->now.life, sent->found.life)) {
-        log_account(TKR_LOG_ERROR, sent, ahead, "what it has not acknowledged is sent as a new life");
+        tkr_parking_log(TKR_LOG_ERROR, sent, ahead, "what it has not acknowledged is sent as a new life");
         return;
     }
-    if (resend && ++item.resends > RESENDS_MAX)
+    if (resend && item.resends++ == RESENDS_MAX)
         why = "somebody else keeps changing this collector's record";
     if (why != NULL)
-        park(outlet, item, sent, why);
+        tkr_parking_put(parking, outlet, item, sent, why);
     else if (resend)
         (void)tkr_outlet_add(outlet, &outlet->queue, item); /* no memory: it comes back with its next change */
+    else if (item.why != 0)
+        tkr_parking_written(parking, outlet, item.reference, sent);
 }
 
 /*
@@ -93,7 +75,7 @@ static bool note_seen(struct tkr_outlet *outlet, const struct tkr_chunk *chunk)
     return expected;
 }
 
-bool tkr_settle(struct tkr_parcel *parcel)
+bool tkr_settle(struct tkr_parking *parking, struct tkr_parcel *parcel)
 {
     if (!note_seen(parcel->outlet, &parcel->chunk)) {
         tkr_parcel_requeue(parcel);
@@ -102,7 +84,7 @@ bool tkr_settle(struct tkr_parcel *parcel)
     for (uint32_t i = 0; parcel->purpose != TKR_PARCEL_REMOVAL && i < parcel->chunk.count; i++) {
         if (parcel->purpose == TKR_PARCEL_QUEUED)
             tkr_outlet_unmark(parcel->outlet, parcel->origin[i].reference);
-        settle_item(parcel->outlet, parcel->origin[i], &parcel->chunk.item[i]);
+        settle_item(parking, parcel->outlet, parcel->origin[i], &parcel->chunk.item[i]);
     }
     parcel->in_flight = false;
     return true;

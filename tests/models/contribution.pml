@@ -8,10 +8,9 @@
  *   recheck                 header->recheck_at < recheck_end
  *   numbers                 the clock, from which next_seen takes a chunk's number: it goes on over a kill
  *   expected, given         outlet->seen_expected, outlet->seen_sent: the flusher's own
- *   send                    fill_parcel or fill_recheck, then submit, of collector/flusher.c; an empty chunk is a probe
- *   note_seen, settle       note_seen, then unload and settle of collector/flusher.c, which decides by contribution.c;
- *                           resend: requeue
- *   cut                     fail and take_back: what was in flight may still arrive
+ *   send                    collector/parcel.c fills and numbers, collector/delivery.c submits; an empty chunk is a probe
+ *   note_seen, settle       those of collector/settle.c, which decides by contribution.c; resend: requeue
+ *   cut                     tkr_delivery_fail: what was in flight may still arrive
  *   redis                   the script of src/sink/redis/script.c
  *   snapshot, go_back       a failover or a torn log: totals, record and `seen` together are an older state. A command
  *                           that was late arrives in it as in any other; one that was executed before does not come

@@ -8,15 +8,17 @@
 #include "base/errors.h"
 #include "collector/balance.h"
 #include "command/command.h"
+#include "command/sink_health.h"
 #include "region/guard.h"
 
 static const char help[] =
     "tokenring stat [OPTION]...\n\n"
     "Shows the law's numbers, offered = counted + in lanes + dropped, in usage records: per region (a gateway process),\n"
-    "per shard of the collector and for the host. Read from shared memory; no collector need run.\n\n"
+    "per shard of the collector and for the host; and whether the sink takes the totals, and which accounts it cannot take as\n"
+    "they are. Read from shared memory; no collector need run.\n\n"
     "Options:\n"
     TKR_COMMAND_LOOK_HELP
-    "  --json             print one JSON object: collector_running, law_holds, host, shards, regions\n"
+    "  --json             print one JSON object: collector_running, law_holds, host, shards, regions, sink\n"
     "  --help             this text\n\n" TKR_COMMAND_EXIT_HELP "1 also says that the law does not hold.\n";
 
 static const struct option options[] = {TKR_COMMAND_LOOK_OPTIONS, TKR_COMMAND_OPTION_HELP, {NULL, 0, NULL, 0}};
@@ -91,9 +93,9 @@ static json_t *json_host(const struct tkr_host_balance *balance)
         (void)json_array_append_new(shards, json_shard(&balance->shard[i]));
     for (uint32_t i = 0; i < balance->region_count; i++)
         (void)json_array_append_new(regions, json_region(&balance->region[i]));
-    return json_pack("{s:b, s:b, s:o, s:o, s:o}", "collector_running", (int)balance->collector_running, "law_holds",
+    return json_pack("{s:b, s:b, s:o, s:o, s:o, s:o}", "collector_running", (int)balance->collector_running, "law_holds",
                      (int)tkr_balance_holds(&balance->host), "host", json_balance(&balance->host), "shards", shards,
-                     "regions", regions);
+                     "regions", regions, "sink", tkr_command_sink_json(balance));
 }
 
 /* --- text --- */
@@ -168,6 +170,7 @@ static void print_text(const struct tkr_host_balance *balance)
     print_row("host", "", host);
     print_causes(host);
     print_left_alone(balance);
+    tkr_command_sink_print(balance);
     (void)printf("law: offered %" PRIu64 " = counted %" PRIu64 " + in lanes %" PRIu64 " + dropped %" PRIu64 ": %s\n",
                  host->offered, host->counted, host->in_lanes, tkr_balance_dropped(host),
                  tkr_balance_holds(host) ? "holds" : "DOES NOT HOLD");

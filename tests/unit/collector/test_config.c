@@ -12,6 +12,7 @@ static const char *const names[] = {"TOKENRING_RUNTIME_DIR",
                                     "TOKENRING_WORKERS",
                                     "TOKENRING_MAX_ACCOUNTS",
                                     "TOKENRING_FLUSH_INTERVAL_MS",
+                                    "TOKENRING_PARKED_RETRY_MS",
                                     "TOKENRING_ORPHANS",
                                     "TOKENRING_SINK",
                                     "TOKENRING_LEDGER",
@@ -56,6 +57,7 @@ static void test_nothing_set_gives_the_defaults(void **state)
     assert_in_range(config.workers, 1, 64);
     assert_int_equal(config.accounts_max, 1000000);
     assert_int_equal(config.flush_interval_ms, 1000);
+    assert_int_equal(config.parked_retry_ms, 30000);
     assert_int_equal(config.orphans, TKR_ORPHAN_STREAMED);
     assert_string_equal(config.state_path, "");
     assert_true(config.runtime_path[0] == '/');
@@ -74,6 +76,7 @@ static void test_what_is_set_is_taken(void **state)
     set("TOKENRING_WORKERS", "64");
     set("TOKENRING_MAX_ACCOUNTS", "10000000");
     set("TOKENRING_FLUSH_INTERVAL_MS", "3600000");
+    set("TOKENRING_PARKED_RETRY_MS", "10");
     for (int i = 0; i < 4; i++) {
         set("TOKENRING_ORPHANS", policies[i]);
         config = read_config();

@@ -38,6 +38,7 @@ static int set_up_tables(void **state)
         f->post[i].shard = f->table[i].shard;
     }
     f->config.flush_interval_ms = 10;
+    f->config.parked_retry_ms = 30000;
     f->config.sink.connect_timeout_ms = 2000;
     f->config.sink.command_timeout_ms = 5000;
     *state = f;
@@ -129,7 +130,7 @@ static void start(struct fixture *f)
 {
     tkr_message message = {""};
 
-    if (tkr_flusher_open(&f->config, f->post, SHARDS, &f->flusher, &message) != 0 ||
+    if (tkr_flusher_open(&f->config, f->table[0].directory, f->post, SHARDS, &f->flusher, &message) != 0 ||
         tkr_flusher_start(f->flusher, &message) != 0)
         fail_msg("%s", message.text);
 }

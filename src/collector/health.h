@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Health: what the flusher has to say of its sink, for other processes to read. The file "health" of the collector's folder:
+ *
+ *   offset
+ *        0   magic, major, minor, bytes of a copy
+ *       64   current: number of the copy that holds
+ *      128   copies 0 and 1 of struct tkr_health, in words
+ *
+ * The flusher writes copy (current + 1) mod 2, then current + 1 (release). A reader takes current (acquire), the words of that copy
+ * (acquire; stored with release, so that one of a later number shows that number too), and current again: unchanged, the copy
+ * was not written to meanwhile. No lock, and a kill at any instruction leaves the copy before.
+ *
+ * Each collector makes the file anew, under another name first, and allocated whole: nobody's mapping ever shrinks.
+ */
+#ifndef TKR_COLLECTOR_HEALTH_H
+#define TKR_COLLECTOR_HEALTH_H
+
+#include <stdbool.h>
+
+#include "sink/sink.h"
+#include "table/layout.h"
+
+#define TKR_HEALTH_NAMED_MAX 32u
+
+enum tkr_health_state {
+    TKR_HEALTH_STARTING, /* not tried yet */
+    TKR_HEALTH_GOOD,     /* the sink takes usage */
+    TKR_HEALTH_FAILING   /* it does not: `error`; tried again with back-off */
+};
+
+/* An account that the sink cannot take as it is. */
+struct tkr_health_account {
+    uint64_t kind;
+    uint32_t cycle;
+    uint32_t id_len;
+    char id[TKR_ENTRY_ID_MAX + 1];
+    int64_t since_ns; /* Unix time */
+    char reason[TKR_REASON_BYTES];
+};
+
+struct tkr_health {
+    uint64_t state;       /* enum tkr_health_state */
+    int64_t since_ns;     /* Unix time since when it is so */
+    int64_t answered_ns;  /* when the sink answered last; 0: never */
+    uint64_t failures;    /* tries that failed since then; 0 unless failing */
+    uint64_t parked;      /* accounts that the sink cannot take as they are */
+    uint64_t named;       /* of them, in account[] */
+    char sink[TKR_MESSAGE_BYTES];  /* which it is, as tkr_sink_describe has it */
+    char error[TKR_MESSAGE_BYTES]; /* of the last failure; empty unless failing */
+    struct tkr_health_account account[TKR_HEALTH_NAMED_MAX];
+};
+
+struct tkr_health_file;
+
+/* Makes the file. NULL: it cannot be made, and the collector goes on without. */
+struct tkr_health_file *tkr_health_open(int collector_directory);
+
+/* Accepts NULL. The file stays: it says how the last collector left the sink. */
+void tkr_health_close(struct tkr_health_file *file);
+
+/* Lets others see it. Accepts no file at all. */
+void tkr_health_publish(struct tkr_health_file *file, const struct tkr_health *health);
+
+/* Any process. false: there is none, or none of this layout. Texts end with a NUL and numbers are within their arrays. */
+bool tkr_health_read(int collector_directory, struct tkr_health *ret_health);
+
+#endif
