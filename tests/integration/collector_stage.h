@@ -253,25 +253,33 @@ static inline int stage_keep_row(const struct tkr_usage_row *row, void *arg)
     return 0;
 }
 
-/* All that the sink has; freed by the caller. */
-static inline struct stage_rows *stage_read(const struct stage *stage)
+/* Gives all that the sink has to the function. */
+static inline void stage_read_each(const struct stage *stage, int (*each)(const struct tkr_usage_row *row, void *arg),
+                                   void *arg)
 {
     struct tkr_sink_config config = {.kind = TKR_SINK_SQLITE, .connect_timeout_ms = 5000, .command_timeout_ms = 5000};
     struct tkr_usage_query query = {.any_kind = 1};
-    struct stage_rows *rows = calloc(1, sizeof(*rows));
     tkr_message message = {""};
     tkr_sink *sink;
 
-    assert_non_null(rows);
     (void)snprintf(config.ledger, sizeof(config.ledger), "%s", stage->ledger);
     if (stage->redis) {
         config.kind = TKR_SINK_REDIS;
         (void)snprintf(config.socket, sizeof(config.socket), "%s", stage->server.socket);
     }
     assert_int_equal(tkr_sink_open(&config, &sink, &message), 0);
-    if (sink->ops->read(sink, &query, stage_keep_row, rows, &message) != 0)
+    if (sink->ops->read(sink, &query, each, arg, &message) != 0)
         fail_msg("%s", message.text);
     sink->ops->close(sink);
+}
+
+/* All that the sink has; freed by the caller. */
+static inline struct stage_rows *stage_read(const struct stage *stage)
+{
+    struct stage_rows *rows = calloc(1, sizeof(*rows));
+
+    assert_non_null(rows);
+    stage_read_each(stage, stage_keep_row, rows);
     return rows;
 }
 
