@@ -106,7 +106,8 @@ enum { TKR_ESTIMATED_PROMPT = 1, TKR_ESTIMATED_COMPLETION = 2, TKR_ESTIMATED_TOT
 
 /* tkr_options.flags */
 enum {
-    TKR_CYCLE_DAY = 1 /* default cycle is the day of the call in local time, not the month in UTC */
+    TKR_CYCLE_DAY = 1 /* default cycle is the day of the call, not the month in UTC: in the local time zone that the process,
+                         or the one that it was forked from, had at its first tkr_open with this flag */
 };
 
 typedef struct tkr_producer tkr_producer; /* opaque; shared by all threads of a process */

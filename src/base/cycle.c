@@ -3,7 +3,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "tokenring/tokenring.h"
@@ -12,7 +11,6 @@
 #define YEAR_MIN 1970
 #define YEAR_MAX 2261
 #define OFFSET_MAX_MINUTES 1440
-#define QUARTER_S INT64_C(900)
 #define LAST 22611231u
 
 int64_t tkr_days_from_civil(int64_t year, unsigned month, unsigned day)
@@ -74,12 +72,16 @@ static unsigned anchor_in(const struct tkr_cycle_rule *rule, int64_t year, unsig
     return (unsigned)rule->anchor_day < last ? (unsigned)rule->anchor_day : last;
 }
 
+static int64_t floor_days(int64_t local_s)
+{
+    return local_s >= 0 ? local_s / S_PER_DAY : -((S_PER_DAY - 1 - local_s) / S_PER_DAY);
+}
+
 /* Cycles lie in 1970..2261; one that would begin before is named by the first day. */
 static void find_month(const struct tkr_cycle_rule *rule, int64_t unix_ns, struct tkr_cycle_span *ret_span)
 {
     int64_t offset_s = (int64_t)rule->utc_offset_minutes * 60;
-    int64_t local_s = unix_ns / TKR_NS_PER_S + offset_s;
-    int64_t days = local_s >= 0 ? local_s / S_PER_DAY : -((S_PER_DAY - 1 - local_s) / S_PER_DAY);
+    int64_t days = floor_days(unix_ns / TKR_NS_PER_S + offset_s);
     int64_t year;
     int64_t end_s;
     int64_t begin_s;
@@ -101,43 +103,33 @@ static void find_month(const struct tkr_cycle_rule *rule, int64_t unix_ns, struc
     ret_span->end_ns = end_s > INT64_MAX / TKR_NS_PER_S ? INT64_MAX : end_s * TKR_NS_PER_S;
 }
 
-static uint32_t local_day(int64_t unix_s, long *ret_offset_s)
+/* The span ends with the day, or where the clock changes: the day may go on behind that, or come a second time. */
+static void find_day(const struct tkr_zone *zone, int64_t unix_ns, struct tkr_cycle_span *ret_span)
 {
-    time_t t = (time_t)unix_s;
-    struct tm local;
+    int64_t from_s;
+    int64_t until_s;
+    int64_t offset_s = tkr_zone_offset(zone, unix_ns / TKR_NS_PER_S, &from_s, &until_s);
+    int64_t days = floor_days(unix_ns / TKR_NS_PER_S + offset_s);
+    int64_t begin_s = days * S_PER_DAY - offset_s;
+    int64_t end_s = begin_s + S_PER_DAY;
+    int64_t year;
+    unsigned month;
+    unsigned day;
 
-    if (localtime_r(&t, &local) == NULL)
-        memset(&local, 0, sizeof(local)); /* not for times that fit 63 bits of nanoseconds */
-    *ret_offset_s = local.tm_gmtoff;
-    return local.tm_year < YEAR_MIN - 1900
-               ? pack_date(YEAR_MIN, 1, 1)
-               : pack_date(local.tm_year + INT64_C(1900), (unsigned)local.tm_mon + 1, (unsigned)local.tm_mday);
-}
-
-/* The span found for a local day is that of its quarter of an hour, looked up seldom enough not to matter; or just the
- * second, when the day or the zone's offset is another at an edge: zones change at odd minutes, and have odd offsets. */
-static void find_day(int64_t unix_ns, struct tkr_cycle_span *ret_span)
-{
-    int64_t unix_s = unix_ns / TKR_NS_PER_S;
-    int64_t begin_s = unix_s - unix_s % QUARTER_S;
-    int64_t end_s = begin_s + QUARTER_S;
-    long offset_s[3];
-    uint32_t day = local_day(unix_s, &offset_s[0]);
-
-    if (local_day(begin_s, &offset_s[1]) != day || local_day(end_s - 1, &offset_s[2]) != day ||
-        offset_s[1] != offset_s[0] || offset_s[2] != offset_s[0]) {
-        begin_s = unix_s;
-        end_s = unix_s + 1;
-    }
-    ret_span->cycle = day;
+    civil_from_days(days, &year, &month, &day);
+    if (begin_s < from_s)
+        begin_s = from_s;
+    if (end_s > until_s)
+        end_s = until_s;
+    ret_span->cycle = year < YEAR_MIN ? pack_date(YEAR_MIN, 1, 1) : pack_date(year, month, day);
     ret_span->begin_ns = begin_s * TKR_NS_PER_S;
     ret_span->end_ns = end_s > INT64_MAX / TKR_NS_PER_S ? INT64_MAX : end_s * TKR_NS_PER_S;
 }
 
 void tkr_cycle_find(const struct tkr_cycle_rule *rule, int64_t unix_ns, struct tkr_cycle_span *ret_span)
 {
-    if (rule->day_local)
-        find_day(unix_ns, ret_span);
+    if (rule->zone != NULL)
+        find_day(rule->zone, unix_ns, ret_span);
     else
         find_month(rule, unix_ns, ret_span);
     if (ret_span->cycle > LAST) /* east of UTC the last moments belong to 2262 */

@@ -6,12 +6,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/zone.h"
+
 #define TKR_CYCLE_TEXT_BYTES 11 /* "YYYY-MM-DD" and its NUL */
 
 /* How a producer names the cycle of a moment. */
 struct tkr_cycle_rule {
-    bool day_local;             /* the day in local time; else the month from anchor_day, at the offset */
-    int32_t anchor_day;         /* 1..31 */
+    const struct tkr_zone *zone; /* the day in this local time; NULL: the month from anchor_day, at the offset */
+    int32_t anchor_day;          /* 1..31 */
     int32_t utc_offset_minutes; /* -1440..1440 */
 };
 

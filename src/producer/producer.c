@@ -24,6 +24,8 @@ static uint32_t identity_first; /* random: handles of unrelated processes should
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static pthread_mutex_t opening = PTHREAD_MUTEX_INITIALIZER; /* a region is being made */
 static int once_failure;
+static pthread_once_t zone_once = PTHREAD_ONCE_INIT;
+static struct tkr_zone zone; /* for TKR_CYCLE_DAY; once and for a child, too, that opens again: libc's lock may be stuck there */
 
 /* --- process-wide preparation --- */
 
@@ -104,6 +106,11 @@ static int producer_make(struct tkr_producer **ret_producer)
     return TKR_OK;
 }
 
+static void read_zone(void)
+{
+    tkr_zone_read(&zone);
+}
+
 static bool power_of_two(uint64_t n)
 {
     return n != 0 && (n & (n - 1)) == 0;
@@ -124,7 +131,11 @@ static int configure(struct tkr_producer *producer, const tkr_options *options)
         return TKR_ERANGE;
     if (anchor < 1 || anchor > 31)
         return TKR_ECYCLE;
-    producer->rule.day_local = (options->flags & TKR_CYCLE_DAY) != 0;
+    producer->rule.zone = NULL;
+    if ((options->flags & TKR_CYCLE_DAY) != 0) {
+        (void)pthread_once(&zone_once, read_zone);
+        producer->rule.zone = &zone;
+    }
     producer->rule.anchor_day = anchor;
     producer->rule.utc_offset_minutes = options->utc_offset_minutes;
     producer->geometry.slots_max = calls;

@@ -274,10 +274,13 @@ static void test_cycle_found_at_the_ends_of_time_is_a_valid_date(void **state)
     }
 }
 
+static struct tkr_zone zone_used;
+
 static void use_zone(const char *zone)
 {
     assert_int_equal(setenv("TZ", zone, 1), 0);
     tzset();
+    tkr_zone_read(&zone_used);
 }
 
 static uint32_t local_day(int64_t unix_ns)
@@ -307,7 +310,7 @@ static const char *const zones[] = {"UTC0",
 
 static void test_cycle_day_is_the_local_day_and_constant_within_its_span(void **state)
 {
-    const struct tkr_cycle_rule rule = {.day_local = true, .anchor_day = 1};
+    const struct tkr_cycle_rule rule = {.zone = &zone_used, .anchor_day = 1};
     struct test_random random = test_random_start();
 
     (void)state;
@@ -339,7 +342,7 @@ static void test_cycle_day_around_changes_of_the_clock_is_exact_to_the_second(vo
         {"NST3:30NDT,M3.2.0/0:01,M11.1.0/0:01", 2024, 3, 10, 12660},
         {"ODD0:44:30", 2024, 5, 5, 2670},                    {"FAR-24:59:59", 2024, 5, 5, 82801},
     };
-    const struct tkr_cycle_rule rule = {.day_local = true, .anchor_day = 1};
+    const struct tkr_cycle_rule rule = {.zone = &zone_used, .anchor_day = 1};
 
     (void)state;
     for (size_t i = 0; i < sizeof(changes) / sizeof(changes[0]); i++) {
@@ -357,7 +360,7 @@ static void test_cycle_day_around_changes_of_the_clock_is_exact_to_the_second(vo
 
 static void test_cycle_day_at_the_ends_of_time_is_a_valid_date(void **state)
 {
-    const struct tkr_cycle_rule rule = {.day_local = true, .anchor_day = 1};
+    const struct tkr_cycle_rule rule = {.zone = &zone_used, .anchor_day = 1};
 
     (void)state;
     for (size_t i = 0; i < sizeof(zones) / sizeof(zones[0]); i++) {

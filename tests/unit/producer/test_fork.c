@@ -7,7 +7,9 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 
+#include "base/clock.h"
 #include "support/process.h"
 #include "unit/producer/fixture.h"
 
@@ -336,6 +338,68 @@ static void test_fork_while_threads_share_a_lane_is_exact(void **state)
     fork_while_busy(65536, 65536, record_until_stopped, 4);
 }
 
+/* --- a host whose threads ask libc for the local time: at the fork its lock is likely held, and stays so in the child --- */
+
+#define NOON_S INT64_C(1714910400) /* 2024-05-05 12:00 UTC: the sixth in the zone below */
+
+static void *ask_until_stopped(void *stop)
+{
+    struct tm local;
+    time_t now = NOON_S;
+
+    while (!atomic_load_explicit((atomic_bool *)stop, memory_order_relaxed))
+        (void)localtime_r(&now, &local);
+    return NULL;
+}
+
+static int record_noon(const tkr_options *options, tkr_producer *producer, bool again)
+{
+    tkr_start start = start_for("alice");
+    tkr_usage usage = TKR_USAGE_INIT;
+
+    if (again) {
+        tkr_close(producer);
+        if (tkr_open(options, &producer) != TKR_OK)
+            return 1;
+    }
+    start.cycle = 0;
+    start.start_ns = NOON_S * TKR_NS_PER_S;
+    return tkr_record(producer, &start, &usage) == TKR_OK ? 0 : 2;
+}
+
+static void test_fork_while_threads_hold_the_lock_of_local_time_child_names_the_day(void **state)
+{
+    const int children = fixture_children(20);
+    tkr_options options = fixture_options();
+    tkr_producer *producer = NULL;
+    atomic_bool stop = false;
+    struct drained found;
+    pthread_t threads[3];
+
+    (void)state;
+    assert_int_equal(setenv("TZ", "EAST-12:30", 1), 0);
+    tzset();
+    options.flags = TKR_CYCLE_DAY;
+    options.region_bytes_max = SMALL_BUDGET;
+    options.max_open_calls = 16;
+    assert_int_equal(tkr_open(&options, &producer), TKR_OK);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, ask_until_stopped, &stop), 0);
+    for (int i = 0; i < children; i++) {
+        pid_t child = fork();
+        if (child == 0)
+            _exit(record_noon(&options, producer, i % 2 == 1));
+        collect(child);
+    }
+    atomic_store(&stop, true);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    assert_true(drain_directory(fixture_dir, false, &found));
+    assert_int_equal(found.frames, children);
+    assert_int_equal(found.cycles, (uint64_t)children * 20240506);
+    tkr_close(producer);
+}
+
 /* --- children that no fork handler saw, and children that lose the directory --- */
 
 static void test_raw_clone_child_records_in_a_region_of_its_own(void **state)
@@ -440,6 +504,7 @@ int main(void)
         FORK_TEST(test_fork_while_threads_record_and_grow_is_exact),
         FORK_TEST(test_fork_while_threads_come_and_go_is_exact),
         FORK_TEST(test_fork_while_threads_share_a_lane_is_exact),
+        FORK_TEST(test_fork_while_threads_hold_the_lock_of_local_time_child_names_the_day),
         FORK_TEST(test_raw_clone_child_records_in_a_region_of_its_own),
         FORK_TEST(test_fork_child_whose_directory_is_gone_for_a_while_records_again),
         FORK_TEST(test_fork_child_has_no_descriptor_of_the_parents_region),
