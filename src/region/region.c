@@ -23,6 +23,7 @@
 #define PAGE_BYTES UINT64_C(4096)
 #define ALLOCATE_BYTES (UINT64_C(128) << 10) /* some 40 us */
 #define SLOTS_AT_ONCE 128u /* 192 KiB, whole pages */
+#define REFUSED_NS (10 * TKR_NS_PER_MS) /* until memory that was not to be had is asked for again */
 #define MODE 0660
 #define LANES_OFFSET TKR_REGION_HEADER_BYTES
 #define SLOTS_OFFSET (LANES_OFFSET + TKR_REGION_LANES_MAX * (uint64_t)sizeof(struct tkr_lane))
@@ -232,26 +233,40 @@ void *tkr_region_lane_data(const struct tkr_region *region, uint32_t lane)
     return (char *)region->header + region->lanes[lane].offset;
 }
 
-/* Allocates through the second descriptor, if it still is what we opened. */
-static int grow(const struct tkr_region *region, uint64_t offset, uint64_t bytes)
+/* Is the second descriptor what we opened? The host may have closed it, and got its number for something else. */
+static bool grow_fd_is_ours(const struct tkr_region *region)
 {
     struct stat status;
 
-    if (fstat(region->grow_fd, &status) != 0 || status.st_dev != region->device || status.st_ino != region->inode)
-        return TKR_ENOSPC; /* the host closed it: no more memory to be had */
-    return allocate(region->grow_fd, offset, bytes);
+    return region->grow_fd >= 0 && fstat(region->grow_fd, &status) == 0 && status.st_dev == region->device &&
+           status.st_ino == region->inode;
+}
+
+/*
+ * Allocates through the second descriptor. What was refused is not asked for again for a while: callers come with each call
+ * that they drop, and a system call each would slow down a host that is in trouble already. Less may be asked for at once.
+ */
+static int grow(struct tkr_region *region, uint64_t offset, uint64_t bytes)
+{
+    int64_t now = tkr_clock_monotonic_ns();
+
+    if (now < region->retry_ns && bytes >= region->refused_bytes)
+        return TKR_ENOSPC;
+    if (grow_fd_is_ours(region) && allocate(region->grow_fd, offset, bytes) == TKR_OK)
+        return TKR_OK;
+    region->refused_bytes = bytes;
+    region->retry_ns = now + REFUSED_NS;
+    return TKR_ENOSPC;
 }
 
 int tkr_region_lane_add(struct tkr_region *region, uint64_t bytes, uint32_t *ret_lane)
 {
     uint32_t number = (uint32_t)atomic_load_explicit(&region->header->lane_count, memory_order_relaxed); /* ours */
     uint64_t offset = region->header->data_offset + region->data_bytes;
-    int result;
 
     if (number == TKR_REGION_LANES_MAX || bytes > tkr_region_budget(region))
         return TKR_EFULL;
-    result = grow(region, offset, bytes);
-    if (result != TKR_OK)
+    if (grow(region, offset, bytes) != TKR_OK)
         return TKR_ENOSPC;
     TKR_CRASH(LANE_ALLOCATED);
     region->data_bytes += bytes;
@@ -283,10 +298,7 @@ int tkr_region_slots_add(struct tkr_region *region, uint32_t *ret_slot_count)
 
 static void close_grow_fd(const struct tkr_region *region)
 {
-    struct stat status;
-
-    if (region->grow_fd >= 0 && fstat(region->grow_fd, &status) == 0 && status.st_dev == region->device &&
-        status.st_ino == region->inode)
+    if (grow_fd_is_ours(region))
         (void)close(region->grow_fd);
 }
 

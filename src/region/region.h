@@ -24,7 +24,9 @@ struct tkr_region {
     uint64_t mapped_bytes;
     uint64_t data_bytes; /* handed out to lanes */
     uint64_t data_bytes_max;
-    uint16_t identity;   /* of handles; not 0; the producer's to set */
+    uint16_t identity;      /* of handles; not 0; the producer's to set */
+    uint64_t refused_bytes; /* so much could not be allocated last time; */
+    int64_t retry_ns;       /* monotonic: nor is it asked for again before */
     int grow_fd;
     dev_t device;
     ino_t inode;
