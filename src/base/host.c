@@ -59,6 +59,11 @@ bool tkr_random(void *ret_bytes, size_t count)
     return n == (ssize_t)count;
 }
 
+void tkr_runtime_path_own(char ret_path[TKR_RUNTIME_PATH_BYTES])
+{
+    (void)snprintf(ret_path, TKR_RUNTIME_PATH_BYTES, "/dev/shm/tokenring-%u", (unsigned)geteuid());
+}
+
 int tkr_runtime_path(const char *given, char ret_path[TKR_RUNTIME_PATH_BYTES], bool *ret_own)
 {
     char here[TKR_RUNTIME_PATH_BYTES];
@@ -70,9 +75,11 @@ int tkr_runtime_path(const char *given, char ret_path[TKR_RUNTIME_PATH_BYTES], b
     if ((given == NULL || given[0] == '\0') && stat(SYSTEM_DIRECTORY, &status) == 0 && S_ISDIR(status.st_mode))
         given = SYSTEM_DIRECTORY;
     *ret_own = given == NULL || given[0] == '\0';
-    if (*ret_own)
-        n = snprintf(ret_path, TKR_RUNTIME_PATH_BYTES, "/dev/shm/tokenring-%u", (unsigned)geteuid());
-    else if (given[0] == '/')
+    if (*ret_own) {
+        tkr_runtime_path_own(ret_path);
+        return TKR_OK;
+    }
+    if (given[0] == '/')
         n = snprintf(ret_path, TKR_RUNTIME_PATH_BYTES, "%s", given);
     else if (getcwd(here, sizeof(here)) != NULL) /* a host may change its directory, and a child open later */
         n = snprintf(ret_path, TKR_RUNTIME_PATH_BYTES, "%s/%s", here, given);

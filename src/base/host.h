@@ -26,6 +26,9 @@ bool tkr_random(void *ret_bytes, size_t count);
  */
 int tkr_runtime_path(const char *given, char ret_path[TKR_RUNTIME_PATH_BYTES], bool *ret_own);
 
+/* The last one alone, of the user that the process acts for now. */
+void tkr_runtime_path_own(char ret_path[TKR_RUNTIME_PATH_BYTES]);
+
 /*
  * Opens the runtime directory and checks that it is a directory on a tmpfs, not a symbolic link and, the user's own one,
  * really this user's. With create set, makes a missing one: mode 0700 when it is the user's own, else 3773 (producers of

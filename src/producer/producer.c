@@ -166,6 +166,8 @@ static int open_region(struct tkr_producer *producer)
     int directory;
     int result;
 
+    if (producer->own_directory)
+        tkr_runtime_path_own(producer->path); /* a child may have become another user */
     directory = tkr_runtime_open(producer->path, producer->own_directory, producer->own_directory);
     if (directory < 0)
         return directory;

@@ -491,6 +491,69 @@ static void test_fork_child_has_no_descriptor_of_the_parents_region(void **state
     tkr_close(producer);
 }
 
+/* --- a prefork server of an administrator, whose children become another user --- */
+
+/* Users that nobody is on a test machine, and no other test at the same time. */
+enum { MASTER, SERVANT, USERS };
+static unsigned user[USERS];
+static char user_directory[USERS][TEMPDIR_BYTES];
+
+static int setup_users(void **state)
+{
+    for (unsigned i = 0; i < USERS; i++) {
+        user[i] = 1000000u + 2 * (unsigned)getpid() + i;
+        (void)snprintf(user_directory[i], TEMPDIR_BYTES, "/dev/shm/tokenring-%u", user[i]);
+    }
+    return setup(state);
+}
+
+static int teardown_users(void **state)
+{
+    if (seteuid(getuid()) != 0)
+        return -1;
+    for (unsigned i = 0; i < USERS; i++) {
+        drain_remove(user_directory[i]);
+        (void)rmdir(user_directory[i]);
+    }
+    return teardown(state);
+}
+
+static int record_as(unsigned who, tkr_producer *producer)
+{
+    if (seteuid(0) != 0 || setresuid(who, who, who) != 0)
+        return 1;
+    return record_one(producer, "alice", 5) == TKR_OK ? 0 : 2;
+}
+
+/* The master's directory lets nobody else in, so a child's region is in that of the user it has become. */
+static void test_fork_child_that_becomes_another_user_records_in_that_users_directory(void **state)
+{
+    tkr_producer *producer = NULL;
+    struct drained found[USERS];
+    pid_t child;
+
+    (void)state;
+    if (getuid() != 0 || access("/run/tokenring", F_OK) == 0) {
+        (void)puts("skipped: needs root and no /run/tokenring");
+        skip();
+    }
+    assert_int_equal(unsetenv("TOKENRING_RUNTIME_DIR"), 0);
+    assert_int_equal(seteuid(user[MASTER]), 0);
+    assert_int_equal(tkr_open(NULL, &producer), TKR_OK);
+    child = fork();
+    if (child == 0)
+        _exit(record_as(user[SERVANT], producer));
+    collect(child);
+    tkr_close(producer);
+    assert_int_equal(seteuid(0), 0);
+    for (int i = 0; i < USERS; i++) {
+        assert_true(drain_directory(user_directory[i], false, &found[i]));
+        assert_int_equal(found[i].regions, 1);
+    }
+    assert_int_equal(found[MASTER].frames, 0);
+    assert_int_equal(found[SERVANT].frames, 1);
+}
+
 #define FORK_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -508,6 +571,8 @@ int main(void)
         FORK_TEST(test_raw_clone_child_records_in_a_region_of_its_own),
         FORK_TEST(test_fork_child_whose_directory_is_gone_for_a_while_records_again),
         FORK_TEST(test_fork_child_has_no_descriptor_of_the_parents_region),
+        cmocka_unit_test_setup_teardown(test_fork_child_that_becomes_another_user_records_in_that_users_directory,
+                                        setup_users, teardown_users),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
