@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "table/entries.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/crash.h"
+#include "table/file.h"
 #include "tokenring/tokenring.h"
 
 #define GROUP 64u                              /* charges whose memory is fetched together */
@@ -190,16 +189,12 @@ bool tkr_entries_index(struct tkr_shard *shard)
 static bool arena_grow(struct tkr_shard *shard)
 {
     uint64_t at = shard->arena_allocated;
-    int failure;
 
-    if (at + TKR_ARENA_STEP_BYTES > shard->header->arena_bytes)
+    if (at + TKR_ARENA_STEP_BYTES > shard->header->arena_bytes ||
+        tkr_shard_file_allocate(shard->fd, shard->header->arena_offset + at, TKR_ARENA_STEP_BYTES) != 0)
         return false;
-    do {
-        failure = posix_fallocate(shard->fd, (off_t)(shard->header->arena_offset + at), (off_t)TKR_ARENA_STEP_BYTES);
-    } while (failure == EINTR);
-    if (failure == 0)
-        shard->arena_allocated += TKR_ARENA_STEP_BYTES;
-    return failure == 0;
+    shard->arena_allocated += TKR_ARENA_STEP_BYTES;
+    return true;
 }
 
 /* Memory for bytes more at the arena's end, leaving reserve bytes of it alone. */

@@ -36,6 +36,9 @@
  * What a kill leaves, at any instruction: the state before the batch plus the log that leads back to it, or the state after
  * it. Who repairs: tkr_shard_open, which may be killed itself and begun again.
  *
+ * Versions: magic, major, minor, boot id and inode lie here in every layout. A minor adds words that were 0 and may be left 0; all
+ * else is a new major, or another number of counters.
+ *
  * Rejected: copy-on-write of entries (twice the memory, and the index would have to be shared); a redo log (every counter is
  * written twice also when nothing dies, and readers would see states that are not in the table yet).
  */
@@ -54,6 +57,7 @@
 #define TKR_SHARD_MAGIC UINT64_C(0x3144524148535254) /* "TRSHARD1" */
 #define TKR_SHARD_MAJOR 1u
 #define TKR_SHARD_MINOR 1u /* 1: law.gone_unknown */
+#define TKR_SHARD_MAJOR_OLDEST 1u /* that is still read, and carried over (table/carry.h) */
 #define TKR_SHARD_HEADER_BYTES 4096u
 #define TKR_SHARDS_MAX 64u /* of a collector */
 #define TKR_SHARD_REGIONS_MAX 8192u

@@ -140,8 +140,11 @@ static int check(const struct tkr_shard_header *header, uint64_t bytes, uint32_t
 {
     uint8_t boot_id[TKR_BOOT_ID_BYTES];
 
-    if (header->magic != TKR_SHARD_MAGIC || header->major != TKR_SHARD_MAJOR || header->counters != TKR_COUNTER_COUNT)
-        return tkr_message_set(ret_message, "shard-%u is no shard, or of another layout", number);
+    if (header->magic != TKR_SHARD_MAGIC)
+        return tkr_message_set(ret_message, "shard-%u is no shard", number);
+    if (header->major != TKR_SHARD_MAJOR || header->counters != TKR_COUNTER_COUNT)
+        return tkr_message_set(ret_message, "shard-%u has layout %u.%u with %u counters; this version reads %u.x with %d", number,
+                               header->major, header->minor, header->counters, TKR_SHARD_MAJOR, (int)TKR_COUNTER_COUNT);
     if (!tkr_boot_id(boot_id) || memcmp(boot_id, header->boot_id, sizeof(boot_id)) != 0)
         return tkr_message_set(ret_message, "shard-%u is of another boot", number);
     if (header->undo_offset < TKR_SHARD_HEADER_BYTES || header->undo_offset % sizeof(uint64_t) != 0 ||

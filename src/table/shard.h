@@ -88,9 +88,8 @@ struct tkr_shard_options {
 };
 
 /*
- * Opens the file "shard-N" in the directory, making it if it is missing. One of another boot, another inode or another layout
- * is renamed to "aside-..." and a new one is made. It keeps the name it was made with: under another one the sink would take
- * the same usage twice. An unfinished batch is put back.
+ * Opens the file "shard-N" in the directory, making it if it is missing (table/file.h: what becomes of one that does not fit). It
+ * keeps the name it was made with: under another one the sink would take the same usage twice. An unfinished batch is put back.
  * 0, or -1 with the reason. The caller closes it.
  */
 int tkr_shard_open(int directory, const struct tkr_shard_options *options, struct tkr_shard **ret_shard,

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "table/reader.h"
+#include "table/file.h"
 #include "unit/table/fixture.h"
 
 static int set_up(void **state)
@@ -257,6 +258,11 @@ static void test_log_that_leads_nowhere_refuses_to_open(void **state)
 
 /* --- another file than the one that was left --- */
 
+static int kept(size_t set_aside)
+{
+    return set_aside < TKR_ASIDE_KEPT ? (int)set_aside : TKR_ASIDE_KEPT;
+}
+
 static void assert_set_aside(struct table *table)
 {
     table_open(table);
@@ -289,16 +295,15 @@ static void test_copied_file_is_set_aside(void **state)
     assert_set_aside(table);
 }
 
-static void test_file_of_another_layout_is_set_aside(void **state)
+static void test_damaged_file_is_set_aside(void **state)
 {
     static const struct {
         size_t offset;
         uint32_t value;
     } wrong[] = {
         {offsetof(struct tkr_shard_header, magic), 1},
-        {offsetof(struct tkr_shard_header, major), TKR_SHARD_MAJOR + 1},
-        {offsetof(struct tkr_shard_header, counters), TKR_COUNTER_COUNT + 1},
-        {offsetof(struct tkr_shard_header, regions_max), 1},
+        {offsetof(struct tkr_shard_header, counters), 0},
+        {offsetof(struct tkr_shard_header, regions_max), UINT32_MAX},
         {offsetof(struct tkr_shard_header, undo_bytes), 8},
         {offsetof(struct tkr_shard_header, arena_offset), 4096},
         {offsetof(struct tkr_shard_header, bytes) + 4, 77},
@@ -311,8 +316,61 @@ static void test_file_of_another_layout_is_set_aside(void **state)
         close_shard(table);
         patch(table, wrong[i].offset, &wrong[i].value, sizeof(wrong[i].value));
         table_open(table);
-        assert_int_equal(count_files(table, "aside-"), (int)i + 1);
+        assert_int_equal(count_files(table, "aside-"), kept(i + 1));
         assert_int_equal(table_accounts(table), 0);
+    }
+}
+
+/* Names begin with the time, so the last ones in the order of names are kept. */
+static void test_files_set_aside_do_not_pile_up(void **state)
+{
+    static const char *const before[] = {"aside-1-shard-0", "aside-22-shard-0", "aside-3-shard-1", "aside-shard-0", "aside-4-x"};
+    struct table *table = *state;
+
+    for (size_t i = 0; i < sizeof(before) / sizeof(before[0]); i++) {
+        int fd = openat(table->directory, before[i], O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+        assert_true(fd >= 0);
+        (void)close(fd);
+    }
+    for (int i = 1; i <= 2 * TKR_ASIDE_KEPT; i++) {
+        close_shard(table);
+        patch(table, offsetof(struct tkr_shard_header, magic), "?", 1);
+        table_open(table);
+        assert_int_equal(faccessat(table->directory, "aside-1-shard-0", F_OK, 0) == 0, i + 2 <= TKR_ASIDE_KEPT);
+        assert_int_equal(faccessat(table->directory, "aside-22-shard-0", F_OK, 0) == 0, i + 1 <= TKR_ASIDE_KEPT);
+    }
+    for (size_t i = 2; i < sizeof(before) / sizeof(before[0]); i++) /* another shard's, and what is none */
+        assert_int_equal(faccessat(table->directory, before[i], F_OK, 0), 0);
+    assert_int_equal(count_files(table, "aside-"), TKR_ASIDE_KEPT + 3);
+}
+
+/* Begun anew beside it, the lanes' records that it has counted and not given back would count twice. */
+static void test_file_of_an_unknown_layout_is_refused_and_left_as_it_is(void **state)
+{
+    static const struct {
+        size_t offset;
+        uint32_t value;
+        uint32_t was;
+        const char *who;
+    } unknown[] = {
+        {offsetof(struct tkr_shard_header, major), TKR_SHARD_MAJOR + 1, TKR_SHARD_MAJOR, "the newer"},
+        {offsetof(struct tkr_shard_header, major), TKR_SHARD_MAJOR_OLDEST - 1, TKR_SHARD_MAJOR, "an older"},
+        {offsetof(struct tkr_shard_header, counters), TKR_COUNTER_COUNT + 1, TKR_COUNTER_COUNT, "the newer"},
+    };
+    struct table *table = *state;
+    tkr_message message;
+
+    assert_true(table_charge(table, "alice", 5));
+    for (size_t i = 0; i < sizeof(unknown) / sizeof(unknown[0]); i++) {
+        close_shard(table);
+        patch(table, unknown[i].offset, &unknown[i].value, sizeof(unknown[i].value));
+        assert_int_equal(tkr_shard_open(table->directory, &table->options, &table->shard, &message), -1);
+        assert_non_null(strstr(message.text, "shard-0 has layout"));
+        assert_non_null(strstr(message.text, unknown[i].who));
+        assert_int_equal(count_files(table, "aside-"), 0);
+        patch(table, unknown[i].offset, &unknown[i].was, sizeof(unknown[i].was));
+        table_open(table);
+        assert_int_equal(table_value(table, "alice"), 5);
     }
 }
 
@@ -328,7 +386,7 @@ static void test_short_file_is_set_aside(void **state)
         assert_int_equal(ftruncate(fd, length[i]), 0);
         (void)close(fd);
         table_open(table);
-        assert_int_equal(count_files(table, "aside-"), (int)i + 1);
+        assert_int_equal(count_files(table, "aside-"), kept(i + 1));
         assert_true(table_charge(table, "alice", 1));
     }
 }
@@ -650,7 +708,9 @@ int main(void)
         T(test_log_that_leads_nowhere_refuses_to_open),
         T(test_file_of_another_boot_is_set_aside),
         T(test_copied_file_is_set_aside),
-        T(test_file_of_another_layout_is_set_aside),
+        T(test_damaged_file_is_set_aside),
+        T(test_files_set_aside_do_not_pile_up),
+        T(test_file_of_an_unknown_layout_is_refused_and_left_as_it_is),
         T(test_short_file_is_set_aside),
         T(test_link_in_its_place_is_refused),
         T(test_file_left_half_made_is_no_obstacle),
