@@ -8,6 +8,8 @@
  *                        open calls to settle; then a collector with another number of workers goes on
  *   a recovery's point   a collector is killed in the middle of a batch of many calls, the next one in its recovery; another
  *                        goes on
+ *   a point of carrying  collectors of this version leave shards, one of them in the middle of a batch; one of a later version,
+ *   over (CARR...)       with another layout and a counter more, is killed while it takes them over; another such goes on
  *
  * A call that a kill interrupted may count wholly, as the settled remainder of an open call, or not at all; all others must
  * count exactly once. Which it was must explain every account at once.
@@ -18,6 +20,7 @@
 #include <fcntl.h>
 #include <jansson.h>
 #include <signal.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,7 +29,6 @@
 
 #include "base/crash.h"
 #include "crash/calls.h"
-#include "sink/sink.h"
 #include "support/process.h"
 #include "support/tempdir.h"
 #include "tokenring/tokenring.h"
@@ -89,6 +91,8 @@ struct run {
     struct crash_truth *truth[GATEWAYS];
     struct process gateway[GATEWAYS];
     struct process collector;
+    const char *daemon; /* of the version that is at work */
+    const char *command;
     char what[128];
     int broken; /* without a protection: the totals have to show it */
 };
@@ -115,7 +119,7 @@ static int start_gateway(struct run *run, int g, const char *crash)
 
 static int start_collector(struct run *run, const char *workers, const char *crash)
 {
-    const char *argv[] = {TEST_BIN_DIR "/tokenringd", NULL};
+    const char *argv[] = {run->daemon, NULL};
     const char *env[] = {run->env_runtime, run->env_ledger, "TOKENRING_SINK=sqlite", "TOKENRING_FLUSH_INTERVAL_MS=10",
                          "TOKENRING_FORGET_AFTER_S=1",
                          workers, run->env_broken, crash, NULL};
@@ -196,7 +200,7 @@ static json_int_t host_number(const json_t *stat, const char *key)
 /* The law, with all regions gone and nothing open. 1: so it is; 0: not yet; -1: it is broken. */
 static int look_at_law(struct run *run)
 {
-    const char *argv[] = {TEST_BIN_DIR "/tokenring", "stat", "--json", NULL};
+    const char *argv[] = {run->command, "stat", "--json", NULL};
     const char *env[] = {run->env_runtime, NULL};
     struct process stat;
     json_t *answer;
@@ -285,6 +289,27 @@ static int crash_recovery(struct run *run)
     return start_collector(run, "TOKENRING_WORKERS=2", NULL);
 }
 
+/* Of three shards the first or the last is being carried over at the kill, and one has an unfinished batch. */
+static int crash_carrying(struct run *run)
+{
+    if (start_collector(run, "TOKENRING_WORKERS=3", "TOKENRING_CRASH=KNOWN_NOTED:20") != 0)
+        return fail(run, "cannot start");
+    if (start_gateways(run) != 0 || wait_killed(run, &run->collector) != 0)
+        return -1;
+    process_signal(&run->gateway[VICTIM], SIGKILL);
+    if (start_collector(run, "TOKENRING_WORKERS=3", "TOKENRING_CRASH=CURSOR_MOVED") != 0 ||
+        wait_killed(run, &run->collector) != 0)
+        return fail(run, "no batch is cut");
+    run->daemon = TEST_BIN_DIR "/../tests/tokenringd_major";
+    run->command = TEST_BIN_DIR "/../tests/tokenring_major";
+    if (start_collector(run, "TOKENRING_WORKERS=3", run->env_crash) != 0 || wait_killed(run, &run->collector) != 0)
+        return fail(run, "cannot carry over");
+    if (start_collector(run, "TOKENRING_WORKERS=2", NULL) != 0 ||
+        process_wait_text(&run->collector, PROCESS_STDERR, "collecting in", DEADLINE_MS) != 0)
+        return fail(run, "cannot carry over once more"); /* until then only the version before could read the shards */
+    return 0;
+}
+
 /* Lets everybody finish, the collector last. */
 static int finish(struct run *run)
 {
@@ -352,36 +377,31 @@ static int explains(const struct figures expected[CRASH_ACCOUNTS], const struct 
     return 0;
 }
 
-static int visit(const struct tkr_usage_row *row, void *argument)
-{
-    struct figures *found = argument;
-    int number = atoi(row->id + strlen("user-"));
-    struct figures *account = &found[row->kind == TKR_KIND_USER ? number : CRASH_USERS + number];
-
-    account->of[PROMPT] = row->counts.value[TKR_COUNTER_PROMPT];
-    account->of[COMPLETION] = row->counts.value[TKR_COUNTER_COMPLETION];
-    account->of[TOTAL] = row->counts.value[TKR_COUNTER_TOTAL];
-    account->of[ESTIMATED] = row->counts.value[TKR_COUNTER_ESTIMATED];
-    account->of[CALLS_MADE] = row->counts.value[TKR_COUNTER_CALLS];
-    account->of[ERRORS] = row->counts.value[TKR_COUNTER_ERRORS];
-    return 0;
-}
-
+/* Asks the view that is promised to people, whichever version keeps the ledger. */
 static int read_ledger(struct run *run, struct figures found[CRASH_ACCOUNTS])
 {
-    static struct tkr_sink_config config;
-    struct tkr_usage_query query = {.any_kind = 1};
-    tkr_message message = {""};
-    tkr_sink *sink;
-    int result;
+    static const char question[] = "SELECT account, prompt_tokens, completion_tokens, total_tokens, estimated_tokens, calls, errors"
+                                   " FROM usage";
+    const char *path = strchr(run->env_ledger, '=') + 1;
+    sqlite3 *db = NULL;
+    sqlite3_stmt *row = NULL;
+    int answer = sqlite3_open_v2(path, &db, SQLITE_OPEN_READONLY, NULL);
 
-    config.kind = TKR_SINK_SQLITE;
-    (void)snprintf(config.ledger, sizeof(config.ledger), "%s/ledger.db", run->state);
-    if (tkr_sink_open(&config, &sink, &message) != 0)
-        return fail(run, message.text);
-    result = sink->ops->read(sink, &query, visit, found, &message);
-    sink->ops->close(sink);
-    return result == 0 ? 0 : fail(run, message.text);
+    if (answer == SQLITE_OK)
+        answer = sqlite3_prepare_v2(db, question, -1, &row, NULL);
+    while (answer == SQLITE_OK && (answer = sqlite3_step(row)) == SQLITE_ROW) {
+        const char *id = (const char *)sqlite3_column_text(row, 0);
+        int number = atoi(id + strlen("user-"));
+        struct figures *account = &found[id[0] == 'u' ? number : CRASH_USERS + number];
+        for (int f = 0; f < FIGURES; f++)
+            account->of[f] = sqlite3_column_int64(row, f + 1);
+        answer = SQLITE_OK;
+    }
+    (void)sqlite3_finalize(row);
+    if (answer != SQLITE_DONE)
+        (void)fail(run, sqlite3_errmsg(db));
+    (void)sqlite3_close_v2(db);
+    return answer == SQLITE_DONE ? 0 : -1;
 }
 
 static int check_ledger(struct run *run)
@@ -436,11 +456,15 @@ static int run_once(const struct point *point, int pass, const char *broken)
     (void)snprintf(run.what, sizeof(run.what), "%s, pass %d", point->name, pass);
     (void)snprintf(run.env_crash, sizeof(run.env_crash), "TOKENRING_CRASH=%s:%d", point->name, pass);
     (void)snprintf(run.env_broken, sizeof(run.env_broken), "TOKENRING_BROKEN=%s", broken);
+    run.daemon = TEST_BIN_DIR "/tokenringd";
+    run.command = TEST_BIN_DIR "/tokenring";
     result = prepare(&run);
     if (result == 0 && point->side == PRODUCER)
         result = crash_producer(&run);
     else if (result == 0 && strncmp(point->name, "RECOVERY_", strlen("RECOVERY_")) == 0)
         result = crash_recovery(&run);
+    else if (result == 0 && strncmp(point->name, "CARR", strlen("CARR")) == 0)
+        result = crash_carrying(&run);
     else if (result == 0)
         result = crash_collector(&run);
     if (result == 0)
