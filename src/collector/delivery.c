@@ -164,7 +164,8 @@ static int drain_queues(struct tkr_delivery *delivery, tkr_message *ret_message)
             return -1;
         TKR_CRASH(FLUSH_ANSWERED);
         in_flight--;
-        in_step = tkr_settle(&delivery->parking, (struct tkr_parcel *)chunk) && (in_step || in_flight == 0); /* the chunk is its first member */
+        in_step = tkr_settle(&delivery->parking, (struct tkr_parcel *)chunk) &&
+                  (in_step || in_flight == 0); /* the chunk is its first member */
     }
 }
 
@@ -195,7 +196,8 @@ static int recheck(struct tkr_delivery *delivery, struct tkr_outlet *outlet, tkr
     }
     if (submit(delivery, parcel, ret_message) != 0 || delivery->sink->ops->collect(delivery->sink, &chunk, ret_message) != 0)
         return -1;
-    if (tkr_settle(&delivery->parking, parcel) && outlet->rechecks == rechecks) /* else it has gone back once more, and all begins again */
+    if (tkr_settle(&delivery->parking, parcel) &&
+        outlet->rechecks == rechecks) /* else it has gone back once more, and all begins again */
         note_rechecked(outlet, parcel, next);
     delivery->recheck_ns = tkr_clock_monotonic_ns() + RECHECK_SHARE * (tkr_clock_monotonic_ns() - begun_ns);
     return 0;
@@ -258,6 +260,5 @@ void tkr_delivery_fail(struct tkr_delivery *delivery)
             tkr_parcel_requeue(parcel);
     }
     for (uint32_t i = 0; i < delivery->outlet_count; i++)
-        delivery->outlet[i].seen_expected =
-            atomic_load_explicit(&delivery->outlet[i].shard->header->seen, memory_order_relaxed);
+        delivery->outlet[i].seen_expected = atomic_load_explicit(&delivery->outlet[i].shard->header->seen, memory_order_relaxed);
 }

@@ -14,12 +14,13 @@
 #include "collector/delivery.h"
 #include "collector/forget.h"
 
-#define ANSWER_NS (200 * TKR_NS_PER_MS)    /* a worker answers within its longest pause, if it gets a processor */
+#define ANSWER_NS (200 * TKR_NS_PER_MS) /* a worker answers within its longest pause, if it gets a processor */
 #define ANSWER_POLL_NS (200 * TKR_NS_PER_US)
 #define BACKOFF_MIN_NS (100 * TKR_NS_PER_MS)
 #define BACKOFF_MAX_NS (5 * TKR_NS_PER_S)
-#define SAID_AGAIN_NS (10 * TKR_NS_PER_S)   /* between lines of the log about one outage */
-#define PROBE_NS TKR_NS_PER_S              /* between looks whether the sink has gone back */
+#define SAID_AT_ONCE 4                    /* lines of the log about one outage, as its reasons change; then one */
+#define SAID_AGAIN_NS (60 * TKR_NS_PER_S) /* in so long */
+#define PROBE_NS TKR_NS_PER_S             /* between looks whether the sink has gone back */
 
 struct tkr_flusher {
     struct tkr_delivery delivery;
@@ -27,18 +28,19 @@ struct tkr_flusher {
     uint64_t forget_after_s;
     struct tkr_health health;
     struct tkr_health_file *health_file; /* NULL: it could not be made */
-    tkr_message said;       /* the failure that the log has */
-    int64_t said_ns;        /* since when */
-    int64_t backoff_ns;     /* of the last failure */
-    int64_t not_before_ns;  /* no try before */
-    int64_t probe_ns;       /* next probe */
+    tkr_message said;                    /* the failure that the log has */
+    int64_t said_ns;                     /* when it got its last line */
+    uint32_t said_lines;                 /* about this outage */
+    int64_t backoff_ns;                  /* of the last failure */
+    int64_t not_before_ns;               /* no try before */
+    int64_t probe_ns;                    /* next probe */
     uint64_t random;
     pthread_t thread;
     bool started;
     pthread_mutex_t mutex;
     pthread_cond_t wake;
     bool finish;
-    bool workers_ended;     /* the flusher answers for them */
+    bool workers_ended; /* the flusher answers for them */
 };
 
 /* --- taking what has changed --- */
@@ -116,7 +118,10 @@ static void tell_failure(struct tkr_flusher *flusher, const tkr_message *message
     bool first = flusher->health.state != TKR_HEALTH_FAILING;
     int64_t now = tkr_clock_monotonic_ns();
 
-    if (!first && (strcmp(flusher->said.text, message->text) == 0 || now < flusher->said_ns + SAID_AGAIN_NS))
+    if (first)
+        flusher->said_lines = 0;
+    else if (strcmp(flusher->said.text, message->text) == 0 ||
+             (flusher->said_lines >= SAID_AT_ONCE && now < flusher->said_ns + SAID_AGAIN_NS))
         return;
     if (first)
         tkr_log(TKR_LOG_WARNING, "the sink does not take usage: %s; it is kept here, trying again", message->text);
@@ -124,6 +129,7 @@ static void tell_failure(struct tkr_flusher *flusher, const tkr_message *message
         tkr_log(TKR_LOG_WARNING, "the sink still takes no usage, now: %s", message->text);
     flusher->said = *message;
     flusher->said_ns = now;
+    flusher->said_lines++;
 }
 
 static void note_failure(struct tkr_flusher *flusher, const tkr_message *message)
@@ -154,8 +160,7 @@ static void back_off(struct tkr_flusher *flusher)
     flusher->backoff_ns = flusher->backoff_ns == 0 ? BACKOFF_MIN_NS : 2 * flusher->backoff_ns;
     if (flusher->backoff_ns > BACKOFF_MAX_NS)
         flusher->backoff_ns = BACKOFF_MAX_NS;
-    flusher->not_before_ns =
-        tkr_clock_monotonic_ns() + (int64_t)(next_random(flusher) % (uint64_t)flusher->backoff_ns);
+    flusher->not_before_ns = tkr_clock_monotonic_ns() + (int64_t)(next_random(flusher) % (uint64_t)flusher->backoff_ns);
 }
 
 static void publish(struct tkr_flusher *flusher)

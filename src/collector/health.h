@@ -40,12 +40,12 @@ struct tkr_health_account {
 };
 
 struct tkr_health {
-    uint64_t state;       /* enum tkr_health_state */
-    int64_t since_ns;     /* Unix time since when it is so */
-    int64_t answered_ns;  /* when the sink answered last; 0: never */
-    uint64_t failures;    /* tries that failed since then; 0 unless failing */
-    uint64_t parked;      /* accounts that the sink cannot take as they are */
-    uint64_t named;       /* of them, in account[] */
+    uint64_t state;                /* enum tkr_health_state */
+    int64_t since_ns;              /* Unix time since when it is so */
+    int64_t answered_ns;           /* when the sink answered last; 0: never */
+    uint64_t failures;             /* tries that failed since then; 0 unless failing */
+    uint64_t parked;               /* accounts that the sink cannot take as they are */
+    uint64_t named;                /* of them, in account[] */
     char sink[TKR_MESSAGE_BYTES];  /* which it is, as tkr_sink_describe has it */
     char error[TKR_MESSAGE_BYTES]; /* of the last failure; empty unless failing */
     struct tkr_health_account account[TKR_HEALTH_NAMED_MAX];

@@ -9,7 +9,7 @@
 #include "base/clock.h"
 #include "base/cycle.h"
 
-#define LINES 20u /* for accounts by name, */
+#define LINES 20u                    /* for accounts by name, */
 #define LINES_NS (60 * TKR_NS_PER_S) /* in so long */
 
 void tkr_parking_log(enum tkr_log_level level, const struct tkr_contribution *sent, const char *why, const char *then)

@@ -16,17 +16,17 @@
 #include "collector/outlet.h"
 
 struct tkr_parking {
-    int64_t retry_ns;                                       /* between tries */
+    int64_t retry_ns;                                        /* between tries */
     struct tkr_health_account account[TKR_HEALTH_NAMED_MAX]; /* some of those that are parked, for health */
     struct {
         const struct tkr_outlet *outlet;
         uint32_t reference;
     } whose[TKR_HEALTH_NAMED_MAX];
     uint32_t named;
-    uint32_t lines_left;      /* of the log, for accounts by name, in this minute */
-    int64_t lines_until_ns;   /* end of the minute */
-    int64_t sums_ns;          /* those that were not named are not told of before */
-    uint64_t parked_unnamed;  /* not told of yet */
+    uint32_t lines_left;     /* of the log, for accounts by name, in this minute */
+    int64_t lines_until_ns;  /* end of the minute */
+    int64_t sums_ns;         /* those that were not named are not told of before */
+    uint64_t parked_unnamed; /* not told of yet */
     uint64_t written_unnamed;
 };
 

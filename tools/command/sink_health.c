@@ -137,8 +137,8 @@ void tkr_command_sink_print(const struct tkr_host_balance *balance)
     if (health->parked > health->named)
         (void)printf("parked: %" PRIu64 " more\n", health->parked - health->named);
     print_clean("sink: ", health->sink, strlen(health->sink));
-    (void)printf(": %s%s since %s", balance->collector_running ? "" : "when the collector ended: ",
-                 state_texts[state_of(health)], time_text(health->since_ns, since));
+    (void)printf(": %s%s since %s", balance->collector_running ? "" : "when the collector ended: ", state_texts[state_of(health)],
+                 time_text(health->since_ns, since));
     if (state_of(health) == TKR_HEALTH_FAILING) {
         print_clean(": ", health->error, strlen(health->error));
         (void)printf("; tried %" PRIu64 " times", health->failures);
