@@ -3,72 +3,22 @@
 #include <pthread.h>
 #include <sys/resource.h>
 
-#include "integration/collector_stage.h"
+#include "integration/stage_calls.h"
 #include "support/random.h"
 
 #define PROCESSES 64
 #define THREADS 64
-#define CALLS 200
 
 /* --- producers --- */
-
-static int record_some(struct stage *stage, int number)
-{
-    tkr_producer *producer = stage_producer(stage);
-
-    if (producer == NULL)
-        return 1;
-    for (int i = 0; i < CALLS; i++) {
-        if (stage_record(stage, producer, (number + i) % STAGE_USERS, 100 + i, number) != TKR_OK)
-            return 2;
-    }
-    tkr_close(producer);
-    return 0;
-}
-
-/* Records until it is told to stop. */
-static int record_on(struct stage *stage, int number)
-{
-    tkr_producer *producer = stage_producer(stage);
-
-    if (producer == NULL)
-        return 1;
-    for (int i = 0; !atomic_load(&stage->truth->stop); i++) {
-        if (stage_record(stage, producer, (number + i) % STAGE_USERS, 1 + i % 1000, number) != TKR_OK)
-            return 2;
-        if (i % 20 == 0)
-            process_sleep_ms(1);
-    }
-    tkr_close(producer);
-    return 0;
-}
 
 static void run_producers(struct stage *stage, int count)
 {
     pid_t child[PROCESSES];
 
     for (int i = 0; i < count; i++)
-        child[i] = stage_fork(stage, record_some, i);
+        child[i] = stage_fork(stage, stage_record_some, i);
     for (int i = 0; i < count; i++)
         assert_int_equal(stage_exit_code(child[i]), 0);
-}
-
-static void wait_recorded(const struct stage *stage, uint64_t count)
-{
-    long end = process_now_ms() + STAGE_DEADLINE_MS;
-
-    while (atomic_load(&stage->truth->recorded) < count) {
-        assert_true(process_now_ms() < end);
-        process_sleep_ms(1);
-    }
-}
-
-static void assert_all_gone_and_exact(struct stage *stage)
-{
-    stage_wait_regions(stage, 0);
-    stage_collector_end(stage, 0);
-    stage_assert_exact(stage);
-    stage_assert_law(stage, atomic_load(&stage->truth->recorded));
 }
 
 /* --- who comes first --- */
@@ -80,20 +30,20 @@ static void test_producers_that_ended_before_the_collector_began_are_counted(voi
     run_producers(stage, 3);
     assert_int_equal(stage_regions(stage), 3);
     stage_collector_start(stage, "1");
-    assert_all_gone_and_exact(stage);
+    stage_assert_all_gone_and_exact(stage);
 }
 
 static void test_producer_that_began_before_the_collector_loses_nothing(void **state)
 {
     struct stage *stage = *state;
-    pid_t child = stage_fork(stage, record_on, 1);
+    pid_t child = stage_fork(stage, stage_record_on, 1);
 
-    wait_recorded(stage, 500);
+    stage_wait_recorded(stage, 500);
     stage_collector_start(stage, "1");
-    wait_recorded(stage, atomic_load(&stage->truth->recorded) + 500);
+    stage_wait_recorded(stage, atomic_load(&stage->truth->recorded) + 500);
     atomic_store(&stage->truth->stop, true);
     assert_int_equal(stage_exit_code(child), 0);
-    assert_all_gone_and_exact(stage);
+    stage_assert_all_gone_and_exact(stage);
 }
 
 /* --- many --- */
@@ -104,7 +54,7 @@ static void test_64_processes_at_once_are_exact(void **state)
 
     stage_collector_start(stage, "2");
     run_producers(stage, PROCESSES);
-    assert_all_gone_and_exact(stage);
+    stage_assert_all_gone_and_exact(stage);
     assert_int_equal(stage_law(stage).regions, PROCESSES);
 }
 
@@ -135,7 +85,7 @@ static void test_more_producers_than_the_soft_limit_of_files_are_exact(void **st
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &usual), 0);
     for (int i = 0; i < PROCESSES; i++)
         child[i] = stage_fork(stage, record_and_linger, i);
-    wait_recorded(stage, PROCESSES);
+    stage_wait_recorded(stage, PROCESSES);
     stage_collector_end(stage, 0); /* all of them alive */
     stage_assert_exact(stage);
     atomic_store(&stage->truth->stop, true);
@@ -153,7 +103,7 @@ static void test_more_producers_than_the_hard_limit_of_files_are_exact_in_the_en
     run_producers(stage, 40);
     assert_int_equal(process_start(&stage->collector, argv, stage->env_list), 0);
     assert_int_equal(process_wait_text(&stage->collector, PROCESS_STDERR, "collecting in", STAGE_DEADLINE_MS), 0);
-    assert_all_gone_and_exact(stage);
+    stage_assert_all_gone_and_exact(stage);
 }
 
 struct thread_job {
@@ -166,7 +116,7 @@ static void *record_in_thread(void *argument)
 {
     const struct thread_job *job = argument;
 
-    for (int i = 0; i < CALLS; i++) {
+    for (int i = 0; i < STAGE_CALLS; i++) {
         if (stage_record(job->stage, job->producer, (job->number + i) % STAGE_USERS, i, job->number) != TKR_OK)
             break;
     }
@@ -195,8 +145,8 @@ static void test_64_threads_of_a_process_are_exact(void **state)
 
     stage_collector_start(stage, "1");
     assert_int_equal(stage_exit_code(stage_fork(stage, record_in_threads, 0)), 0);
-    assert_int_equal(atomic_load(&stage->truth->recorded), THREADS * CALLS);
-    assert_all_gone_and_exact(stage);
+    assert_int_equal(atomic_load(&stage->truth->recorded), THREADS * STAGE_CALLS);
+    stage_assert_all_gone_and_exact(stage);
 }
 
 static int record_one(struct stage *stage, int number)
@@ -213,7 +163,7 @@ static void test_200_short_lived_processes_leave_no_region(void **state)
     stage_collector_start(stage, "1");
     for (int i = 0; i < 200; i++)
         assert_int_equal(stage_exit_code(stage_fork(stage, record_one, i)), 0);
-    assert_all_gone_and_exact(stage);
+    stage_assert_all_gone_and_exact(stage);
     assert_int_equal(stage_law(stage).regions, 200);
 }
 
@@ -226,18 +176,18 @@ static void test_collectors_that_come_and_go_beside_producers_are_exact(void **s
     pid_t child[4];
 
     for (int i = 0; i < 4; i++)
-        child[i] = stage_fork(stage, record_on, i);
+        child[i] = stage_fork(stage, stage_record_on, i);
     for (int i = 0; i < 4; i++) {
         stage_collector_start(stage, workers[i]);
-        wait_recorded(stage, atomic_load(&stage->truth->recorded) + 1000);
+        stage_wait_recorded(stage, atomic_load(&stage->truth->recorded) + 1000);
         stage_collector_end(stage, 0); /* drained and flushed, while producers go on */
-        wait_recorded(stage, atomic_load(&stage->truth->recorded) + 500);
+        stage_wait_recorded(stage, atomic_load(&stage->truth->recorded) + 500);
     }
     stage_collector_start(stage, "2");
     atomic_store(&stage->truth->stop, true);
     for (int i = 0; i < 4; i++)
         assert_int_equal(stage_exit_code(child[i]), 0);
-    assert_all_gone_and_exact(stage);
+    stage_assert_all_gone_and_exact(stage);
 }
 
 static void test_collector_killed_twenty_times_under_load_is_exact(void **state)
@@ -248,7 +198,7 @@ static void test_collector_killed_twenty_times_under_load_is_exact(void **state)
     pid_t child[4];
 
     for (int i = 0; i < 4; i++)
-        child[i] = stage_fork(stage, record_on, i);
+        child[i] = stage_fork(stage, stage_record_on, i);
     for (int i = 0; i < 20; i++) {
         stage_collector_start(stage, workers[test_random_below(&random, 3)]);
         process_sleep_ms((int)test_random_below(&random, 150)); /* a moment of its life, any one */
@@ -259,7 +209,7 @@ static void test_collector_killed_twenty_times_under_load_is_exact(void **state)
     stage_collector_start(stage, "2");
     for (int i = 0; i < 4; i++)
         assert_int_equal(stage_exit_code(child[i]), 0);
-    assert_all_gone_and_exact(stage);
+    stage_assert_all_gone_and_exact(stage);
 }
 
 /* --- killed producers --- */
@@ -434,7 +384,7 @@ static void test_second_collector_leaves_with_a_sentence(void **state)
     assert_non_null(strstr(process_text(&second, PROCESS_STDERR), "another collector already serves"));
     process_end(&second);
     run_producers(stage, 1); /* the first one goes on */
-    assert_all_gone_and_exact(stage);
+    stage_assert_all_gone_and_exact(stage);
 }
 
 int main(void)

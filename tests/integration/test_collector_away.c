@@ -4,7 +4,7 @@
  * for is counted as dropped, at once and by its cause; and once a collector comes, all goes on.
  */
 #include "collector/balance.h"
-#include "integration/collector_stage.h"
+#include "integration/stage_calls.h"
 #include "region/guard.h"
 #include "support/random.h"
 
@@ -76,14 +76,6 @@ static int record_then_wait_for_the_collector(struct stage *stage, int number)
     return 0;
 }
 
-static void assert_all_gone_and_exact(struct stage *stage)
-{
-    stage_wait_regions(stage, 0);
-    stage_collector_end(stage, 0);
-    stage_assert_exact(stage);
-    stage_assert_law(stage, atomic_load(&stage->truth->recorded));
-}
-
 static void test_500000_calls_without_a_collector_lose_nothing(void **state)
 {
     struct stage *stage = *state;
@@ -92,7 +84,7 @@ static void test_500000_calls_without_a_collector_lose_nothing(void **state)
     wait_note(stage, NOTE_READY, 1);
     stage_collector_start(stage, "1");
     assert_int_equal(stage_exit_code(child), 0);
-    assert_all_gone_and_exact(stage);
+    stage_assert_all_gone_and_exact(stage);
     assert_int_equal(atomic_load(&stage->truth->recorded), CALLS);
 }
 
@@ -118,7 +110,7 @@ static void test_500000_calls_of_a_producer_killed_before_any_collector_lose_not
     assert_int_equal(stage_exit_code(child), 128 + SIGKILL);
     assert_int_equal(stage_regions(stage), 1);
     stage_collector_start(stage, "1");
-    assert_all_gone_and_exact(stage);
+    stage_assert_all_gone_and_exact(stage);
     assert_int_equal(atomic_load(&stage->truth->recorded), CALLS);
 }
 

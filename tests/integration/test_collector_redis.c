@@ -4,63 +4,11 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-#include "integration/collector_stage.h"
+#include "integration/stage_calls.h"
 #include "support/aof.h"
 #include "support/random.h"
 
 #define PROCESSES 64
-#define CALLS 100
-
-/* --- producers --- */
-
-static int record_some(struct stage *stage, int number)
-{
-    tkr_producer *producer = stage_producer(stage);
-
-    if (producer == NULL)
-        return 1;
-    for (int i = 0; i < CALLS; i++) {
-        if (stage_record(stage, producer, (number + i) % STAGE_USERS, 100 + i, number) != TKR_OK)
-            return 2;
-    }
-    tkr_close(producer);
-    return 0;
-}
-
-static int record_on(struct stage *stage, int number)
-{
-    tkr_producer *producer = stage_producer(stage);
-
-    if (producer == NULL)
-        return 1;
-    for (int i = 0; !atomic_load(&stage->truth->stop); i++) {
-        if (stage_record(stage, producer, (number + i) % STAGE_USERS, 1 + i % 1000, number) != TKR_OK)
-            return 2;
-        if (i % 20 == 0)
-            process_sleep_ms(1);
-    }
-    tkr_close(producer);
-    return 0;
-}
-
-static void wait_recorded(const struct stage *stage, uint64_t more)
-{
-    uint64_t count = atomic_load(&stage->truth->recorded) + more;
-    long end = process_now_ms() + STAGE_DEADLINE_MS;
-
-    while (atomic_load(&stage->truth->recorded) < count) {
-        assert_true(process_now_ms() < end);
-        process_sleep_ms(1);
-    }
-}
-
-static void assert_all_gone_and_exact(struct stage *stage)
-{
-    stage_wait_regions(stage, 0);
-    stage_collector_end(stage, 0);
-    stage_assert_exact(stage);
-    stage_assert_law(stage, atomic_load(&stage->truth->recorded));
-}
 
 static void test_64_processes_at_once_are_exact_in_redis(void **state)
 {
@@ -69,10 +17,10 @@ static void test_64_processes_at_once_are_exact_in_redis(void **state)
 
     stage_collector_start(stage, "2");
     for (int i = 0; i < PROCESSES; i++)
-        child[i] = stage_fork(stage, record_some, i);
+        child[i] = stage_fork(stage, stage_record_some, i);
     for (int i = 0; i < PROCESSES; i++)
         assert_int_equal(stage_exit_code(child[i]), 0);
-    assert_all_gone_and_exact(stage);
+    stage_assert_all_gone_and_exact(stage);
 }
 
 static void test_collector_killed_between_sending_and_noting_is_exact(void **state)
@@ -83,7 +31,7 @@ static void test_collector_killed_between_sending_and_noting_is_exact(void **sta
 
     stage_env(stage, "TOKENRING_FLUSH_INTERVAL_MS", "10");
     for (int i = 0; i < 3; i++)
-        child[i] = stage_fork(stage, record_on, i);
+        child[i] = stage_fork(stage, stage_record_on, i);
     for (int i = 0; i < 15; i++) {
         stage_collector_start(stage, "1");
         process_sleep_ms(20 + (int)test_random_below(&random, 100)); /* any moment */
@@ -94,7 +42,7 @@ static void test_collector_killed_between_sending_and_noting_is_exact(void **sta
     stage_collector_start(stage, "1");
     for (int i = 0; i < 3; i++)
         assert_int_equal(stage_exit_code(child[i]), 0);
-    assert_all_gone_and_exact(stage);
+    stage_assert_all_gone_and_exact(stage);
 }
 
 /* --- Redis that dies and comes back --- */
@@ -129,17 +77,17 @@ static void test_redis_killed_under_load_and_restarted_with_its_data_is_exact(vo
     stage_env(stage, "TOKENRING_FLUSH_INTERVAL_MS", "10");
     stage_collector_start(stage, "1");
     for (int i = 0; i < 2; i++)
-        child[i] = stage_fork(stage, record_on, i);
+        child[i] = stage_fork(stage, stage_record_on, i);
     for (int i = 0; i < 4; i++) {
-        wait_recorded(stage, 1500);
+        stage_wait_recorded(stage, atomic_load(&stage->truth->recorded) + 1500);
         redis_server_kill(&stage->server);
-        wait_recorded(stage, 500); /* counting goes on without it */
+        stage_wait_recorded(stage, atomic_load(&stage->truth->recorded) + 500); /* counting goes on without it */
         assert_int_equal(redis_server_restart_aof(&stage->server), 0);
     }
     atomic_store(&stage->truth->stop, true);
     for (int i = 0; i < 2; i++)
         assert_int_equal(stage_exit_code(child[i]), 0);
-    assert_all_gone_and_exact(stage);
+    stage_assert_all_gone_and_exact(stage);
 }
 
 /* --- before it ever ran --- */
@@ -150,13 +98,13 @@ static void test_redis_that_comes_late_gets_all(void **state)
 
     redis_server_kill(&stage->server);
     stage_collector_start(stage, "1");
-    assert_int_equal(stage_exit_code(stage_fork(stage, record_some, 5)), 0);
+    assert_int_equal(stage_exit_code(stage_fork(stage, stage_record_some, 5)), 0);
     stage_wait_regions(stage, 0);
     assert_int_equal(
         process_wait_text(&stage->collector, PROCESS_STDERR, "the sink does not take usage", STAGE_DEADLINE_MS), 0);
     assert_int_equal(redis_server_restart(&stage->server), 0);
     assert_int_equal(process_wait_text(&stage->collector, PROCESS_STDERR, "takes usage again", STAGE_DEADLINE_MS), 0);
-    assert_all_gone_and_exact(stage);
+    stage_assert_all_gone_and_exact(stage);
 }
 
 /* --- a Redis that answers nonsense --- */
@@ -235,7 +183,7 @@ static void test_redis_that_answers_nonsense_costs_nothing(void **state)
     redis_server_kill(&stage->server);
     nonsense_start(&nonsense, stage->server.socket);
     stage_collector_start(stage, "1");
-    assert_int_equal(stage_exit_code(stage_fork(stage, record_some, 0)), 0);
+    assert_int_equal(stage_exit_code(stage_fork(stage, stage_record_some, 0)), 0);
     stage_wait_regions(stage, 0); /* counted all the same */
     assert_int_equal(
         process_wait_text(&stage->collector, PROCESS_STDERR, "the sink does not take usage", STAGE_DEADLINE_MS), 0);
@@ -247,7 +195,7 @@ static void test_redis_that_answers_nonsense_costs_nothing(void **state)
     nonsense_stop(&nonsense, stage->server.socket);
     assert_int_equal(redis_server_restart(&stage->server), 0);
     stage_collector_start(stage, "1");
-    assert_all_gone_and_exact(stage);
+    stage_assert_all_gone_and_exact(stage);
 }
 
 /* --- ids --- */

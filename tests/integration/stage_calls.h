@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Producers of the stage that record some calls or until they are told to stop, and what must hold when all have ended. */
+#ifndef TESTS_INTEGRATION_STAGE_CALLS_H
+#define TESTS_INTEGRATION_STAGE_CALLS_H
+
+#include "integration/collector_stage.h"
+
+#define STAGE_CALLS 200
+
+static inline int stage_record_some(struct stage *stage, int number)
+{
+    tkr_producer *producer = stage_producer(stage);
+
+    if (producer == NULL)
+        return 1;
+    for (int i = 0; i < STAGE_CALLS; i++) {
+        if (stage_record(stage, producer, (number + i) % STAGE_USERS, 100 + i, number) != TKR_OK)
+            return 2;
+    }
+    tkr_close(producer);
+    return 0;
+}
+
+/* Records until it is told to stop. */
+static inline int stage_record_on(struct stage *stage, int number)
+{
+    tkr_producer *producer = stage_producer(stage);
+
+    if (producer == NULL)
+        return 1;
+    for (int i = 0; !atomic_load(&stage->truth->stop); i++) {
+        if (stage_record(stage, producer, (number + i) % STAGE_USERS, 1 + i % 1000, number) != TKR_OK)
+            return 2;
+        if (i % 20 == 0)
+            process_sleep_ms(1);
+    }
+    tkr_close(producer);
+    return 0;
+}
+
+/* Waits until producers have recorded so many in all. */
+static inline void stage_wait_recorded(const struct stage *stage, uint64_t count)
+{
+    long end = process_now_ms() + STAGE_DEADLINE_MS;
+
+    while (atomic_load(&stage->truth->recorded) < count) {
+        assert_true(process_now_ms() < end);
+        process_sleep_ms(1);
+    }
+}
+
+static inline void stage_assert_all_gone_and_exact(struct stage *stage)
+{
+    stage_wait_regions(stage, 0);
+    stage_collector_end(stage, 0);
+    stage_assert_exact(stage);
+    stage_assert_law(stage, atomic_load(&stage->truth->recorded));
+}
+
+#endif
