@@ -303,18 +303,22 @@ static void test_sync_without_a_collector_times_out_and_counts_it(void **state)
     tkr_close(producer);
 }
 
+static atomic_int alarms;
+
 static void *drain_late(void *unused)
 {
     struct drained found;
 
     (void)unused;
-    process_sleep_ms(20);
+    while (atomic_load(&alarms) < 20) /* of which the later ones interrupt the wait */
+        process_sleep_ms(1);
     return drain_directory(fixture_dir, true, &found) && found.frames == 100 ? unused : &fixture_dir;
 }
 
 static void on_alarm(int number)
 {
     (void)number;
+    atomic_fetch_add(&alarms, 1);
 }
 
 /* Signals shorten its naps, not its wait. */

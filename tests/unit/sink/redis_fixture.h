@@ -35,6 +35,28 @@ static inline tkr_sink *fixture_sink(const struct tkr_sink_config *config)
     return sink;
 }
 
+/* The server for a program of tests. */
+static inline int fixture_server_start(void **state)
+{
+    (void)state;
+    return redis_server_start(&server, NULL);
+}
+
+static inline int fixture_server_stop(void **state)
+{
+    (void)state;
+    redis_server_stop(&server);
+    return 0;
+}
+
+static inline int fixture_sink_close(void **state)
+{
+    tkr_sink *sink = *state;
+
+    sink->ops->close(sink);
+    return 0;
+}
+
 /* Runs a command that must succeed; its reply is of no interest. */
 #define RUN(...)                                                                                                       \
     do {                                                                                                               \

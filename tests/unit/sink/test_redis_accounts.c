@@ -13,27 +13,6 @@ static int set_up(void **state)
     return 0;
 }
 
-static int tear_down(void **state)
-{
-    tkr_sink *sink = *state;
-
-    sink->ops->close(sink);
-    return 0;
-}
-
-static int start(void **state)
-{
-    (void)state;
-    return redis_server_start(&server, NULL);
-}
-
-static int stop(void **state)
-{
-    (void)state;
-    redis_server_stop(&server);
-    return 0;
-}
-
 static void test_redis_hash_has_only_integers_that_changed(void **state)
 {
     struct tkr_record now = test_record(1, 10, 5);
@@ -268,7 +247,7 @@ static void test_redis_read_of_thousands_gives_each_once(void **state)
 
 int main(void)
 {
-#define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, fixture_sink_close)
     const struct CMUnitTest tests[] = {
         CASE(test_redis_hash_has_only_integers_that_changed),
         CASE(test_redis_records_lie_beside_and_stay_compact),
@@ -287,5 +266,5 @@ int main(void)
     };
 
     redis_server_require();
-    return cmocka_run_group_tests(tests, start, stop);
+    return cmocka_run_group_tests(tests, fixture_server_start, fixture_server_stop);
 }

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The contract of sinks, against a real Redis. */
-#include "support/redis.h"
 #include "unit/sink/contract.h"
-
-static struct redis_server server;
+#include "unit/sink/redis_fixture.h"
 
 static tkr_sink *contract_sink(void **state)
 {
@@ -25,31 +23,10 @@ static int set_up(void **state)
     return 0;
 }
 
-static int tear_down(void **state)
-{
-    tkr_sink *sink = *state;
-
-    sink->ops->close(sink);
-    return 0;
-}
-
-static int start(void **state)
-{
-    (void)state;
-    return redis_server_start(&server, NULL);
-}
-
-static int stop(void **state)
-{
-    (void)state;
-    redis_server_stop(&server);
-    return 0;
-}
-
 int main(void)
 {
-    const struct CMUnitTest tests[] = {CONTRACT_TESTS(set_up, tear_down)};
+    const struct CMUnitTest tests[] = {CONTRACT_TESTS(set_up, fixture_sink_close)};
 
     redis_server_require();
-    return cmocka_run_group_tests(tests, start, stop);
+    return cmocka_run_group_tests(tests, fixture_server_start, fixture_server_stop);
 }

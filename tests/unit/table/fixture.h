@@ -158,4 +158,23 @@ static inline struct tkr_changed *table_handover(struct table *table)
     return tkr_shard_changed_take(table->shard);
 }
 
+/* A table of 1,000 accounts for each test. */
+static inline int table_set_up(void **state)
+{
+    struct table *table = calloc(1, sizeof(*table));
+
+    if (table == NULL)
+        return -1;
+    table_make(table, 1000);
+    *state = table;
+    return 0;
+}
+
+static inline int table_tear_down(void **state)
+{
+    table_remove(*state);
+    free(*state);
+    return 0;
+}
+
 #endif

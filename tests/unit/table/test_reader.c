@@ -16,24 +16,6 @@
 
 static const char *const users[USERS] = {"a", "b", "c", "d"};
 
-static int set_up(void **state)
-{
-    struct table *table = calloc(1, sizeof(*table));
-
-    if (table == NULL)
-        return -1;
-    table_make(table, 1000);
-    *state = table;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    table_remove(*state);
-    free(*state);
-    return 0;
-}
-
 static struct tkr_reader *reader_open(const struct table *table)
 {
     struct tkr_reader *reader = NULL;
@@ -602,7 +584,7 @@ static void test_cursor_without_memory_is_none(void **state)
 
 int main(void)
 {
-#define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define T(name) cmocka_unit_test_setup_teardown(name, table_set_up, table_tear_down)
     const struct CMUnitTest tests[] = {
         T(test_copy_beside_a_writer_is_a_committed_state),
         T(test_reader_that_ignores_the_commit_is_caught),

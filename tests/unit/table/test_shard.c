@@ -10,24 +10,6 @@
 #include "table/file.h"
 #include "unit/table/fixture.h"
 
-static int set_up(void **state)
-{
-    struct table *table = calloc(1, sizeof(*table));
-
-    if (table == NULL)
-        return -1;
-    table_make(table, 1000);
-    *state = table;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    table_remove(*state);
-    free(*state);
-    return 0;
-}
-
 static int count_files(const struct table *table, const char *prefix)
 {
     DIR *directory = opendir(table->dir);
@@ -695,7 +677,7 @@ static void test_life_grows_when_the_clock_is_behind(void **state)
 
 int main(void)
 {
-#define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define T(name) cmocka_unit_test_setup_teardown(name, table_set_up, table_tear_down)
     const struct CMUnitTest tests[] = {
         T(test_new_shard_is_empty),
         T(test_reopened_shard_has_its_counts),
