@@ -10,6 +10,8 @@
  *                           record = now, outcome APPLIED
  *     otherwise         ->  nothing changes, outcome FOUND with what the record is
  *
+ * A chunk that arrives so late that one with a higher number was applied before changes nothing either.
+ *
  * A `now` of life 0 removes the record in the same way; the totals stay.
  *
  * so sending the same contribution again, late or in any order can never add it twice. What FOUND means is decided in

@@ -18,20 +18,26 @@
  *   EVICTING                somebody removes the record alone, once it is acknowledged and nothing is on its way; more
  *                           than that is not promised of a Redis that evicts
  *   HOST_LOST               the shard's memory is lost; the entry comes back as a newer life
+ *   FORGETTING              request_idle of collector/forget.c: an entry that is acknowledged is given up, its record is removed by a
+ *                           command like any other (remove_records), and a late event brings it back as a newer life
  *
  * Claims: the total in Redis is the sum of what it recorded and never above what was counted; once all is calm it is
  * what was counted, whatever happened before (with EVICTING it may stay below, and the entry is parked; with HOST_LOST
  * it is what Redis had of the old life and all of the new one).
  *
- * Two rules beyond the script are needed for that, and each has its variant without it:
+ * Three rules beyond the script are needed for that, and each has its variant without it:
  *  - An answer is an acknowledgement only if its chunk found the `seen` that it expected: else its own number was not
  *    recorded, and nothing would tell that Redis went back to before it. (ACKNOWLEDGED_OUT_OF_ORDER)
  *  - A number is never given twice, not by the next process either: else a late chunk of the last one passes for a
  *    newer one once Redis has gone back. (NUMBERS_GIVEN_AGAIN)
+ *  - A chunk whose number is not above the `seen` that it finds is late: it changes nothing. Else the first contribution of an
+ *    entry, held up on a connection that was given up, would be taken for another one once the record is removed.
+ *    (with FORGETTING: LATE_APPLIED)
  *
  * Broken on purpose besides: RECORD_IGNORED (the script just adds), BLIND_RESEND (the found record is expected, the old
  * difference sent), SEEN_NOT_LOOKED_AT, SEEN_ALWAYS_ADVANCED, HEALED_UNSEEN (with EVICTING: a missing record is taken
- * for a lost one though Redis did not go back), LIFE_IGNORED (with HOST_LOST).
+ * for a lost one though Redis did not go back), LIFE_IGNORED (with HOST_LOST), and with FORGETTING: LIFE_KEPT (an entry comes
+ * back under the life that it had), REMOVED_BLINDLY (the record is removed whatever it is by now), FORGOTTEN_UNACKNOWLEDGED.
  */
 #define COUNTED 2
 #define COMMANDS 3      /* on their way at the same time */
@@ -44,6 +50,11 @@
 #elif defined(HOST_LOST)
 #define CUTS 2
 #define KILLS 0
+#define TIMES_BACK 0
+#define TIMES_TWICE 1
+#elif defined(FORGETTING)
+#define CUTS 1
+#define KILLS 1
 #define TIMES_BACK 0
 #define TIMES_TWICE 1
 #elif !defined(CUTS)
@@ -79,14 +90,26 @@ bool recheck;
 
 /* The flusher's own. */
 byte expected, given, sent_known, sent_new, sent_expected, sent_next, sent_difference, blind;
-bool resend, noted, sent_item, sent_recheck, sent_calm, clean;
+bool resend, noted, sent_item, sent_removal, sent_recheck, sent_calm, clean;
+byte removal; /* the record of a forgotten entry, which is to go; 0: none */
 
 byte counted_of_old, cuts, kills, back, twice;
-bool evicted, lost, calm, parked, finished;
+bool evicted, lost, forgotten, calm, parked, finished;
 
 #define NETWORK_EMPTY (!there[0] && !there[1] && !there[2])
 #define NOW (life * 16 + now)
 #define QUEUED (now > 0 && !parked && (known != NOW || resend))
+
+#ifdef LATE_APPLIED
+#define LATE(i) false
+#else
+#define LATE(i) (seen_new[i] != seen_old[i] && redis_seen >= seen_new[i])
+#endif
+#ifdef REMOVED_BLINDLY
+#define FITS(i) ((record == old[i] || new[i] == 0) && !LATE(i))
+#else
+#define FITS(i) (record == old[i] && !LATE(i))
+#endif
 
 /* --- Redis --- */
 
@@ -134,18 +157,18 @@ inline execute(i)
         answered = true;
         answer_seen = redis_seen;
         answer_found = record;
-        answer_applied = (with_item[i] && record == old[i])
+        answer_applied = (with_item[i] && FITS(i))
     :: else
     fi;
-    advance_seen(i);
     if
 #ifdef RECORD_IGNORED
     :: with_item[i] -> apply(i)
 #else
-    :: with_item[i] && record == old[i] -> apply(i)
+    :: with_item[i] && FITS(i) -> apply(i)
 #endif
     :: else
     fi;
+    advance_seen(i);
     if
     :: twice < TIMES_TWICE && !calm -> repeated[i] = true; twice++ /* it comes once more, whenever */
     :: clear(i)
@@ -182,8 +205,8 @@ inline put(i)
 {
     there[i] = true;
     of_connection[i] = connection;
-    with_item[i] = sent_item;
-    old[i] = (sent_item -> known : 0);
+    with_item[i] = sent_item || sent_removal;
+    old[i] = (sent_item -> known : (sent_removal -> removal : 0));
     new[i] = sent_new;
     difference[i] = sent_difference;
     seen_old[i] = sent_expected;
@@ -208,8 +231,9 @@ inline find_difference()
 inline send()
 {
     sent_item = QUEUED || (recheck && now > 0 && !parked);
+    sent_removal = removal != 0 && !sent_item;
     sent_recheck = recheck && !QUEUED;
-    sent_calm = calm && !sent_item;
+    sent_calm = calm && !sent_item && !sent_removal;
     sent_expected = expected;
     sent_next = expected;
     sent_new = 0;
@@ -221,6 +245,10 @@ inline send()
         sent_next = given;
         sent_new = NOW;
         find_difference()
+    :: sent_removal ->
+        given++;
+        numbers = given;
+        sent_next = given
     :: else
     fi;
     expected = sent_next;
@@ -274,7 +302,8 @@ inline note_seen()
 inline settle()
 {
     if
-    :: !sent_item -> clean = sent_calm && COVERED && !QUEUED && (!recheck || parked)
+    :: sent_removal -> removal = (COVERED -> 0 : removal) /* whatever was found */
+    :: !sent_item && !sent_removal -> clean = sent_calm && COVERED && !QUEUED && (!recheck || parked)
     :: sent_item && !COVERED -> resend = true /* with the same known */
     :: sent_item && COVERED && (answer_applied || answer_found == sent_new) ->
         know(sent_new);
@@ -301,7 +330,7 @@ inline settle()
 inline hang_up()
 {
     waiting = false; answered = false; noted = false; answer_applied = false; answer_seen = 0; answer_found = 0;
-    sent_item = false; sent_recheck = false; sent_calm = false; sent_new = 0; sent_expected = 0; sent_next = 0;
+    sent_item = false; sent_removal = false; sent_recheck = false; sent_calm = false; sent_new = 0; sent_expected = 0; sent_next = 0;
     sent_difference = 0
 }
 
@@ -310,6 +339,7 @@ inline start_again()
 {
     resend = false;
     blind = 0;
+    removal = 0; /* what it would have removed stays */
     clean = false;
     expected = seen;
 #ifdef NUMBERS_GIVEN_AGAIN
@@ -349,12 +379,30 @@ active proctype collector()
            start_again()
        }
 #endif
+#ifdef FORGETTING
+#ifdef FORGOTTEN_UNACKNOWLEDGED
+#define IDLE (now > 0)
+#else
+#define IDLE (now > 0 && known == NOW && !QUEUED)
+#endif
+    :: atomic { /* forget */
+           !forgotten && !waiting && IDLE ->
+           forgotten = true; removal = NOW; counted_of_old = now;
+#ifndef LIFE_KEPT
+           life = 2;
+#endif
+           now = 0; known = 0; known_before = 0; clean = false
+       }
+#endif
     :: atomic { clean && now == COUNTED && !QUEUED && (!recheck || parked) -> break }
     od;
     finished = true;
 #ifdef EVICTING
     assert(total == now || parked)
 #else
-    assert(total == total_of_old + now && !parked)
+    assert(total == total_of_old + now && !parked);
+#ifdef FORGETTING
+    assert(total == counted_of_old + now)
+#endif
 #endif
 }

@@ -76,4 +76,8 @@ flaws contribution RECORD_IGNORED BLIND_RESEND SEEN_NOT_LOOKED_AT SEEN_ALWAYS_AD
     NUMBERS_GIVEN_AGAIN
 check fails contribution -DHOST_LOST -DLIFE_IGNORED
 check fails contribution -DEVICTING -DHEALED_UNSEEN
+check holds contribution -DFORGETTING
+for flaw in LATE_APPLIED LIFE_KEPT REMOVED_BLINDLY FORGOTTEN_UNACKNOWLEDGED; do
+    check fails contribution -DFORGETTING -D$flaw
+done
 exit $failed

@@ -7,10 +7,14 @@
  *       next, letters of the counters that change (base/counters.def; total_tokens last), and a delta for each letter.
  * Answer: an array: seen as it was found ("" for none), then per contribution
  *       1            applied
- *       "=" record   the record is another one; nothing changed
+ *       "=" record   the record is another one, or the chunk is late; nothing changed
  *       "!" error    Redis refused the totals; what had been added was taken back, the account is as it was. Where the
  *                    error is about one field, " in " and its name follow
  *       "?" error    Redis refused the record; nothing changed
+ *
+ * A chunk that has a number of its own (next is not expected) and finds one that is as high is late: a later chunk was answered
+ * meanwhile. It changes nothing. Its records would tell that by themselves, but for those that were removed since: an entry's first
+ * contribution, held up for long on a connection that was given up, expects no record, and would be added once more.
  *
  * Deltas stay decimal strings all the way: exact to 2^63 - 1, where Lua's numbers end at 2^53. Every write that is not
  * allowed at all (out of memory, read-only, not permitted) is refused at the first write, before anything changed, and

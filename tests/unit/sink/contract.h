@@ -361,8 +361,11 @@ static void walk_grow(struct walk *walk, struct test_random *random)
                             walk->now.counts.value[TKR_COUNTER_COMPLETION] + (int64_t)test_random_below(random, 3));
 }
 
-/* Sends all until all is acknowledged; replies get lost on the way. Lives are acknowledged before they are forgotten. */
-static void walk_settle(tkr_sink *sink, struct walk *walk, struct test_random *random)
+/*
+ * Sends all until all is acknowledged; replies get lost on the way. Lives are acknowledged before they are forgotten. A chunk's
+ * number is higher than any before.
+ */
+static void walk_settle(tkr_sink *sink, struct walk *walk, struct test_random *random, uint64_t *number)
 {
     bool settled = false;
     tkr_message message;
@@ -372,7 +375,8 @@ static void walk_settle(tkr_sink *sink, struct walk *walk, struct test_random *r
         struct tkr_chunk *collected;
 
         assert_in_range(round, 0, 50);
-        test_chunk_begin(&chunk, "walk.0", 0, 1);
+        test_chunk_begin(&chunk, "walk.0", *number, *number + 1);
+        ++*number;
         for (int i = 0; i < WALKERS; i++)
             (void)test_chunk_add(&chunk, walk[i].id, walk[i].known, walk[i].now);
         assert_int_equal(sink->ops->connect(sink, &message), 0);
@@ -398,6 +402,7 @@ static void test_contract_random_walk_with_lost_replies_is_exact(void **state)
     struct test_random random = test_random_start();
     tkr_sink *sink = contract_sink(state);
     struct walk walk[WALKERS] = {0};
+    uint64_t number = 0;
 
     for (int i = 0; i < WALKERS; i++) {
         walk[i].id[0] = (char)('a' + i);
@@ -406,7 +411,7 @@ static void test_contract_random_walk_with_lost_replies_is_exact(void **state)
     for (int step = 0; step < STEPS; step++) {
         for (int i = 0; i < WALKERS; i++)
             walk_grow(&walk[i], &random);
-        walk_settle(sink, walk, &random);
+        walk_settle(sink, walk, &random, &number);
     }
     for (int i = 0; i < WALKERS; i++)
         assert_int_equal(test_usage_total(sink, walk[i].id), walk[i].sum + walk[i].now.counts.value[TKR_COUNTER_TOTAL]);

@@ -32,10 +32,12 @@ static int tear_down(void **state)
     return 0;
 }
 
-/* One contribution of 7 to "u", in a chunk of its own. */
+/* One contribution of 7 to "u", in a chunk of its own, with a number that was never given before. */
 static int send_seven(tkr_sink *sink, struct test_chunk *ret_chunk, tkr_message *ret_message)
 {
-    test_chunk_begin(ret_chunk, "test.0", 0, 1);
+    static uint64_t number = 100;
+
+    test_chunk_begin(ret_chunk, "test.0", 0, ++number);
     (void)test_chunk_add(ret_chunk, "u", NONE, test_record(1, 3, 4));
     return test_chunk_send(sink, ret_chunk, ret_message);
 }
