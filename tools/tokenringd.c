@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The collector's daemon: settings from the environment, runs in the foreground, ends on SIGTERM or SIGINT. */
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -68,8 +69,8 @@ static int collect(void)
         return EXIT_FAILED;
     }
     tkr_sink_describe(&config.sink, &sink);
-    tkr_log(TKR_LOG_INFO, "collecting in %s with %u worker%s; flushing to %s every %u ms", config.runtime_path, config.workers,
-            config.workers == 1 ? "" : "s", sink.text, config.flush_interval_ms);
+    tkr_log(TKR_LOG_INFO, "collecting in %s as %016" PRIx64 " with %u worker%s; flushing to %s every %u ms", config.runtime_path,
+            tkr_collector_name(collector), config.workers, config.workers == 1 ? "" : "s", sink.text, config.flush_interval_ms);
     result = tkr_collector_run(collector, &stop, &message);
     tkr_collector_close(collector);
     if (result != 0)

@@ -35,4 +35,11 @@ static inline int64_t tkr_clock_monotonic_ns(void)
     return tkr_clock_ns(CLOCK_MONOTONIC);
 }
 
+/* Sleeps so long, or less when a signal comes. ns >= 0. */
+static inline void tkr_clock_sleep_ns(int64_t ns)
+{
+    const struct timespec pause = {.tv_sec = (time_t)(ns / TKR_NS_PER_S), .tv_nsec = (long)(ns % TKR_NS_PER_S)};
+    (void)nanosleep(&pause, NULL);
+}
+
 #endif

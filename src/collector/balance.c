@@ -11,6 +11,7 @@
 
 #include "base/host.h"
 #include "collector/folder.h"
+#include "collector/home.h"
 #include "region/name.h"
 #include "region/view.h"
 #include "table/reader.h"
@@ -393,22 +394,11 @@ static int open_shards(struct survey *survey, tkr_message *ret_message)
     return opened < 0 ? -1 : 0;
 }
 
-static bool lock_is_held(int folder)
-{
-    struct flock request = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 0, .l_len = 1};
-    int fd = openat(folder, "lock", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-    bool held = fd >= 0 && fcntl(fd, F_OFD_GETLK, &request) == 0 && request.l_type != F_UNLCK;
-
-    if (fd >= 0)
-        (void)close(fd);
-    return held;
-}
-
 static int open_directories(struct survey *survey, const char *runtime_dir, tkr_message *ret_message)
 {
     if (tkr_folder_open(runtime_dir, &survey->at, ret_message) < 0 || survey->at.runtime < 0)
         return -1;
-    survey->host->collector_running = survey->at.folder >= 0 && lock_is_held(survey->at.folder);
+    survey->host->collector_running = survey->at.folder >= 0 && tkr_home_locked(survey->at.folder);
     return 0;
 }
 

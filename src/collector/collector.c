@@ -155,6 +155,11 @@ int tkr_collector_run(struct tkr_collector *collector, const atomic_bool *stop, 
     return result;
 }
 
+uint64_t tkr_collector_name(const struct tkr_collector *collector)
+{
+    return collector->home.name;
+}
+
 void tkr_collector_close(struct tkr_collector *collector)
 {
     if (collector == NULL)

@@ -27,6 +27,9 @@ int tkr_collector_open(const struct tkr_collector_config *config, struct tkr_col
  */
 int tkr_collector_run(struct tkr_collector *collector, const atomic_bool *stop, tkr_message *ret_message);
 
+/* Its name, as the sink knows it. */
+uint64_t tkr_collector_name(const struct tkr_collector *collector);
+
 void tkr_collector_close(struct tkr_collector *collector);
 
 #endif

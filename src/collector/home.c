@@ -167,6 +167,30 @@ int tkr_home_open(const struct tkr_collector_config *config, struct tkr_home *re
     return 0;
 }
 
+bool tkr_home_locked(int directory)
+{
+    struct flock request = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 0, .l_len = 1};
+    int fd = openat(directory, "lock", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    bool held = fd >= 0 && fcntl(fd, F_OFD_GETLK, &request) == 0 && request.l_type != F_UNLCK;
+
+    if (fd >= 0)
+        (void)close(fd);
+    return held;
+}
+
+bool tkr_home_serves(const char *state_path, uint64_t name)
+{
+    int directory = open(state_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    uint64_t kept;
+    bool serves;
+
+    if (directory < 0)
+        return false;
+    serves = read_name(directory, &kept) == 1 && kept == name && tkr_home_locked(directory);
+    (void)close(directory);
+    return serves;
+}
+
 void tkr_home_close(struct tkr_home *home)
 {
     if (home->state_lock >= 0)

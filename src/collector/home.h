@@ -24,6 +24,12 @@ struct tkr_home {
  */
 int tkr_home_open(const struct tkr_collector_config *config, struct tkr_home *ret_home, tkr_message *ret_message);
 
+/* Does a collector hold the lock in this directory? */
+bool tkr_home_locked(int directory);
+
+/* Does a collector run under this name, and keep it in this state directory? */
+bool tkr_home_serves(const char *state_path, uint64_t name);
+
 /* No directory, no lock. */
 #define TKR_HOME_NONE {.runtime = -1, .folder = -1, .lock = -1, .state_lock = -1}
 

@@ -43,6 +43,7 @@ struct tkr_outlet {
     uint64_t seen_sent;     /* number of the last chunk sent */
     uint64_t seen_expected; /* what the next chunk should find */
     bool probe;             /* an empty chunk is due: has the sink gone back? */
+    bool announce;          /* somebody else left a number there: the next chunk leaves one, even if it is empty */
     struct tkr_request lives[TKR_REQUESTS_MAX]; /* new lives to ask for */
     uint32_t life_count;
     struct tkr_entry_copy removal[TKR_REQUESTS_MAX]; /* forgotten entries whose records are to be removed from the sink */

@@ -120,9 +120,10 @@ void tkr_parcel_number(struct tkr_parcel *parcel)
 
     memcpy(chunk->source, outlet->source, sizeof(chunk->source));
     chunk->seen_expected = outlet->seen_expected;
-    chunk->seen_next = chunk->count > 0 ? next_seen(outlet) : chunk->seen_expected;
+    chunk->seen_next = chunk->count > 0 || outlet->announce ? next_seen(outlet) : chunk->seen_expected;
     outlet->seen_expected = chunk->seen_next;
     outlet->probe = false; /* every chunk is one */
+    outlet->announce = false;
 }
 
 void tkr_parcel_requeue(struct tkr_parcel *parcel)

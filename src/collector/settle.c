@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "collector/forget.h"
+#include "collector/retire.h"
 #include "sink/contribution.h"
 
 #define RESENDS_MAX 8 /* of one entry in a row, before it is parked */
@@ -51,6 +52,10 @@ static void settle_item(struct tkr_parking *parking, struct tkr_outlet *outlet, 
         tkr_parking_written(parking, outlet, item.reference, sent);
 }
 
+/* See collector/retire.h. */
+static const char asked[] = "tokenring gc asked whether this collector lives, or took it for dead and removed its records; then "
+                            "what was acknowledged is in the totals and must not be repaired";
+
 /*
  * Takes up the number that the sink had. It never falls, unless the sink lost what it had acknowledged. true: it is the one
  * expected, so that the sink now has the chunk's own.
@@ -67,8 +72,12 @@ static bool note_seen(struct tkr_outlet *outlet, const struct tkr_chunk *chunk)
         tkr_outlet_recheck_begin(outlet);
     }
     acknowledged = expected ? chunk->seen_next : chunk->seen_found;
-    if (!expected)
+    if (!expected) {
         outlet->seen_expected = chunk->seen_found;
+        if (tkr_retire_number(chunk->seen_found))
+            tkr_log(TKR_LOG_WARNING, "source %s: %s", outlet->source, asked);
+        outlet->probe = outlet->announce = true; /* whoever asks whether this collector lives is told */
+    }
     if (acknowledged > outlet->seen_sent)
         outlet->seen_sent = acknowledged; /* an earlier collector had sent more */
     atomic_store_explicit(&outlet->shard->header->seen, acknowledged, memory_order_relaxed); /* a hint for the next start */

@@ -90,6 +90,9 @@ struct tkr_usage_query {
 /* Called once a row; anything but 0 stops the reading. */
 typedef int tkr_usage_visit(const struct tkr_usage_row *row, void *arg);
 
+/* Called once a source, with the number of its last chunk; anything but 0 stops the reading. */
+typedef int tkr_source_visit(const char *source, uint64_t seen, void *arg);
+
 typedef struct tkr_sink tkr_sink;
 
 struct tkr_sink_ops {
@@ -111,6 +114,17 @@ struct tkr_sink_ops {
     /* Reads totals. Connects by itself. 0, the visitor's number, or -1 with the reason. */
     int (*read)(tkr_sink *sink, const struct tkr_usage_query *query, tkr_usage_visit *visit, void *arg,
                 tkr_message *ret_message);
+
+    /* Visits the sources that the sink knows. Connects by itself. 0, the visitor's number, or -1 with the reason. */
+    int (*sources)(tkr_sink *sink, tkr_source_visit *visit, void *arg, tkr_message *ret_message);
+
+    /*
+     * Visits the accounts and cycles of which a source of this collector (its name, 16 digits) may have a record: the rows
+     * hold no counts; there may be more of them, and one more than once. Records that are there from beginning to end are
+     * visited. Chunks may be sent during a visit. Connects by itself, at a pace that leaves the sink to others.
+     * 0, the visitor's number, or -1 with the reason.
+     */
+    int (*records)(tkr_sink *sink, const char *collector, tkr_usage_visit *visit, void *arg, tkr_message *ret_message);
 
     /* Frees everything; accepts a sink that never connected. */
     void (*close)(tkr_sink *sink);

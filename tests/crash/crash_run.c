@@ -6,6 +6,7 @@
  *   a producer's point   the first of three gateways dies there
  *   a collector's point  the collector dies there, at the first or a later pass; a gateway is killed too, so that there are
  *                        open calls to settle; then a collector with another number of workers goes on
+ *   a command's point    `tokenring` dies there, at work on what an ended collector has left in the ledger, and is run again
  *   a recovery's point   a collector is killed in the middle of a batch of many calls, the next one in its recovery; another
  *                        goes on
  *   a point of carrying  collectors of this version leave shards, one of them in the middle of a batch; one of a later version,
@@ -29,6 +30,7 @@
 
 #include "base/crash.h"
 #include "crash/calls.h"
+#include "sink/sink.h"
 #include "support/process.h"
 #include "support/tempdir.h"
 #include "tokenring/tokenring.h"
@@ -41,7 +43,7 @@
 #define KILLED (128 + SIGKILL)
 #define PENDING_MAX (GATEWAYS * CRASH_THREADS)
 
-enum side { PRODUCER, COLLECTOR };
+enum side { PRODUCER, COLLECTOR, COMMAND };
 
 static const struct point {
     const char *name;
@@ -57,7 +59,7 @@ static int passed_often(const struct point *point)
 {
     static const char *const once[] = {"REGION_", "SLOTS_ALLOCATED", "NAME_", "SHARD_", "RECOVERY_BEGUN", "RECOVERY_DONE",
                                        "LANE_ALLOCATED", "LANE_GEOMETRY", "LANE_ADDED", "SETTLE", "FOLDED", "LANES_WIPED",
-                                       "CURSOR_FREED", "FORG"};
+                                       "CURSOR_FREED", "FORG", "LEDGER_FOLDED", "RETIRE_"};
 
     for (size_t i = 0; i < sizeof(once) / sizeof(once[0]); i++) {
         if (strncmp(point->name, once[i], strlen(once[i])) == 0)
@@ -69,7 +71,7 @@ static int passed_often(const struct point *point)
 /* Entries are forgotten when nobody adds to them any more. */
 static int passed_in_peace(const struct point *point)
 {
-    return strncmp(point->name, "FORG", strlen("FORG")) == 0;
+    return strncmp(point->name, "FORG", strlen("FORG")) == 0 || strcmp(point->name, "LEDGER_FOLDED") == 0;
 }
 
 /* What an account has, or what a call adds: prompt, completion, total, estimated, calls, errors. */
@@ -87,6 +89,7 @@ struct run {
     char env_ledger[128];
     char env_crash[96];
     char env_broken[96];
+    char elsewhere[96];
     char truth_path[GATEWAYS][96];
     struct crash_truth *truth[GATEWAYS];
     struct process gateway[GATEWAYS];
@@ -225,7 +228,7 @@ static int look_at_the_dead(struct run *run)
     return run->broken || look_at_law(run) >= 0 ? 0 : -1;
 }
 
-/* --- the three ways to die --- */
+/* --- the ways to die --- */
 
 static int crash_producer(struct run *run)
 {
@@ -308,6 +311,53 @@ static int crash_carrying(struct run *run)
         process_wait_text(&run->collector, PROCESS_STDERR, "collecting in", DEADLINE_MS) != 0)
         return fail(run, "cannot carry over once more"); /* until then only the version before could read the shards */
     return 0;
+}
+
+/* What the command works on: a collector that has counted it all and ended. */
+static int prepare_command(struct run *run)
+{
+    if (start_collector(run, "TOKENRING_WORKERS=2", NULL) != 0)
+        return fail(run, "cannot start");
+    return start_gateways(run);
+}
+
+/* The collector's name, of the sources in the ledger. */
+static int take_name(const char *source, uint64_t seen, void *argument)
+{
+    (void)seen;
+    (void)snprintf(argument, 17, "%s", source);
+    return 1;
+}
+
+static tkr_sink *open_ledger(struct run *run)
+{
+    static struct tkr_sink_config config;
+    tkr_message message = {""};
+    tkr_sink *sink = NULL;
+
+    config.kind = TKR_SINK_SQLITE;
+    (void)snprintf(config.ledger, sizeof(config.ledger), "%s/ledger.db", run->state);
+    if (tkr_sink_open(&config, &sink, &message) != 0)
+        (void)fail(run, message.text);
+    return sink;
+}
+
+/* As on another host, where the collector's memory is not. Returns its exit status. */
+static int run_gc(struct run *run, const char *name, const char *crash)
+{
+    const char *argv[] = {TEST_BIN_DIR "/tokenring", "gc", name, "--wait", "1", "--runtime-dir", run->elsewhere, NULL};
+    const char *env[] = {run->env_ledger, "TOKENRING_SINK=sqlite", crash, NULL};
+    struct process process;
+    int status;
+
+    (void)snprintf(run->elsewhere, sizeof(run->elsewhere), "%s/elsewhere", run->state);
+    if (process_run(&process, argv, env, DEADLINE_MS) != 0)
+        return fail(run, "the command does not end");
+    status = process_exit_code(&process);
+    if (status != 0 && status != KILLED)
+        (void)fputs(process_text(&process, PROCESS_STDERR), stderr);
+    process_end(&process);
+    return status;
 }
 
 /* Lets everybody finish, the collector last. */
@@ -448,6 +498,26 @@ static int end_collector(struct run *run)
     return 0;
 }
 
+static int crash_command(struct run *run)
+{
+    tkr_sink *sink = open_ledger(run);
+    tkr_message message = {""};
+    char name[17] = "";
+    int named;
+
+    if (sink == NULL)
+        return -1;
+    named = sink->ops->sources(sink, take_name, name, &message);
+    sink->ops->close(sink);
+    if (named != 1)
+        return fail(run, "the ledger knows no collector");
+    if (run_gc(run, name, run->env_crash) != KILLED)
+        return fail(run, "the command did not pass the point");
+    if (check_ledger(run) != 0)
+        return -1;
+    return run_gc(run, name, NULL) == 0 ? 0 : fail(run, "the command cannot be repeated");
+}
+
 static int run_once(const struct point *point, int pass, const char *broken)
 {
     struct run run = {.point = point, .broken = broken[0] != '\0'};
@@ -461,6 +531,8 @@ static int run_once(const struct point *point, int pass, const char *broken)
     result = prepare(&run);
     if (result == 0 && point->side == PRODUCER)
         result = crash_producer(&run);
+    else if (result == 0 && point->side == COMMAND)
+        result = prepare_command(&run);
     else if (result == 0 && strncmp(point->name, "RECOVERY_", strlen("RECOVERY_")) == 0)
         result = crash_recovery(&run);
     else if (result == 0 && strncmp(point->name, "CARR", strlen("CARR")) == 0)
@@ -473,6 +545,8 @@ static int run_once(const struct point *point, int pass, const char *broken)
         result = wait_settled(&run);
     if (result == 0)
         result = end_collector(&run);
+    if (result == 0 && point->side == COMMAND)
+        result = crash_command(&run);
     if (result == 0)
         result = check_ledger(&run);
     clean_up(&run);

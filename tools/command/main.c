@@ -12,6 +12,7 @@ static const struct command {
     const char *help;
     int (*run)(int argc, char **argv);
 } commands[] = {
+    {"gc", "remove the records of a collector that is dead for good", tkr_command_gc},
     {"replay", "replay recorded calls from CSV files through real producers", tkr_command_replay},
     {"simulate", "make up calls and send them through real producers", tkr_command_simulate},
     {"stat", "show the law's numbers: offered, counted, in lanes, dropped", tkr_command_stat},

@@ -18,7 +18,7 @@ static const char help[] =
     "they are. Read from shared memory; no collector need run.\n\n"
     "Options:\n"
     TKR_COMMAND_LOOK_HELP
-    "  --json             print one JSON object: collector_running, law_holds, host, shards, regions, sink\n"
+    "  --json             print one JSON object: collector, collector_running, law_holds, host, shards, regions, sink\n"
     "  --help             this text\n\n" TKR_COMMAND_EXIT_HELP "1 also says that the law does not hold.\n";
 
 static const struct option options[] = {TKR_COMMAND_LOOK_OPTIONS, TKR_COMMAND_OPTION_HELP, {NULL, 0, NULL, 0}};
@@ -84,6 +84,17 @@ static json_t *json_region(const struct tkr_balance_region *region)
     return object;
 }
 
+/* Of the collector whose shards these are; null where none ever ran. */
+static json_t *json_name(const struct tkr_host_balance *balance)
+{
+    char name[24];
+
+    if (balance->shard_count == 0)
+        return json_null();
+    (void)snprintf(name, sizeof(name), "%016" PRIx64, balance->shard[0].name);
+    return json_string(name);
+}
+
 static json_t *json_host(const struct tkr_host_balance *balance)
 {
     json_t *shards = json_array();
@@ -93,9 +104,9 @@ static json_t *json_host(const struct tkr_host_balance *balance)
         (void)json_array_append_new(shards, json_shard(&balance->shard[i]));
     for (uint32_t i = 0; i < balance->region_count; i++)
         (void)json_array_append_new(regions, json_region(&balance->region[i]));
-    return json_pack("{s:b, s:b, s:o, s:o, s:o, s:o}", "collector_running", (int)balance->collector_running, "law_holds",
-                     (int)tkr_balance_holds(&balance->host), "host", json_balance(&balance->host), "shards", shards,
-                     "regions", regions, "sink", tkr_command_sink_json(balance));
+    return json_pack("{s:o, s:b, s:b, s:o, s:o, s:o, s:o}", "collector", json_name(balance), "collector_running",
+                     (int)balance->collector_running, "law_holds", (int)tkr_balance_holds(&balance->host), "host",
+                     json_balance(&balance->host), "shards", shards, "regions", regions, "sink", tkr_command_sink_json(balance));
 }
 
 /* --- text --- */
@@ -162,7 +173,10 @@ static void print_text(const struct tkr_host_balance *balance)
 {
     const struct tkr_balance *host = &balance->host;
 
-    (void)printf("collector %s\n", balance->collector_running ? "running" : "not running");
+    if (balance->shard_count > 0)
+        (void)printf("collector %016" PRIx64 " %s\n", balance->shard[0].name, balance->collector_running ? "running" : "not running");
+    else
+        (void)printf("collector %s\n", balance->collector_running ? "running" : "not running");
     (void)printf("%-40s %-22s %12s %12s %10s %10s %10s\n", "", "", "offered", "counted", "in lanes", "dropped",
                  "open calls");
     print_regions(balance);

@@ -62,6 +62,25 @@ static int null_read(tkr_sink *sink, const struct tkr_usage_query *query, tkr_us
     return 0;
 }
 
+static int null_sources(tkr_sink *sink, tkr_source_visit *visit, void *arg, tkr_message *ret_message)
+{
+    (void)sink;
+    (void)visit;
+    (void)arg;
+    (void)ret_message;
+    return 0;
+}
+
+static int null_records(tkr_sink *sink, const char *collector, tkr_usage_visit *visit, void *arg, tkr_message *ret_message)
+{
+    (void)sink;
+    (void)collector;
+    (void)visit;
+    (void)arg;
+    (void)ret_message;
+    return 0;
+}
+
 static void null_close(tkr_sink *sink)
 {
     free(sink);
@@ -74,6 +93,8 @@ static const struct tkr_sink_ops null_ops = {
     .collect = null_collect,
     .disconnect = null_disconnect,
     .read = null_read,
+    .sources = null_sources,
+    .records = null_records,
     .close = null_close,
 };
 

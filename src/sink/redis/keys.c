@@ -79,14 +79,15 @@ static bool parse_kind(const char *text, size_t len, uint64_t *ret_kind)
     return tkr_kind(name, ret_kind) == TKR_OK && *ret_kind != TKR_KIND_USER;
 }
 
-bool tkr_redis_usage_key_parse(const char *key, size_t len, struct tkr_usage_row *ret_row)
+static bool parse_key(const char *prefix, const char *key, size_t len, struct tkr_usage_row *ret_row)
 {
+    size_t prefix_len = strlen(prefix);
     const char *end = key + len;
-    const char *at = key + sizeof(USAGE) - 1;
+    const char *at = key + prefix_len;
     const char *colon;
     char date[TKR_CYCLE_TEXT_BYTES];
 
-    if (len < sizeof(USAGE) - 1 || memcmp(key, USAGE, sizeof(USAGE) - 1) != 0)
+    if (len < prefix_len || memcmp(key, prefix, prefix_len) != 0)
         return false;
     colon = memchr(at, ':', (size_t)(end - at));
     if (colon == NULL || !parse_kind(at, (size_t)(colon - at), &ret_row->kind))
@@ -99,6 +100,16 @@ bool tkr_redis_usage_key_parse(const char *key, size_t len, struct tkr_usage_row
     ret_row->id = at;
     ret_row->id_len = (uint32_t)(end - at - DATE_LEN - 1);
     return tkr_text_clean(at, ret_row->id_len) && tkr_cycle_parse(date, &ret_row->cycle);
+}
+
+bool tkr_redis_usage_key_parse(const char *key, size_t len, struct tkr_usage_row *ret_row)
+{
+    return parse_key(USAGE, key, len, ret_row);
+}
+
+bool tkr_redis_record_key_parse(const char *key, size_t len, struct tkr_usage_row *ret_row)
+{
+    return parse_key(RECORD, key, len, ret_row);
 }
 
 static char *put_escaped(char *at, const char *id, size_t len)

@@ -29,8 +29,12 @@ size_t tkr_redis_usage_key(uint64_t kind, const char *id, size_t id_len, uint32_
 size_t tkr_redis_record_key(uint64_t kind, const char *id, size_t id_len, uint32_t cycle,
                             char ret_key[TKR_REDIS_KEY_BYTES]);
 
-/* Takes a key of totals apart: kind, id (inside key) and cycle of *ret_row. False when it is none of ours. */
+/* Take a key of totals, or of records, apart: kind, id (inside key) and cycle of *ret_row. False when it is none of ours. */
 bool tkr_redis_usage_key_parse(const char *key, size_t len, struct tkr_usage_row *ret_row);
+bool tkr_redis_record_key_parse(const char *key, size_t len, struct tkr_usage_row *ret_row);
+
+/* The glob for SCAN that matches at least the keys of records. */
+#define TKR_REDIS_RECORD_PATTERN "tr1:{0}*:*-*-*"
 
 /* The glob for SCAN that matches at least the keys that the query asks for; with its NUL. */
 void tkr_redis_usage_pattern(const struct tkr_usage_query *query, char ret_pattern[TKR_REDIS_PATTERN_BYTES]);

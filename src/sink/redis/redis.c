@@ -14,6 +14,7 @@
 #include "sink/redis/connection.h"
 #include "sink/redis/keys.h"
 #include "sink/redis/read.h"
+#include "sink/redis/records.h"
 #include "sink/redis/script.h"
 #include "sink/redis/wire.h"
 
@@ -317,6 +318,31 @@ static int redis_read(tkr_sink *sink, const struct tkr_usage_query *query, tkr_u
     return rc;
 }
 
+static int redis_sources(tkr_sink *sink, tkr_source_visit *visit, void *arg, tkr_message *ret_message)
+{
+    redisContext *context;
+    int rc;
+
+    if (tkr_redis_open(&of(sink)->config, &context, ret_message) != 0)
+        return -1;
+    rc = tkr_redis_sources(context, visit, arg, ret_message);
+    redisFree(context);
+    return rc;
+}
+
+static int redis_records(tkr_sink *sink, const char *collector, tkr_usage_visit *visit, void *arg, tkr_message *ret_message)
+{
+    redisContext *context;
+    int rc;
+
+    (void)collector; /* which sources have a record, only a look into each tells */
+    if (tkr_redis_open(&of(sink)->config, &context, ret_message) != 0)
+        return -1;
+    rc = tkr_redis_records(context, visit, arg, ret_message);
+    redisFree(context);
+    return rc;
+}
+
 static void redis_close(tkr_sink *sink)
 {
     redis_disconnect(sink);
@@ -332,6 +358,8 @@ static const struct tkr_sink_ops redis_ops = {
     .collect = redis_collect,
     .disconnect = redis_disconnect,
     .read = redis_read,
+    .sources = redis_sources,
+    .records = redis_records,
     .close = redis_close,
 };
 

@@ -235,6 +235,8 @@ int tkr_ledger_apply(const struct tkr_ledger *ledger, const struct tkr_ledger_st
     if (standing.own.life != 0 && standing.own.life != item->now.life &&
         put(ledger, statements->put, item, "", &standing.base, ret_message) != 0)
         return -1;
+    if (standing.own.life != 0 && standing.own.life != item->now.life)
+        TKR_CRASH(LEDGER_FOLDED);
     if (item->now.life == 0)
         return drop(ledger, statements->drop, item, source, ret_message);
     return put(ledger, statements->put, item, source, &item->now, ret_message);

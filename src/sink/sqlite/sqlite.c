@@ -7,6 +7,7 @@
 #include "sink/sqlite/apply.h"
 #include "sink/sqlite/ledger.h"
 #include "sink/sqlite/read.h"
+#include "sink/sqlite/records.h"
 
 #define CHUNK_ITEMS_MAX 500 /* a transaction costs an fsync or two */
 #define WINDOW 1
@@ -96,6 +97,16 @@ static int sqlite_read(tkr_sink *sink, const struct tkr_usage_query *query, tkr_
                            ret_message);
 }
 
+static int sqlite_sources(tkr_sink *sink, tkr_source_visit *visit, void *arg, tkr_message *ret_message)
+{
+    return tkr_ledger_sources(of(sink)->config.ledger, of(sink)->config.command_timeout_ms, visit, arg, ret_message);
+}
+
+static int sqlite_records(tkr_sink *sink, const char *collector, tkr_usage_visit *visit, void *arg, tkr_message *ret_message)
+{
+    return tkr_ledger_records(of(sink)->config.ledger, of(sink)->config.command_timeout_ms, collector, visit, arg, ret_message);
+}
+
 static void sqlite_close(tkr_sink *sink)
 {
     sqlite_disconnect(sink);
@@ -109,6 +120,8 @@ static const struct tkr_sink_ops sqlite_ops = {
     .collect = sqlite_collect,
     .disconnect = sqlite_disconnect,
     .read = sqlite_read,
+    .sources = sqlite_sources,
+    .records = sqlite_records,
     .close = sqlite_close,
 };
 
