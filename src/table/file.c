@@ -133,6 +133,9 @@ static int make(int directory, const struct tkr_shard_options *options, const st
     if (failure == 0)
         return 0;
     (void)unlinkat(directory, name_new, 0);
+    if (older != NULL)
+        return tkr_message_set(ret_message, "cannot carry %s over to this version's layout: %s; it stays as it is", name,
+                               strerror(failure));
     return tkr_message_set(ret_message, "cannot create %s: %s", name, strerror(failure));
 }
 

@@ -126,6 +126,37 @@ static void test_cursors_beyond_the_memory_are_none(void **state)
     assert_int_equal(tkr_shard_cursor_count(table->shard), count);
 }
 
+/* Both files must have room at once; until then the older one keeps everything. */
+static void test_shard_that_finds_no_room_to_be_carried_over_stays_as_it_is(void **state)
+{
+    static const int pages_left[] = {0, 20, 66}; /* nothing fits; the log half; the log, not the entries */
+    struct table *table = *state;
+    const uint32_t regions_max = 4;
+    tkr_message message = {""};
+    int fd;
+
+    mount_small(table, "size=8m");
+    table_open(table);
+    assert_true(table_charge(table, "alice", 5));
+    tkr_shard_close(table->shard);
+    table->shard = NULL;
+    fd = openat(table->directory, "shard-0", O_WRONLY | O_CLOEXEC);
+    assert_int_equal(pwrite(fd, &regions_max, sizeof(regions_max), offsetof(struct tkr_shard_header, regions_max)),
+                     sizeof(regions_max));
+    assert_int_equal(close(fd), 0);
+    for (size_t i = 0; i < sizeof(pages_left) / sizeof(pages_left[0]); i++) {
+        fill_up(table, pages_left[i]);
+        assert_int_equal(tkr_shard_open(table->directory, &table->options, &table->shard, &message), -1);
+        assert_non_null(strstr(message.text, strerror(ENOSPC)));
+        assert_non_null(strstr(message.text, "stays as it is"));
+        assert_int_equal(faccessat(table->directory, ".shard-0", F_OK, 0), -1); /* nothing half made */
+        assert_int_equal(unlinkat(table->directory, "filler", 0), 0);
+    }
+    table_open(table);
+    assert_int_equal(table_value(table, "alice"), 5);
+    assert_int_equal(table->shard->header->regions_max, TKR_SHARD_REGIONS_MAX);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -134,6 +165,7 @@ int main(void)
         T(test_first_account_without_memory_is_refused),
         T(test_accounts_beyond_the_memory_go_to_overflow),
         T(test_cursors_beyond_the_memory_are_none),
+        T(test_shard_that_finds_no_room_to_be_carried_over_stays_as_it_is),
     };
 
     if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", "", MS_REC | MS_PRIVATE, NULL) != 0) {
