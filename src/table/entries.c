@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "table/entries.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/crash.h"
+#include "base/log.h"
 #include "table/file.h"
 #include "tokenring/tokenring.h"
 
@@ -290,6 +292,20 @@ static struct tkr_entry *insert(struct tkr_shard *shard, const struct tkr_charge
     return entry;
 }
 
+/* Says so once, until something was forgotten. */
+static void note_overflow(struct tkr_shard *shard)
+{
+    uint64_t accounts = atomic_load_explicit(&shard->header->law.accounts, memory_order_relaxed); /* the worker's own */
+
+    tkr_batch_add(&tkr_batch_law(shard)->overflow_charges, 1);
+    if (!shard->overflowing)
+        tkr_log(TKR_LOG_WARNING,
+                "shard-%u has %" PRIu64 " accounts of %u (TOKENRING_MAX_ACCOUNTS) and no room for more; usage of others is "
+                "charged to the account " TKR_OVERFLOW_ID,
+                shard->header->number, accounts, shard->header->accounts_max);
+    shard->overflowing = true;
+}
+
 /* The entry that a charge goes to: its own, or when the table is full that of all strangers. */
 static struct tkr_entry *find_or_insert(struct tkr_shard *shard, const struct tkr_charge *charge)
 {
@@ -308,7 +324,7 @@ static struct tkr_entry *find_or_insert(struct tkr_shard *shard, const struct tk
     if (entry == NULL)
         entry = insert(shard, &overflow, 0);
     if (entry != NULL)
-        tkr_batch_add(&tkr_batch_law(shard)->overflow_charges, 1);
+        note_overflow(shard);
     return entry;
 }
 
@@ -470,8 +486,10 @@ void tkr_entries_serve_requests(struct tkr_shard *shard)
     TKR_CRASH(FORGOTTEN);
     for (uint32_t i = 0; i < shard->request_count; i++) {
         const struct tkr_request *request = &shard->request[i];
-        if (request->done && request->kind == TKR_REQUEST_FORGET)
-            keep_unused(shard, tkr_shard_entry(shard, request->reference));
+        if (!request->done || request->kind != TKR_REQUEST_FORGET)
+            continue;
+        keep_unused(shard, tkr_shard_entry(shard, request->reference));
+        shard->overflowing = false;
     }
 }
 

@@ -63,6 +63,7 @@ struct tkr_shard {
     uint32_t request_count;
     struct tkr_changed unused[TKR_ENTRY_UNITS_MAX + 1]; /* forgotten entries by size in units, the worker's */
     int fd;
+    bool overflowing;         /* said so in the log: there was no room for an account */
     bool recovered;           /* opening put an unfinished batch back */
 };
 

@@ -10,6 +10,7 @@
 #include "command/command.h"
 #include "command/sink_health.h"
 #include "region/guard.h"
+#include "table/layout.h"
 
 static const char help[] =
     "tokenring stat [OPTION]...\n\n"
@@ -169,6 +170,15 @@ static void print_shards(const struct tkr_host_balance *balance)
     }
 }
 
+static void print_overflow(const struct tkr_host_balance *balance)
+{
+    for (uint32_t i = 0; i < balance->shard_count; i++) {
+        if (balance->shard[i].overflow_charges > 0)
+            (void)printf("shard %u: %" PRIu64 " charges went to the account " TKR_OVERFLOW_ID ", for lack of room in the table\n",
+                         balance->shard[i].number, balance->shard[i].overflow_charges);
+    }
+}
+
 static void print_text(const struct tkr_host_balance *balance)
 {
     const struct tkr_balance *host = &balance->host;
@@ -184,6 +194,7 @@ static void print_text(const struct tkr_host_balance *balance)
     print_row("host", "", host);
     print_causes(host);
     print_left_alone(balance);
+    print_overflow(balance);
     tkr_command_sink_print(balance);
     (void)printf("law: offered %" PRIu64 " = counted %" PRIu64 " + in lanes %" PRIu64 " + dropped %" PRIu64 ": %s\n",
                  host->offered, host->counted, host->in_lanes, tkr_balance_dropped(host),
