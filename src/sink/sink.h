@@ -126,6 +126,13 @@ struct tkr_sink_ops {
      */
     int (*records)(tkr_sink *sink, const char *collector, tkr_usage_visit *visit, void *arg, tkr_message *ret_message);
 
+    /*
+     * Starts the totals of an account's cycle from zero, in one step; records stay, so nothing that was counted comes back, and
+     * what is counted but not flushed yet counts for the new total. Connects by itself.
+     * 0 with what they were; 1: there is nothing about it; -1 with the reason.
+     */
+    int (*reset)(tkr_sink *sink, const struct tkr_usage_row *account, tkr_counts *ret_before, tkr_message *ret_message);
+
     /* Frees everything; accepts a sink that never connected. */
     void (*close)(tkr_sink *sink);
 };

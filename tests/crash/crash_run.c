@@ -60,7 +60,7 @@ static int passed_often(const struct point *point)
 {
     static const char *const once[] = {"REGION_", "SLOTS_ALLOCATED", "NAME_", "SHARD_", "RECOVERY_BEGUN", "RECOVERY_DONE",
                                        "LANE_ALLOCATED", "LANE_GEOMETRY", "LANE_ADDED", "SETTLE", "FOLDED", "LANES_WIPED",
-                                       "CURSOR_FREED", "FORG", "LEDGER_FOLDED", "RETIRE_"};
+                                       "CURSOR_FREED", "FORG", "LEDGER_FOLDED", "RETIRE_", "RESET_"};
 
     for (size_t i = 0; i < sizeof(once) / sizeof(once[0]); i++) {
         if (strncmp(point->name, once[i], strlen(once[i])) == 0)
@@ -91,6 +91,7 @@ struct run {
     char env_crash[96];
     char env_broken[96];
     char elsewhere[96];
+    bool reset; /* user 0 */
     char truth_path[GATEWAYS][96];
     struct crash_truth *truth[GATEWAYS];
     struct process gateway[GATEWAYS];
@@ -348,10 +349,17 @@ static tkr_sink *open_ledger(struct run *run)
     return sink;
 }
 
-/* As on another host, where the collector's memory is not. Returns its exit status. */
-static int run_gc(struct run *run, const char *name, const char *crash)
+static bool is_reset(const struct run *run)
 {
-    const char *argv[] = {TEST_BIN_DIR "/tokenring", "gc", name, "--wait", "1", "--runtime-dir", run->elsewhere, NULL};
+    return strncmp(run->point->name, "RESET_", strlen("RESET_")) == 0;
+}
+
+/* A reset of user 0, or gc as on another host, where the collector's memory is not. Returns its exit status. */
+static int run_command(struct run *run, const char *name, const char *crash)
+{
+    const char *gc[] = {TEST_BIN_DIR "/tokenring", "gc", name, "--wait", "1", "--runtime-dir", run->elsewhere, NULL};
+    const char *reset[] = {TEST_BIN_DIR "/tokenring", "reset", "user-00", "--cycle", "all", NULL};
+    const char *const *argv = is_reset(run) ? reset : gc;
     const char *env[] = {run->env_ledger, "TOKENRING_SINK=sqlite", crash, NULL};
     struct process process;
     int status;
@@ -468,6 +476,8 @@ static int check_ledger(struct run *run)
     int count;
 
     sum_finished(run, expected, pending, &count);
+    if (run->reset)
+        memset(&expected[0], 0, sizeof(expected[0]));
     if (read_ledger(run, found) != 0)
         return -1;
     if (explains(expected, found, pending, 0, count))
@@ -517,11 +527,13 @@ static int crash_command(struct run *run)
     sink->ops->close(sink);
     if (named != 1)
         return fail(run, "the ledger knows no collector");
-    if (run_gc(run, name, run->env_crash) != KILLED)
+    if (run_command(run, name, run->env_crash) != KILLED)
         return fail(run, "the command did not pass the point");
+    run->reset = strcmp(run->point->name, "RESET_COMMITTED") == 0;
     if (check_ledger(run) != 0)
         return -1;
-    return run_gc(run, name, NULL) == 0 ? 0 : fail(run, "the command cannot be repeated");
+    run->reset = is_reset(run);
+    return run_command(run, name, NULL) == 0 ? 0 : fail(run, "the command cannot be repeated");
 }
 
 static int run_once(const struct point *point, int pass, const char *broken)

@@ -14,6 +14,7 @@ static const struct command {
 } commands[] = {
     {"gc", "remove the records of a collector that is dead for good", tkr_command_gc},
     {"replay", "replay recorded calls from CSV files through real producers", tkr_command_replay},
+    {"reset", "start the totals of an account and cycle from zero", tkr_command_reset},
     {"simulate", "make up calls and send them through real producers", tkr_command_simulate},
     {"stat", "show the law's numbers: offered, counted, in lanes, dropped", tkr_command_stat},
     {"usage", "show totals per account and billing cycle", tkr_command_usage},

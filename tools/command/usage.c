@@ -7,6 +7,7 @@
 #include "base/account.h"
 #include "base/cycle.h"
 #include "command/command.h"
+#include "command/query.h"
 #include "command/text.h"
 #include "command/unflushed.h"
 #include "command/usage_rows.h"
@@ -53,37 +54,15 @@ struct usage {
     struct tkr_command_usage_rows rows;
 };
 
-static int take_cycle(struct usage *usage, const char *value)
-{
-    if (strcmp(value, "all") == 0) {
-        usage->query.cycle = 0;
-        return 0;
-    }
-    if (!tkr_cycle_parse(value, &usage->query.cycle))
-        return tkr_command_wrong(usage->command, "--cycle=%s: allowed is a date YYYY-MM-DD or all", value);
-    return 0;
-}
-
-static int take_kind(struct usage *usage, const char *value)
-{
-    if (tkr_kind(value, &usage->query.kind) != TKR_OK)
-        return tkr_command_wrong(usage->command,
-                                 "--kind=%s: allowed is a name of 1 to 12 letters a-z or '_', which neither begins nor "
-                                 "ends it",
-                                 value);
-    usage->query.any_kind = 0;
-    return 0;
-}
-
 static int take_option(void *arg, int option)
 {
     struct usage *usage = arg;
 
     switch (option) {
     case OPTION_KIND:
-        return take_kind(usage, optarg);
+        return tkr_command_query_kind(usage->command, optarg, &usage->query);
     case OPTION_CYCLE:
-        return take_cycle(usage, optarg);
+        return tkr_command_query_cycle(usage->command, optarg, &usage->query);
     case OPTION_TOP:
         return tkr_command_integer(usage->command, "top", optarg, 1, 1000000000, &usage->top);
     default:
@@ -93,18 +72,11 @@ static int take_option(void *arg, int option)
 
 static int take_operands(struct usage *usage, int count, char **operand)
 {
-    size_t len;
-
     if (count == 0)
         return 0;
     if (count > 1)
         return tkr_command_wrong(usage->command, "%s: one ACCOUNT is allowed", operand[1]);
-    len = strlen(operand[0]);
-    if (len < 1 || len > TKR_ID_BYTES_MAX)
-        return tkr_command_wrong(usage->command, "ACCOUNT=%.40s: allowed are 1 to 255 bytes", operand[0]);
-    usage->query.id = operand[0];
-    usage->query.id_len = (uint32_t)len;
-    return 0;
+    return tkr_command_query_account(usage->command, operand[0], &usage->query);
 }
 
 static int visit(const struct tkr_usage_row *row, void *arg)

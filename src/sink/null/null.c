@@ -81,6 +81,15 @@ static int null_records(tkr_sink *sink, const char *collector, tkr_usage_visit *
     return 0;
 }
 
+static int null_reset(tkr_sink *sink, const struct tkr_usage_row *account, tkr_counts *ret_before, tkr_message *ret_message)
+{
+    (void)sink;
+    (void)account;
+    (void)ret_before;
+    (void)ret_message;
+    return 1;
+}
+
 static void null_close(tkr_sink *sink)
 {
     free(sink);
@@ -95,6 +104,7 @@ static const struct tkr_sink_ops null_ops = {
     .read = null_read,
     .sources = null_sources,
     .records = null_records,
+    .reset = null_reset,
     .close = null_close,
 };
 

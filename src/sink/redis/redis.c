@@ -15,6 +15,7 @@
 #include "sink/redis/keys.h"
 #include "sink/redis/read.h"
 #include "sink/redis/records.h"
+#include "sink/redis/reset.h"
 #include "sink/redis/script.h"
 #include "sink/redis/wire.h"
 
@@ -343,6 +344,18 @@ static int redis_records(tkr_sink *sink, const char *collector, tkr_usage_visit 
     return rc;
 }
 
+static int redis_reset(tkr_sink *sink, const struct tkr_usage_row *account, tkr_counts *ret_before, tkr_message *ret_message)
+{
+    redisContext *context;
+    int rc;
+
+    if (tkr_redis_open(&of(sink)->config, &context, ret_message) != 0)
+        return -1;
+    rc = tkr_redis_reset(context, account, ret_before, ret_message);
+    redisFree(context);
+    return rc;
+}
+
 static void redis_close(tkr_sink *sink)
 {
     redis_disconnect(sink);
@@ -360,6 +373,7 @@ static const struct tkr_sink_ops redis_ops = {
     .read = redis_read,
     .sources = redis_sources,
     .records = redis_records,
+    .reset = redis_reset,
     .close = redis_close,
 };
 

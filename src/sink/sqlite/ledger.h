@@ -4,7 +4,7 @@
  *
  *     contribution  account, kind, cycle 'YYYY-MM-DD', source, life, and a column for each counter of
  *                   base/counters.def. One row per source, and a base row with source '' and life 0, which holds what
- *                   older lives of all sources came to.
+ *                   older lives of all sources came to. Resets are a row of source 'reset', negative.
  *     seen          source, number of its last chunk
  *     usage         a view: the sums per kind, account and cycle. This is what is to be read.
  *

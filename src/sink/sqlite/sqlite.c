@@ -8,6 +8,7 @@
 #include "sink/sqlite/ledger.h"
 #include "sink/sqlite/read.h"
 #include "sink/sqlite/records.h"
+#include "sink/sqlite/reset.h"
 
 #define CHUNK_ITEMS_MAX 500 /* a transaction costs an fsync or two */
 #define WINDOW 1
@@ -107,6 +108,11 @@ static int sqlite_records(tkr_sink *sink, const char *collector, tkr_usage_visit
     return tkr_ledger_records(of(sink)->config.ledger, of(sink)->config.command_timeout_ms, collector, visit, arg, ret_message);
 }
 
+static int sqlite_reset(tkr_sink *sink, const struct tkr_usage_row *account, tkr_counts *ret_before, tkr_message *ret_message)
+{
+    return tkr_ledger_reset(of(sink)->config.ledger, of(sink)->config.command_timeout_ms, account, ret_before, ret_message);
+}
+
 static void sqlite_close(tkr_sink *sink)
 {
     sqlite_disconnect(sink);
@@ -122,6 +128,7 @@ static const struct tkr_sink_ops sqlite_ops = {
     .read = sqlite_read,
     .sources = sqlite_sources,
     .records = sqlite_records,
+    .reset = sqlite_reset,
     .close = sqlite_close,
 };
 
