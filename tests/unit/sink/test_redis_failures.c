@@ -2,6 +2,7 @@
 /* A Redis that refuses, forgets, hangs or dies: the sink fails as a whole, and what is sent again ends exact. */
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -280,6 +281,7 @@ struct peer {
     char path[REDIS_SERVER_PATH_BYTES];
     const char *const *answer;
     int listener;
+    atomic_bool let_go;
     pthread_t thread;
 };
 
@@ -300,18 +302,36 @@ static void *peer_run(void *arg)
     return NULL;
 }
 
-static void peer_start(struct peer *peer, const char *const answer[])
+/* Answers once and, when it is let go, says why it hangs up, and does so without listening. */
+static void *peer_turn_away(void *arg)
+{
+    static const char last_words[] = "-ERR max number of clients reached\r\n";
+    struct peer *peer = arg;
+    char heard[65536];
+    int fd = accept(peer->listener, NULL, NULL);
+
+    if (recv(fd, heard, sizeof(heard), 0) > 0)
+        (void)send(fd, peer->answer[0], strlen(peer->answer[0]), MSG_NOSIGNAL);
+    while (!atomic_load(&peer->let_go))
+        process_sleep_ms(1);
+    (void)send(fd, last_words, sizeof(last_words) - 1, MSG_NOSIGNAL);
+    (void)close(fd);
+    return NULL;
+}
+
+static void peer_start(struct peer *peer, const char *const answer[], void *(*run)(void *arg))
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
 
     (void)snprintf(peer->path, sizeof(peer->path), "%s/peer.sock", server.dir);
     memcpy(address.sun_path, peer->path, strlen(peer->path) + 1);
     peer->answer = answer;
+    atomic_store(&peer->let_go, false);
     peer->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_true(peer->listener >= 0);
     assert_int_equal(bind(peer->listener, (struct sockaddr *)&address, sizeof(address)), 0);
     assert_int_equal(listen(peer->listener, 1), 0);
-    assert_int_equal(pthread_create(&peer->thread, NULL, peer_run, peer), 0);
+    assert_int_equal(pthread_create(&peer->thread, NULL, run, peer), 0);
 }
 
 static void peer_stop(struct peer *peer)
@@ -358,13 +378,36 @@ static void test_redis_garbage_answers_fail_the_sink(void **state)
         struct peer peer;
         tkr_sink *sink;
 
-        peer_start(&peer, answers[i]);
+        peer_start(&peer, answers[i], peer_run);
         memcpy(config.socket, peer.path, sizeof(peer.path));
         sink = fixture_sink(&config);
         assert_fails(sink, "");
         sink->ops->close(sink);
         peer_stop(&peer);
     }
+}
+
+/* It has hung up before our next write: what it said is told, not only that it is gone. */
+static void test_redis_last_words_of_a_peer_that_hung_up_are_told(void **state)
+{
+    const char *const answers[] = {SHA, NULL};
+    struct tkr_sink_config config = fixture_config(5000);
+    struct test_chunk chunk;
+    struct peer peer;
+    tkr_message message = {""};
+    tkr_sink *sink;
+
+    (void)state;
+    peer_start(&peer, answers, peer_turn_away);
+    memcpy(config.socket, peer.path, sizeof(peer.path));
+    sink = fixture_sink(&config);
+    assert_int_equal(sink->ops->connect(sink, &message), 0);
+    atomic_store(&peer.let_go, true);
+    peer_stop(&peer);
+    assert_int_equal(send_seven(sink, &chunk, &message), -1);
+    if (strstr(message.text, "Redis has no connection left") == NULL)
+        fail_msg("%s", message.text);
+    sink->ops->close(sink);
 }
 
 static void test_redis_peer_that_repeats_the_password_is_not_quoted(void **state)
@@ -376,7 +419,7 @@ static void test_redis_peer_that_repeats_the_password_is_not_quoted(void **state
     tkr_sink *sink;
 
     (void)state;
-    peer_start(&peer, answers);
+    peer_start(&peer, answers, peer_run);
     memcpy(config.socket, peer.path, sizeof(peer.path));
     memcpy(config.password, "secret", 7);
     sink = fixture_sink(&config);
@@ -493,6 +536,7 @@ int main(void)
         CASE(test_redis_hang_ends_at_the_timeout_and_heals),
         CASE(test_redis_gone_peer_raises_no_sigpipe),
         CASE(test_redis_garbage_answers_fail_the_sink),
+        CASE(test_redis_last_words_of_a_peer_that_hung_up_are_told),
         CASE(test_redis_peer_that_repeats_the_password_is_not_quoted),
         CASE(test_redis_killed_in_flight_with_a_log_ends_exact),
         CASE(test_redis_killed_in_flight_without_a_log_ends_exact),
