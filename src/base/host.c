@@ -97,6 +97,14 @@ static int make_directory(const char *path, bool own)
     return chmod(path, mode) == 0 ? TKR_OK : TKR_ENODIR; /* mkdir obeys the umask and drops the upper bits */
 }
 
+/* In a directory that everybody may write, without the sticky bit anybody could take away what is another's. */
+static bool safe(const struct stat *status, bool own)
+{
+    if (own)
+        return status->st_uid == geteuid() && (status->st_mode & (S_IWGRP | S_IWOTH)) == 0;
+    return (status->st_mode & S_IWOTH) == 0 || (status->st_mode & S_ISVTX) != 0;
+}
+
 int tkr_runtime_open(const char *path, bool own, bool create)
 {
     struct statfs filesystem;
@@ -110,7 +118,7 @@ int tkr_runtime_open(const char *path, bool own, bool create)
         fd = open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC); /* mode 3773: may enter, not list */
     if (fd < 0)
         return errno == EMFILE || errno == ENFILE || errno == ENOMEM ? TKR_ESYSTEM : TKR_ENODIR;
-    if (fstat(fd, &status) != 0 || (own && (status.st_uid != geteuid() || (status.st_mode & 022) != 0))) {
+    if (fstat(fd, &status) != 0 || !safe(&status, own)) {
         (void)close(fd);
         return TKR_ENODIR;
     }

@@ -30,8 +30,8 @@ int tkr_runtime_path(const char *given, char ret_path[TKR_RUNTIME_PATH_BYTES], b
 void tkr_runtime_path_own(char ret_path[TKR_RUNTIME_PATH_BYTES]);
 
 /*
- * Opens the runtime directory and checks that it is a directory on a tmpfs, not a symbolic link and, the user's own one,
- * really this user's. With create set, makes a missing one: mode 0700 when it is the user's own, else 3773 (producers of
+ * Opens the runtime directory and checks that it is a directory on a tmpfs, not a symbolic link, and that nobody else can take
+ * away what lies in it: the user's own one is really this user's, any other has the sticky bit where everybody may write. With create set, makes a missing one: mode 0700 when it is the user's own, else 3773 (producers of
  * other users may create files in it and reach only their own).
  * A file descriptor (close-on-exec; O_PATH when the directory may not be listed), or TKR_ENODIR, TKR_ETMPFS, TKR_ESYSTEM
  * (no descriptor is left).

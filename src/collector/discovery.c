@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -16,6 +17,8 @@
 #define ALIVE_NS (200 * TKR_NS_PER_MS) /* between looks at the owners' locks */
 #define DENIED_NS (5 * TKR_NS_PER_S)   /* before a region that could not be opened is tried again */
 #define HALF_MADE_S 10                 /* age at which a file under a temporary name is nobody's */
+#define SENTENCES_MAX 10               /* about files that are left alone, in so long: anyone may put any number there */
+#define SENTENCES_NS (60 * TKR_NS_PER_S)
 
 /* A region that has been seen. */
 struct known {
@@ -24,6 +27,8 @@ struct known {
     int64_t retry_ns;      /* left alone until then; 0: for good */
     bool waiting;          /* feed has a cursor, but its region could not be opened yet: no worker has it */
     bool listed;           /* in this look */
+    bool fresh;            /* not looked at yet */
+    bool told;             /* the log says that it cannot be opened */
 };
 
 struct tkr_discovery {
@@ -31,10 +36,14 @@ struct tkr_discovery {
     struct tkr_post *posts;
     uint32_t *load;        /* feeds per post */
     uint32_t post_count;
-    struct known *known;   /* sorted by id */
+    struct known *known;   /* the first `sorted` by id, behind them what this look has found */
+    size_t sorted;
     size_t count;
     size_t max;
     int64_t alive_looked_ns;
+    int64_t sentences_ns;  /* since when they are counted */
+    uint32_t sentences;
+    uint64_t unsaid;
 };
 
 static int compare_known(const void *a, const void *b)
@@ -46,36 +55,89 @@ static struct known *find(const struct tkr_discovery *discovery, const uint8_t i
 {
     struct known key;
 
-    if (discovery->count == 0)
+    if (discovery->sorted == 0)
         return NULL;
     memcpy(key.id, id, sizeof(key.id));
-    return bsearch(&key, discovery->known, discovery->count, sizeof(key), compare_known);
+    return bsearch(&key, discovery->known, discovery->sorted, sizeof(key), compare_known);
 }
 
-/* Remembers a region; the list is sorted again. NULL: no memory. */
-static struct known *remember(struct tkr_discovery *discovery, const uint8_t id[TKR_REGION_ID_BYTES])
+/* Notes a region behind the sorted ones; sort_in() is next. NULL: no memory. */
+static struct known *note(struct tkr_discovery *discovery, const uint8_t id[TKR_REGION_ID_BYTES])
 {
-    struct known *more;
+    struct known *known;
 
     if (discovery->count == discovery->max) {
         size_t max = discovery->max == 0 ? 64 : 2 * discovery->max;
-        more = realloc(discovery->known, max * sizeof(*more));
+        struct known *more = realloc(discovery->known, max * sizeof(*more));
         if (more == NULL)
             return NULL;
         discovery->known = more;
         discovery->max = max;
     }
-    memset(&discovery->known[discovery->count], 0, sizeof(*discovery->known));
-    memcpy(discovery->known[discovery->count].id, id, TKR_REGION_ID_BYTES);
-    discovery->count++;
+    known = &discovery->known[discovery->count++];
+    memset(known, 0, sizeof(*known));
+    memcpy(known->id, id, TKR_REGION_ID_BYTES);
+    known->fresh = true;
+    return known;
+}
+
+/* Once for all that was noted: a stranger may have made a hundred thousand. A directory that changes while it is read may name
+ * a file twice; opened twice it would be counted twice. */
+static void sort_in(struct tkr_discovery *discovery)
+{
+    size_t kept = 0;
+
+    if (discovery->sorted == discovery->count)
+        return;
     qsort(discovery->known, discovery->count, sizeof(*discovery->known), compare_known);
-    return find(discovery, id);
+    for (size_t i = 0; i < discovery->count; i++) {
+        if (kept == 0 || !discovery->known[i].fresh ||
+            compare_known(&discovery->known[kept - 1], &discovery->known[i]) != 0)
+            discovery->known[kept++] = discovery->known[i];
+    }
+    discovery->sorted = discovery->count = kept;
 }
 
 static void forget(struct tkr_discovery *discovery, size_t i)
 {
     memmove(&discovery->known[i], &discovery->known[i + 1], (discovery->count - i - 1) * sizeof(*discovery->known));
-    discovery->count--;
+    discovery->sorted = --discovery->count;
+}
+
+/* --- what is said of files that are left alone --- */
+
+static void say(struct tkr_discovery *discovery, const char *what, const char *then)
+{
+    if (discovery->sentences < SENTENCES_MAX)
+        tkr_log(TKR_LOG_WARNING, "%s%s", what, then);
+    else
+        discovery->unsaid++;
+    discovery->sentences++;
+}
+
+/* Of a region that cannot be opened at present: once, however often it is tried again. */
+static void say_denied(struct tkr_discovery *discovery, struct known *known, const char *what)
+{
+    if (!known->told)
+        say(discovery, what, "");
+    known->told = true;
+}
+
+/* The rest in one sentence, and then, for a while, no more. */
+static void say_unsaid(struct tkr_discovery *discovery)
+{
+    int64_t now = tkr_clock_monotonic_ns();
+    bool over = now - discovery->sentences_ns >= SENTENCES_NS;
+
+    if (discovery->unsaid > 0 && (over || discovery->unsaid + SENTENCES_MAX == discovery->sentences)) {
+        tkr_log(TKR_LOG_WARNING, "%" PRIu64 " more files in the runtime directory cannot be read and are left alone",
+                discovery->unsaid);
+        discovery->unsaid = 0;
+    }
+    if (over) {
+        discovery->sentences_ns = now;
+        discovery->sentences = 0;
+    }
 }
 
 /* --- feeds --- */
@@ -133,7 +195,10 @@ static void resume_region(struct tkr_discovery *discovery, struct known *known)
     if (result == TKR_VIEW_DENIED || result == TKR_VIEW_NEWER || result == TKR_VIEW_OLDER) {
         known->waiting = true;
         known->retry_ns = result == TKR_VIEW_DENIED ? tkr_clock_monotonic_ns() + DENIED_NS : INT64_MAX;
-        tkr_log(TKR_LOG_WARNING, "%s%s", message.text, result == TKR_VIEW_DENIED ? "" : "; left alone");
+        if (result == TKR_VIEW_DENIED)
+            say_denied(discovery, known, message.text);
+        else
+            say(discovery, message.text, "; left alone");
         return;
     }
     if (view != NULL && view->inode != atomic_load_explicit(&feed->cursor->inode, memory_order_relaxed)) {
@@ -156,7 +221,7 @@ static bool resume(struct tkr_discovery *discovery, uint32_t post, struct tkr_cu
     memcpy(id, (const void *)cursor->id, sizeof(id)); /* no worker runs yet */
     tkr_region_name_format(TKR_REGION_PREFIX, id, name);
     feed = feed_make(discovery, name, NULL);
-    known = feed != NULL ? remember(discovery, id) : NULL;
+    known = feed != NULL ? note(discovery, id) : NULL;
     if (known == NULL) {
         free(feed);
         return false;
@@ -164,6 +229,7 @@ static bool resume(struct tkr_discovery *discovery, uint32_t post, struct tkr_cu
     feed->cursor = cursor;
     feed->shard = post;
     known->feed = feed;
+    known->fresh = false;
     resume_region(discovery, known);
     return true;
 }
@@ -179,6 +245,7 @@ static bool resume_all(struct tkr_discovery *discovery)
                 return false;
         }
     }
+    sort_in(discovery);
     return true;
 }
 
@@ -228,29 +295,28 @@ static void look_at_new(struct tkr_discovery *discovery, struct known *known, co
         break;
     case TKR_VIEW_DENIED:
         known->retry_ns = tkr_clock_monotonic_ns() + DENIED_NS;
-        tkr_log(TKR_LOG_WARNING, "%s", message.text);
+        say_denied(discovery, known, message.text);
         break;
     default:
         known->retry_ns = 0;
-        tkr_log(TKR_LOG_WARNING, "%s; left alone", message.text);
+        say(discovery, message.text, "; left alone");
         break;
     }
 }
 
-static void look_at(struct tkr_discovery *discovery, const char *name, const uint8_t id[TKR_REGION_ID_BYTES])
+/* Looks at a region that is there, when its time has come. */
+static void look_at(struct tkr_discovery *discovery, struct known *known)
 {
-    struct known *known = find(discovery, id);
-    bool first = known == NULL;
+    bool due = known->retry_ns != 0 && tkr_clock_monotonic_ns() >= known->retry_ns;
+    char name[TKR_REGION_NAME_BYTES];
 
-    if (first)
-        known = remember(discovery, id);
-    if (known == NULL)
-        return; /* no memory: at the next look */
-    known->listed = true;
-    if (known->waiting && tkr_clock_monotonic_ns() >= known->retry_ns)
+    if (known->waiting && due) {
         resume_region(discovery, known);
-    else if (known->feed == NULL && (first || (known->retry_ns != 0 && tkr_clock_monotonic_ns() >= known->retry_ns)))
+    } else if (known->feed == NULL && (known->fresh || due)) {
+        tkr_region_name_format(TKR_REGION_PREFIX, known->id, name);
+        known->fresh = false;
         look_at_new(discovery, known, name);
+    }
 }
 
 /* A file under a temporary name whose maker is gone. */
@@ -283,12 +349,24 @@ static void look_at_directory(struct tkr_discovery *discovery)
     for (size_t i = 0; i < discovery->count; i++)
         discovery->known[i].listed = false;
     while ((item = readdir(directory)) != NULL) {
-        if (tkr_region_name_parse(item->d_name, id))
-            look_at(discovery, item->d_name, id);
-        else if (tkr_region_name_is_new(item->d_name))
+        struct known *known;
+        if (tkr_region_name_parse(item->d_name, id)) {
+            known = find(discovery, id);
+            if (known == NULL)
+                known = note(discovery, id);
+            if (known != NULL) /* else there is no memory: at the next look */
+                known->listed = true;
+        }
+        if (tkr_region_name_is_new(item->d_name))
             sweep(discovery, item->d_name);
     }
     (void)closedir(directory);
+    sort_in(discovery);
+    for (size_t i = 0; i < discovery->count; i++) {
+        if (discovery->known[i].listed)
+            look_at(discovery, &discovery->known[i]);
+    }
+    say_unsaid(discovery);
 }
 
 /* Frees what is done with and forgets what is gone. */

@@ -20,6 +20,17 @@
 #define NAME_FILE_NEW ".name"
 #define NAME_DIGITS 16
 
+/* Who owns the directory can take away all that lies in it, and the collector must be able to take away what is done with. */
+static int check_runtime(const struct tkr_collector_config *config, const struct tkr_home *home, tkr_message *ret_message)
+{
+    struct stat status;
+
+    if (fstat(home->runtime, &status) == 0 && (status.st_uid == geteuid() || status.st_uid == 0))
+        return 0;
+    return tkr_message_set(ret_message, "the runtime directory %s belongs to another user; it must be the collector's own",
+                           config->runtime_path);
+}
+
 static int open_runtime(const struct tkr_collector_config *config, struct tkr_home *home, tkr_message *ret_message)
 {
     home->runtime = tkr_runtime_open(config->runtime_path, config->runtime_own, true);
@@ -31,6 +42,8 @@ static int open_runtime(const struct tkr_collector_config *config, struct tkr_ho
     if (home->runtime < 0)
         return tkr_message_set(ret_message, "the runtime directory %s is missing and cannot be made, or is not safe to use",
                                config->runtime_path);
+    if (check_runtime(config, home, ret_message) != 0)
+        return -1;
     if (mkdirat(home->runtime, TKR_COLLECTOR_FOLDER, FOLDER_MODE) != 0 && errno != EEXIST)
         return tkr_message_set(ret_message, "cannot make %s/" TKR_COLLECTOR_FOLDER ": %s", config->runtime_path,
                                strerror(errno));

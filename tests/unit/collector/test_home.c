@@ -137,6 +137,28 @@ static void test_link_for_a_directory_is_refused(void **state)
     assert_refused(f, "is missing and cannot be made, or is not safe to use");
 }
 
+static void test_directory_of_another_user_is_refused(void **state)
+{
+    struct fixture *f = *state;
+
+    if (geteuid() != 0)
+        skip(); /* only root can make one */
+    assert_int_equal(mkdir(f->config.runtime_path, 0700), 0);
+    assert_int_equal(chown(f->config.runtime_path, STRANGER, STRANGER), 0);
+    assert_refused(f, "belongs to another user");
+}
+
+static void test_directory_that_everybody_can_take_from_is_refused(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_int_equal(mkdir(f->config.runtime_path, 0700), 0);
+    assert_int_equal(chmod(f->config.runtime_path, 0777), 0);
+    assert_refused(f, "is missing and cannot be made, or is not safe to use");
+    assert_int_equal(chmod(f->config.runtime_path, 03773), 0);
+    open_home(f);
+}
+
 static void test_folder_that_others_can_write_is_refused(void **state)
 {
     struct fixture *f = *state;
@@ -286,6 +308,8 @@ int main(void)
         T(test_home_closed_twice_is_harmless),
         T(test_directory_that_is_no_tmpfs_is_refused),
         T(test_link_for_a_directory_is_refused),
+        T(test_directory_of_another_user_is_refused),
+        T(test_directory_that_everybody_can_take_from_is_refused),
         T(test_folder_that_others_can_write_is_refused),
         T(test_folder_of_another_user_is_refused),
         T(test_link_for_the_folder_is_refused),
