@@ -283,6 +283,34 @@ static inline struct stage_rows *stage_read(const struct stage *stage)
     return rows;
 }
 
+static inline int stage_no_row(const struct tkr_usage_row *row, void *arg)
+{
+    (void)row;
+    (void)arg;
+    return 0;
+}
+
+/* Waits until there is a ledger that can be read: the collector makes it when it looks at its sink first. */
+static inline void stage_wait_ledger(const struct stage *stage)
+{
+    struct tkr_sink_config config = {.kind = TKR_SINK_SQLITE, .connect_timeout_ms = 5000, .command_timeout_ms = 5000};
+    struct tkr_usage_query query = {.any_kind = 1};
+    long end = process_now_ms() + STAGE_DEADLINE_MS;
+    tkr_message message = {""};
+    tkr_sink *sink;
+
+    if (stage->redis)
+        return;
+    (void)snprintf(config.ledger, sizeof(config.ledger), "%s", stage->ledger);
+    assert_int_equal(tkr_sink_open(&config, &sink, &message), 0);
+    while (sink->ops->read(sink, &query, stage_no_row, NULL, &message) != 0) {
+        if (process_now_ms() > end)
+            fail_msg("%s", message.text);
+        process_sleep_ms(10);
+    }
+    sink->ops->close(sink);
+}
+
 /* Counters of an account; all 0 when the sink has none. */
 static inline tkr_counts stage_counts(const struct stage_rows *rows, uint64_t kind, const char *id, uint32_t id_len)
 {

@@ -174,6 +174,7 @@ static void wait_prompt(const struct stage *stage, int user, int64_t prompt)
 {
     long end = process_now_ms() + SETTLE_MS;
 
+    stage_wait_ledger(stage);
     while (prompt_of(stage, user) != prompt) {
         if (process_now_ms() > end)
             fail_msg("user %d: prompt %lld, not %lld", user, (long long)prompt_of(stage, user), (long long)prompt);

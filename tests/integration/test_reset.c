@@ -48,6 +48,7 @@ static void wait_exact(const struct stage *stage)
 {
     long end = process_now_ms() + SETTLE_MS;
 
+    stage_wait_ledger(stage);
     while (inexact(stage) > 0) {
         if (process_now_ms() > end)
             fail_msg("%d users are not exact", inexact(stage));
