@@ -5,9 +5,9 @@
 
 #include <stdint.h>
 
-#define UPGRADE_CALLS 500    /* in a round */
-#define UPGRADE_USERS 7      /* "PREFIX-0" to "PREFIX-6", in turn */
-#define UPGRADE_UNKNOWN 5    /* frames of a later type in a round, where they are asked for */
+#define UPGRADE_CALLS 500 /* in a round */
+#define UPGRADE_USERS 7   /* "PREFIX-0" to "PREFIX-6", in turn */
+#define UPGRADE_UNKNOWN 5 /* frames of a later type in a round, where they are asked for */
 #define UPGRADE_CYCLE 20261101u
 
 static inline int64_t upgrade_prompt(int call)

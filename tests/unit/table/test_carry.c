@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include "support/random.h"
 #include "table/file.h"
 #include "unit/table/fixture.h"
 
@@ -138,10 +139,11 @@ static void forget(struct table *table, struct tkr_entry *entry)
 
     acknowledge(entry);
     hand_over(table);
-    shard->request[0] = (struct tkr_request){.kind = TKR_REQUEST_FORGET,
-                                             .reference = (uint32_t)(((unsigned char *)entry - shard->arena) / TKR_ENTRY_UNIT) + 1,
-                                             .life = entry->life,
-                                             .stamp_max = shard->batch};
+    shard->request[0] =
+        (struct tkr_request){.kind = TKR_REQUEST_FORGET,
+                             .reference = (uint32_t)(((unsigned char *)entry - shard->arena) / TKR_ENTRY_UNIT) + 1,
+                             .life = entry->life,
+                             .stamp_max = shard->batch};
     shard->request_count = 1;
     hand_over(table);
     assert_true(shard->request[0].done);
@@ -467,6 +469,37 @@ static void test_damaged_entries_refuse_and_nothing_is_lost(void **state)
     assert_int_equal(table_accounts(table), 1);
 }
 
+/* No kill leaves this; whatever did, the answer is a shard or a sentence, never a signal. */
+static void test_damaged_headers_are_answered(void **state)
+{
+    struct table *table = *state;
+    struct test_random random = test_random_start();
+    int refused = 0;
+
+    fill(table);
+    mark(table->shard);
+    for (int round = 0; round < 400; round++) {
+        tkr_message message = {""};
+        size_t bytes;
+        struct tkr_shard_header *header;
+        close_shard(table);
+        if (round % 2 == 0)
+            patch(table, offsetof(struct tkr_shard_header, regions_max), 4);
+        header = map_file(table, &bytes);
+        ((uint64_t *)header)[7 + test_random_next(&random) % 60] =
+            test_random_next(&random) >> test_random_next(&random) % 64;
+        (void)munmap(header, bytes);
+        if (tkr_shard_open(table->directory, &table->options, &table->shard, &message) == 0)
+            continue;
+        assert_true(message.text[0] != '\0');
+        assert_int_equal(unlinkat(table->directory, "shard-0", 0), 0);
+        refused++;
+        table_open(table);
+        fill(table);
+    }
+    (void)printf("%d of 400 refused\n", refused);
+}
+
 /* A death in the middle leaves the older file, and a half-made one that the next start removes. */
 static void test_half_made_file_is_thrown_away(void **state)
 {
@@ -496,6 +529,7 @@ int main(void)
         T(test_more_accounts_than_allowed_are_carried_over_all),
         T(test_empty_shard_is_carried_over),
         T(test_damaged_entries_refuse_and_nothing_is_lost),
+        T(test_damaged_headers_are_answered),
         T(test_half_made_file_is_thrown_away),
     };
 
