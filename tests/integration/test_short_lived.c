@@ -14,7 +14,7 @@
 
 static int processes_of_each(void)
 {
-    return (procfs_instrumented() ? 2000 : 10000) / DRIVERS;
+    return (procfs_instrumented() ? 1000 : 10000) / DRIVERS;
 }
 
 /* A process that records, and closes, just ends, or is killed. */
