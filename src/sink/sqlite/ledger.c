@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define SHOWN_BYTES 120
 #define VERSION (TKR_LEDGER_LAYOUT * 100 + TKR_COUNTER_COUNT)
@@ -165,15 +166,44 @@ static int use_wal(const struct tkr_ledger *ledger, tkr_message *ret_message)
     return tkr_ledger_run(ledger, "PRAGMA synchronous=FULL; PRAGMA journal_size_limit=" WAL_KEPT_BYTES, ret_message);
 }
 
+/* The inode of the file that SQLite keeps beside the ledger; 0: there is none. */
+static ino_t inode_beside(const struct tkr_ledger *ledger, const char *suffix, char ret_path[TKR_SINK_PATH_BYTES + 8])
+{
+    struct stat st;
+
+    (void)snprintf(ret_path, TKR_SINK_PATH_BYTES + 8, "%s%s", ledger->path, suffix);
+    return stat(ret_path, &st) == 0 && st.st_dev == ledger->device ? st.st_ino : 0;
+}
+
+static void remove_beside(const struct tkr_ledger *ledger, const char *suffix, ino_t inode)
+{
+    char path[TKR_SINK_PATH_BYTES + 8];
+
+    if (inode != 0 && inode_beside(ledger, suffix, path) == inode)
+        (void)unlink(path); /* if it cannot be, the next file says that it is damaged */
+}
+
+void tkr_ledger_leave(struct tkr_ledger *ledger)
+{
+    /* As far as readers let it, without waiting for them; what it lacks then is sent to the next file all the same. */
+    (void)sqlite3_wal_checkpoint_v2(ledger->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+    tkr_ledger_close(ledger);
+    remove_beside(ledger, "-wal", ledger->wal_inode);
+    remove_beside(ledger, "-shm", ledger->shm_inode);
+}
+
 /* Which file it is that was opened; that it still lies at the path is for SQLite to say. */
 static int note_file(struct tkr_ledger *ledger, tkr_message *ret_message)
 {
+    char beside[TKR_SINK_PATH_BYTES + 8];
     struct stat st;
 
     if (stat(ledger->path, &st) != 0)
         return tkr_message_set(ret_message, "ledger %.*s: %s", SHOWN_BYTES, ledger->path, strerror(errno));
     ledger->device = st.st_dev;
     ledger->inode = st.st_ino;
+    ledger->wal_inode = inode_beside(ledger, "-wal", beside);
+    ledger->shm_inode = inode_beside(ledger, "-shm", beside);
     if (tkr_ledger_gone(ledger))
         return tkr_message_set(ret_message, "ledger %.*s: the file was replaced while it was opened", SHOWN_BYTES,
                                ledger->path);

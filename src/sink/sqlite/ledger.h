@@ -32,6 +32,8 @@ struct tkr_ledger {
     const char *path; /* borrowed */
     dev_t device;
     ino_t inode;
+    ino_t wal_inode; /* of the files beside it; 0: none */
+    ino_t shm_inode;
 };
 
 /*
@@ -57,6 +59,12 @@ int tkr_ledger_prepare(const struct tkr_ledger *ledger, const char *sql, sqlite3
 
 /* "ledger PATH: " and what SQLite says about its last failure. Always -1. */
 int tkr_ledger_failed(const struct tkr_ledger *ledger, tkr_message *ret_message);
+
+/*
+ * Closes one that is gone: what its WAL holds goes into the file that was opened, wherever that lies now, and the WAL does not stay
+ * at the path, where SQLite would take it for that of the next file. All statements are finalized.
+ */
+void tkr_ledger_leave(struct tkr_ledger *ledger);
 
 /* Closes it; all statements are finalized. Accepts one that never opened. */
 void tkr_ledger_close(struct tkr_ledger *ledger);

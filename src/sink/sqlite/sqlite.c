@@ -49,9 +49,12 @@ static int sqlite_connect(tkr_sink *sink, tkr_message *ret_message)
 
 static int write_chunk(struct sqlite_sink *sink, struct tkr_chunk *chunk, tkr_message *ret_message)
 {
-    if (tkr_ledger_gone(&sink->ledger))
+    if (tkr_ledger_gone(&sink->ledger)) {
+        tkr_ledger_statements_finalize(&sink->statements);
+        tkr_ledger_leave(&sink->ledger);
         return tkr_message_set(ret_message, "ledger %.*s: the file was moved, removed or replaced", 120,
                                sink->config.ledger);
+    }
     if (tkr_ledger_run(&sink->ledger, "BEGIN IMMEDIATE", ret_message) != 0)
         return -1;
     if (tkr_ledger_advance_seen(&sink->ledger, &sink->statements, chunk, ret_message) != 0)

@@ -261,8 +261,8 @@ static void fill_chunk(struct test_chunk *chunk, char ids[100][256], int round)
     test_chunk_begin(chunk, "test.0", 0, 1);
     for (int i = 0; i < 100; i++) {
         memset(ids[i], 'x', 255);
-        (void)snprintf(ids[i], 9, "%03d.%03d.", round, i);
-        ids[i][8] = 'x';
+        int len = snprintf(ids[i], 256, "%03d.%03d.", round, i);
+        ids[i][len] = 'x'; /* where the NUL is */
         ids[i][255] = '\0';
         (void)test_chunk_add(chunk, ids[i], NONE, test_record(1, 1, 0));
     }
@@ -323,6 +323,44 @@ static void test_ledger_removed_or_replaced_is_noticed(void **state)
         f->sink->ops->disconnect(f->sink);
         (void)unlink(f->path);
     }
+}
+
+static void copy_file(const char *from, const char *to)
+{
+    char command[3 * PATH_BYTES];
+
+    (void)snprintf(command, sizeof(command), "cp '%s' '%s'", from, to);
+    assert_int_equal(system(command), 0);
+}
+
+/* The WAL at the path is that of the file that was there: it must neither get lost nor be taken for that of the copy. */
+static void test_ledger_older_copy_put_in_its_place_is_whole_and_so_is_the_one_moved_away(void **state)
+{
+    static char ids[100][256];
+    struct fixture *f = *state;
+    char copy[PATH_BYTES + 8];
+    char aside[PATH_BYTES + 8];
+    struct test_chunk chunk;
+    tkr_message message;
+
+    (void)snprintf(copy, sizeof(copy), "%s.copy", f->path);
+    (void)snprintf(aside, sizeof(aside), "%s.old", f->path);
+    for (int round = 0; round < 24; round++) {
+        fill_chunk(&chunk, ids, (round * 7) % 24);
+        assert_int_equal(test_chunk_send(f->sink, &chunk, &message), 0);
+        if (round == 7 || round == 21)
+            execute(f->path, "PRAGMA wal_checkpoint(TRUNCATE)");
+        if (round == 7)
+            copy_file(f->path, copy);
+    }
+    assert_int_equal(rename(f->path, aside), 0);
+    assert_int_equal(rename(copy, f->path), 0);
+    fill_chunk(&chunk, ids, 24);
+    assert_int_equal(f->sink->ops->submit(f->sink, &chunk.chunk, &message), -1);
+    assert_non_null(strstr(message.text, "moved, removed or replaced"));
+    assert_int_equal(test_chunk_send(f->sink, &chunk, &message), 0);
+    assert_string_equal(query(f->path, "SELECT count(*) FROM usage; PRAGMA integrity_check"), "900;ok;");
+    assert_string_equal(query(aside, "SELECT count(*) FROM usage; PRAGMA integrity_check"), "2400;ok;");
 }
 
 static void test_ledger_foreign_files_are_left_alone(void **state)
@@ -498,6 +536,7 @@ int main(void)
         CASE(test_ledger_locked_by_another_fails_and_heals),
         CASE(test_ledger_on_a_full_disk_fails_and_heals),
         CASE(test_ledger_removed_or_replaced_is_noticed),
+        CASE(test_ledger_older_copy_put_in_its_place_is_whole_and_so_is_the_one_moved_away),
         CASE(test_ledger_foreign_files_are_left_alone),
         CASE(test_ledger_of_a_newer_version_is_left_alone),
         CASE(test_ledger_of_fewer_counters_is_read_and_brought_up),
