@@ -4,9 +4,10 @@
  * a frame of the same bytes that is copied into a lane and published, and nothing else. Every call is read back.
  */
 #include <string.h>
+#include <sys/mman.h>
 
 #include "base/clock.h"
-#include "event/frame.h"
+#include "event/encode.h"
 #include "harness/bench.h"
 #include "harness/consumer.h"
 #include "ring/lane.h"
@@ -100,11 +101,11 @@ static struct {
     struct tkr_lane_writer writer;
     unsigned char frame[TKR_FRAME_BYTES_MAX];
     size_t bytes;
-    unsigned char data[LANE_BYTES];
+    unsigned char *data; /* shared memory, as a region's */
 } floor_lane;
 
-/* The frame that record() makes of the same call. */
-static void make_frame(void)
+/* The frame that record() makes of the same call, and memory for many of them. */
+static int make_floor(void)
 {
     size_t head_bytes = tkr_frame_head_bytes(&stage.start);
     struct tkr_frame_values values = {.count = 0};
@@ -116,7 +117,11 @@ static void make_frame(void)
     tkr_frame_finish(floor_lane.frame, head_bytes, &values, 0);
     floor_lane.bytes = tkr_frame_bytes(head_bytes, &values);
     floor_lane.lane.capacity = LANE_BYTES;
+    floor_lane.data = mmap(NULL, LANE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+    if (floor_lane.data == MAP_FAILED)
+        return bench_wrong("no memory");
     tkr_lane_writer_attach(&floor_lane.writer, &floor_lane.lane, floor_lane.data);
+    return 0;
 }
 
 static void publish(uint64_t count)
@@ -202,8 +207,9 @@ static int set_up(void)
     stage.usage = (tkr_usage)TKR_USAGE_INIT;
     stage.usage.prompt = PROMPT;
     stage.usage.completion = COMPLETION;
-    make_frame();
     bench_pin(1);
+    if (make_floor() != 0)
+        return -1;
     if (tkr_open(&options, &stage.producer) != TKR_OK)
         return bench_wrong("no producer");
     return bench_consumer_open(&stage.consumer, stage.runtime);

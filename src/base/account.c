@@ -77,16 +77,16 @@ static uint64_t control_bytes(uint64_t w)
     return ((w - ONES * 0x20) & ~w & HIGHS) | ((del - ONES) & ~del & HIGHS);
 }
 
-bool tkr_text_clean(const char *text, size_t len)
+bool tkr_text_clean_short(const char *text, size_t len)
 {
     uint64_t bad = 0;
     uint64_t w;
 
-    while (len >= sizeof(w)) {
+    if (len >= sizeof(w)) {
         memcpy(&w, text, sizeof(w));
-        bad |= control_bytes(w);
-        text += sizeof(w);
-        len -= sizeof(w);
+        bad = control_bytes(w);
+        memcpy(&w, text + len - sizeof(w), sizeof(w)); /* overlaps */
+        return (bad | control_bytes(w)) == 0;
     }
     for (; len > 0; len--, text++)
         bad |= (uint64_t)((unsigned char)*text < 0x20 || *text == 0x7f);

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #define TKR_KIND_NAME_MAX 12
 #define TKR_KIND_NAME_BYTES (TKR_KIND_NAME_MAX + 1) /* with the NUL */
@@ -16,7 +17,34 @@ bool tkr_kind_valid(uint64_t kind);
 /* Writes the kind's name with its NUL; "user" for TKR_KIND_USER. kind is valid. */
 void tkr_kind_name(uint64_t kind, char ret_name[TKR_KIND_NAME_BYTES]);
 
+/* As tkr_text_clean, for texts below 16 bytes. */
+bool tkr_text_clean_short(const char *text, size_t len);
+
+typedef uint8_t tkr_bytes16 __attribute__((vector_size(16))); /* where a machine has no such registers, words will do */
+
+static inline tkr_bytes16 tkr_control_bytes(const char *text)
+{
+    const tkr_bytes16 space = {32, 32, 32, 32, 32, 32, 32, 32, 32, 32, 32, 32, 32, 32, 32, 32};
+    const tkr_bytes16 del = {127, 127, 127, 127, 127, 127, 127, 127, 127, 127, 127, 127, 127, 127, 127, 127};
+    tkr_bytes16 bytes;
+
+    memcpy(&bytes, text, sizeof(bytes));
+    return (tkr_bytes16)((bytes < space) | (bytes == del));
+}
+
 /* No byte below 0x20 and no 0x7f in text[0..len). UTF-8 is not required: ids are bytes. */
-bool tkr_text_clean(const char *text, size_t len);
+static inline bool tkr_text_clean(const char *text, size_t len)
+{
+    tkr_bytes16 bad;
+    uint64_t half[2];
+
+    if (len < sizeof(bad))
+        return tkr_text_clean_short(text, len);
+    bad = tkr_control_bytes(text + len - sizeof(bad)); /* the last, which may overlap the one before */
+    for (; len > sizeof(bad); len -= sizeof(bad), text += sizeof(bad))
+        bad |= tkr_control_bytes(text);
+    memcpy(half, &bad, sizeof(half));
+    return (half[0] | half[1]) == 0;
+}
 
 #endif

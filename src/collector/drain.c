@@ -5,6 +5,7 @@
 
 #include "base/crash.h"
 #include "base/log.h"
+#include "event/encode.h"
 
 #define LANE_BYTES_AT_ONCE (UINT32_C(32) << 10) /* so that one busy lane does not keep the others waiting */
 #define SLOTS_AT_ONCE 64u                       /* each up to TKR_CALL_SLOT_BYTES of the buffer */
@@ -250,8 +251,7 @@ static void settle_values(const struct tkr_call_slot *slot, enum tkr_orphan_poli
 
     if (policy == TKR_ORPHAN_RESERVE)
         total = larger(total, slot->reserve);
-    memset(ret_values, 0, sizeof(*ret_values));
-    ret_values->error = TKR_ERROR_ORPHANED;
+    tkr_frame_values_init(ret_values, TKR_ERROR_ORPHANED);
     tkr_frame_value_add(ret_values, TKR_COUNTER_PROMPT, prompt);
     tkr_frame_value_add(ret_values, TKR_COUNTER_COMPLETION, completion);
     tkr_frame_value_add(ret_values, TKR_COUNTER_TOTAL, total);

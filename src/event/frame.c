@@ -6,102 +6,12 @@
 #include "base/account.h"
 #include "base/cycle.h"
 
-#define FLAG_WIDE 1u
-#define FLAG_CALL_ID 2u
-#define FLAGS_KNOWN (FLAG_WIDE | FLAG_CALL_ID)
-#define CALL_ID_BYTES 16u
-#define CALL_BYTES (CALL_ID_BYTES + sizeof(uint32_t))
+#define FLAGS_KNOWN (TKR_FRAME_WIDE | TKR_FRAME_CALL_ID)
+#define CALL_BYTES (TKR_CALL_ID_BYTES + sizeof(uint32_t))
 #define KIND_BYTES sizeof(uint64_t)
 #define US_PER_MS 1000
 
 _Static_assert(TKR_FRAME_BYTES_MAX <= UINT16_MAX, "a frame's length is a 16-bit number");
-
-static bool has_call_id(const tkr_start *start)
-{
-    uint64_t half[2];
-
-    memcpy(half, start->call_id, sizeof(half));
-    return (half[0] | half[1] | start->attempt) != 0;
-}
-
-size_t tkr_frame_head_bytes(const tkr_start *start)
-{
-    size_t bytes = TKR_FRAME_HEADER_BYTES + start->model_len + start->provider_len;
-
-    for (uint32_t i = 0; i < start->account_count; i++)
-        bytes += 2 + (start->account[i].kind != TKR_KIND_USER ? KIND_BYTES : 0) + start->account[i].len;
-    if (has_call_id(start))
-        bytes += CALL_BYTES;
-    return TKR_FRAME_ROUND(bytes);
-}
-
-static unsigned char *put(unsigned char *at, const void *bytes, size_t count)
-{
-    if (count > 0)
-        memcpy(at, bytes, count);
-    return at + count;
-}
-
-static unsigned char *put_account(unsigned char *at, const tkr_account *account)
-{
-    *at++ = (unsigned char)account->len;
-    *at++ = account->kind != TKR_KIND_USER;
-    if (account->kind != TKR_KIND_USER)
-        at = put(at, &account->kind, KIND_BYTES);
-    return put(at, account->id, account->len);
-}
-
-void tkr_frame_head_put(void *frame, size_t head_bytes, const tkr_start *start, uint32_t cycle, int64_t start_ns)
-{
-    struct tkr_frame_header header = {
-        .bytes = (uint16_t)head_bytes,
-        .values_offset = (uint16_t)head_bytes,
-        .type = TKR_FRAME_OPEN,
-        .start_ns = start_ns,
-        .cycle = cycle,
-        .account_count = (uint8_t)start->account_count,
-        .model_len = (uint8_t)start->model_len,
-        .provider_len = (uint8_t)start->provider_len,
-    };
-    unsigned char *at = frame;
-
-    memset(at + head_bytes - TKR_FRAME_ALIGN, 0, TKR_FRAME_ALIGN); /* the zeros after the identity */
-    if (has_call_id(start))
-        header.flags = FLAG_CALL_ID;
-    at = put(at, &header, sizeof(header));
-    for (uint32_t i = 0; i < start->account_count; i++)
-        at = put_account(at, &start->account[i]);
-    at = put(at, start->model, start->model_len);
-    at = put(at, start->provider, start->provider_len);
-    if (header.flags & FLAG_CALL_ID) {
-        at = put(at, start->call_id, CALL_ID_BYTES);
-        (void)put(at, &start->attempt, sizeof(start->attempt));
-    }
-}
-
-void tkr_frame_finish(void *frame, size_t head_bytes, const struct tkr_frame_values *values, uint64_t sequence)
-{
-    struct tkr_frame_header *header = frame;
-    unsigned char *at = (unsigned char *)frame + head_bytes;
-    size_t bytes = tkr_frame_bytes(head_bytes, values);
-
-    header->bytes = (uint16_t)bytes;
-    header->type = TKR_FRAME_USAGE;
-    header->values = values->present;
-    header->error = values->error;
-    header->sequence = sequence;
-    if (values->wide) {
-        header->flags |= FLAG_WIDE;
-        (void)put(at, values->value, values->count * sizeof(int64_t));
-        return;
-    }
-    if (values->count % 2 != 0)
-        memset(at + values->count * 4, 0, 4);
-    for (uint32_t i = 0; i < values->count; i++) {
-        uint32_t narrow = (uint32_t)values->value[i];
-        at = put(at, &narrow, sizeof(narrow));
-    }
-}
 
 size_t tkr_frame_length(const void *bytes, size_t available)
 {
@@ -175,12 +85,12 @@ static bool take_identity(struct input *in, const struct tkr_frame_header *heade
         return false;
     ret_event->call_id = NULL;
     ret_event->attempt = 0;
-    if (header->flags & FLAG_CALL_ID) {
+    if (header->flags & TKR_FRAME_CALL_ID) {
         const unsigned char *call = take(in, CALL_BYTES);
         if (call == NULL)
             return false;
         ret_event->call_id = call;
-        memcpy(&ret_event->attempt, call + CALL_ID_BYTES, sizeof(ret_event->attempt));
+        memcpy(&ret_event->attempt, call + TKR_CALL_ID_BYTES, sizeof(ret_event->attempt));
     }
     return in->left < TKR_FRAME_ALIGN;
 }
@@ -200,13 +110,13 @@ static int64_t value_max(unsigned bit)
 
 static bool take_values(struct input *in, const struct tkr_frame_header *header, struct tkr_frame_values *ret_values)
 {
-    size_t width = header->flags & FLAG_WIDE ? 8 : 4;
+    size_t width = header->flags & TKR_FRAME_WIDE ? 8 : 4;
 
     memset(ret_values, 0, offsetof(struct tkr_frame_values, value));
     ret_values->count = 0;
     ret_values->present = header->values;
     ret_values->error = header->error;
-    ret_values->wide = width == 8;
+    ret_values->any = 0;
     if ((header->values & ~VALUES_KNOWN) != 0)
         return false;
     for (unsigned rest = header->values; rest != 0; rest &= rest - 1) {
@@ -218,6 +128,7 @@ static bool take_values(struct input *in, const struct tkr_frame_header *header,
         if (value < 0 || value > value_max((unsigned)__builtin_ctz(rest)))
             return false;
         ret_values->value[ret_values->count++] = value;
+        ret_values->any |= value;
     }
     return in->left < TKR_FRAME_ALIGN;
 }

@@ -25,7 +25,8 @@
  * by error and never there, and duration is in microseconds; 15 time to the first token, microseconds. A value of 0 is
  * left out.
  *
- * A reader copies a frame out of shared memory before it decodes: tkr_frame_decode trusts nothing but its arguments.
+ * Written by event/encode.h. A reader copies a frame out of shared memory before it decodes: tkr_frame_decode trusts nothing
+ * but its arguments.
  */
 #ifndef TKR_EVENT_FRAME_H
 #define TKR_EVENT_FRAME_H
@@ -72,8 +73,12 @@ struct tkr_frame_values {
     uint32_t count;
     uint16_t present;
     uint8_t error;
-    bool wide; /* some value needs more than 32 bits */
+    int64_t any; /* all values or'ed: do they fit 32 bits? */
 };
+
+#define TKR_FRAME_WIDE 1u
+#define TKR_FRAME_CALL_ID 2u
+#define TKR_CALL_ID_BYTES 16u
 
 /* A decoded frame. Pointers lead into the bytes that were decoded. */
 struct tkr_event {
@@ -91,31 +96,6 @@ struct tkr_event {
     uint32_t attempt;
     struct tkr_frame_values values;
 };
-
-/* Adds a value; value is not negative, bits come in ascending order. */
-static inline void tkr_frame_value_add(struct tkr_frame_values *values, unsigned bit, int64_t value)
-{
-    if (value == 0)
-        return;
-    values->value[values->count++] = value;
-    values->present |= (uint16_t)(1u << bit);
-    values->wide |= value > (int64_t)UINT32_MAX;
-}
-
-/* Bytes of header and identity (accounts, model, provider, call id): where the values begin. start is valid. */
-size_t tkr_frame_head_bytes(const tkr_start *start);
-
-/* Bytes of the whole frame with these values after a head of head_bytes. */
-static inline size_t tkr_frame_bytes(size_t head_bytes, const struct tkr_frame_values *values)
-{
-    return TKR_FRAME_ROUND(head_bytes + values->count * (values->wide ? 8u : 4u));
-}
-
-/* Writes header and identity, as an open frame without values, into head_bytes = tkr_frame_head_bytes(start) bytes. */
-void tkr_frame_head_put(void *frame, size_t head_bytes, const tkr_start *start, uint32_t cycle, int64_t start_ns);
-
-/* Makes a usage frame of a head: adds values and sequence. frame has tkr_frame_bytes(head_bytes, values) bytes. */
-void tkr_frame_finish(void *frame, size_t head_bytes, const struct tkr_frame_values *values, uint64_t sequence);
 
 /*
  * Reads the length of the frame that begins at bytes[0..available). 0: not a frame, or it does not fit.

@@ -7,9 +7,9 @@
 #include <sched.h>
 #include <stdlib.h>
 
-#include "base/crash.h"
 #include "producer/lanes.h"
 #include "producer/producer.h"
+#include "producer/slots.h"
 
 #define SHARED_LANES 4 /* the shared lane is as large as so many */
 #define SPINS_BEFORE_YIELD 100
@@ -22,16 +22,8 @@ struct attachment {
     uint64_t session;
 };
 
-#if defined(__GLIBC__)
-#define FAST_TLS __attribute__((tls_model("initial-exec"))) /* 24 bytes of the static space that glibc keeps for dlopen */
-#else
-#define FAST_TLS
-#endif
-static _Thread_local struct {
-    uint64_t session;
-    struct tkr_channel *channel;
-    struct attachment *all;
-} current FAST_TLS;
+_Thread_local struct tkr_channel_current tkr_channel_current TKR_FAST_TLS;
+static _Thread_local struct attachment *attachments;
 static pthread_key_t thread_key;
 
 static void release_channel(const struct attachment *attachment)
@@ -43,6 +35,7 @@ static void release_channel(const struct attachment *attachment)
     (void)pthread_mutex_lock(&live->mutex);
     if (atomic_load_explicit(&live->session, memory_order_relaxed) == attachment->session &&
         !attachment->channel->shared) {
+        tkr_slot_give_kept(attachment->producer, attachment->channel);
         live->lane_taken[attachment->channel->lane] = false;
         attachment->channel->taken = false;
     }
@@ -54,13 +47,13 @@ static void on_thread_exit(void *unused)
     struct attachment *next;
 
     (void)unused;
-    for (struct attachment *a = current.all; a != NULL; a = next) {
+    for (struct attachment *a = attachments; a != NULL; a = next) {
         next = a->next;
         release_channel(a);
         free(a);
     }
-    current.all = NULL;
-    current.session = 0;
+    attachments = NULL;
+    tkr_channel_current.session = 0;
 }
 
 int tkr_channels_prepare(void)
@@ -80,6 +73,7 @@ static struct tkr_channel *channel_unused(struct tkr_live *live)
 static void channel_start(struct tkr_producer *producer, struct tkr_channel *channel, uint32_t lane)
 {
     channel->drops = 0;
+    channel->slot = 0;
     channel->span = (struct tkr_cycle_span){0, 0, 0};
     tkr_lane_attach(producer, channel, lane);
     channel->taken = true;
@@ -117,7 +111,7 @@ static struct attachment *attachment_find(struct tkr_producer *producer)
 {
     struct attachment *a;
 
-    for (a = current.all; a != NULL; a = a->next) {
+    for (a = attachments; a != NULL; a = a->next) {
         if (a->producer == producer)
             return a;
     }
@@ -127,8 +121,8 @@ static struct attachment *attachment_find(struct tkr_producer *producer)
         return NULL;
     }
     a->producer = producer;
-    a->next = current.all;
-    current.all = a;
+    a->next = attachments;
+    attachments = a;
     return a;
 }
 
@@ -150,22 +144,16 @@ static int channel_attach(struct tkr_producer *producer, struct tkr_channel **re
             return result;
         attachment->session = session;
     }
-    current.session = session;
-    current.channel = attachment->channel;
+    tkr_channel_current.session = session;
+    tkr_channel_current.channel = attachment->channel;
     *ret_channel = attachment->channel;
     return TKR_OK;
 }
 
 int tkr_channel_of_thread(struct tkr_producer *producer, struct tkr_channel **ret_channel)
 {
-    int result;
+    int result = tkr_producer_ready(producer);
 
-    /* Relaxed: equality says that this thread itself has seen this session opened. */
-    if (current.session == atomic_load_explicit(&producer->live->session, memory_order_relaxed) && current.session != 0) {
-        *ret_channel = current.channel;
-        return TKR_OK;
-    }
-    result = tkr_producer_ready(producer);
     return result != TKR_OK ? result : channel_attach(producer, ret_channel);
 }
 
@@ -197,18 +185,11 @@ static int channel_grow(struct tkr_producer *producer, struct tkr_channel *chann
     return result;
 }
 
-int tkr_channel_reserve(struct tkr_producer *producer, struct tkr_channel *channel, size_t bytes, void **ret_frame)
+int tkr_channel_reserve_slow(struct tkr_producer *producer, struct tkr_channel *channel, size_t bytes, void **ret_frame)
 {
-    int result = TKR_OK;
+    int result = channel_grow(producer, channel);
 
-    tkr_channel_lock(channel);
-    *ret_frame = tkr_lane_reserve(&channel->writer, bytes);
-    if (__builtin_expect(*ret_frame == NULL, 0)) {
-        result = channel_grow(producer, channel);
-        if (result == TKR_OK)
-            *ret_frame = tkr_lane_reserve(&channel->writer, bytes); /* tkr_lane_obtain found room for two */
-    }
-    channel->drops = result == TKR_OK ? 0 : channel->drops + 1;
-    TKR_CRASH(FRAME_RESERVED);
+    if (result == TKR_OK)
+        *ret_frame = tkr_lane_reserve(&channel->writer, bytes); /* tkr_lane_obtain found room for two */
     return result;
 }

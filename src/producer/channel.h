@@ -12,6 +12,7 @@
 
 #include "base/cycle.h"
 #include "ring/lane.h"
+#include "tokenring/tokenring.h"
 
 struct tkr_producer;
 
@@ -21,6 +22,7 @@ struct tkr_channel {
     struct tkr_cycle_span span; /* the default cycle found last */
     uint32_t lane;              /* number of the writer's lane */
     uint32_t drops;             /* in a row */
+    uint32_t slot;              /* a free one kept for the thread's next call, plus 1; 0: none. Not of a shared channel */
     bool shared;                /* many threads: take `lock` around the writer */
     bool taken;                 /* belongs to a thread */
     atomic_flag lock;
@@ -29,17 +31,32 @@ struct tkr_channel {
 /* Prepares that threads give back their channels when they exit; once per process. 0; TKR_ENOMEM. */
 int tkr_channels_prepare(void);
 
+/* The thread's last channel, and the session of its producer that it belongs to; 0: none. */
+#if defined(__GLIBC__)
+#define TKR_FAST_TLS __attribute__((tls_model("initial-exec"))) /* 16 bytes of the static space that glibc keeps for dlopen */
+#else
+#define TKR_FAST_TLS
+#endif
+struct tkr_channel_current {
+    uint64_t session;
+    struct tkr_channel *channel;
+};
+extern _Thread_local struct tkr_channel_current tkr_channel_current TKR_FAST_TLS;
+
+/* The thread's last channel, if it is of this session, which is not 0; else NULL. */
+static inline struct tkr_channel *tkr_channel_last(uint64_t session)
+{
+    return tkr_channel_current.session == session ? tkr_channel_current.channel : NULL;
+}
+
 /*
  * The calling thread's channel, opening the region first in a child. 0 with the channel, or why there is none: TKR_EFULL and
  * TKR_ENOSPC (no lane), or what tkr_open answers. A thread without a channel gets one as soon as there is room.
  */
 int tkr_channel_of_thread(struct tkr_producer *producer, struct tkr_channel **ret_channel);
 
-/*
- * Memory for a frame in the channel's lane, moving the channel to a larger one if it is full; the channel is locked if it is
- * shared. 0; TKR_EFULL or TKR_ENOSPC. The caller unlocks in any case (tkr_channel_unlock), after it published or gave up.
- */
-int tkr_channel_reserve(struct tkr_producer *producer, struct tkr_channel *channel, size_t bytes, void **ret_frame);
+/* When the lane is full: moves the channel to a larger one. 0 with the memory; TKR_EFULL or TKR_ENOSPC. */
+int tkr_channel_reserve_slow(struct tkr_producer *producer, struct tkr_channel *channel, size_t bytes, void **ret_frame);
 
 void tkr_channel_lock_slow(struct tkr_channel *channel);
 
@@ -53,6 +70,24 @@ static inline void tkr_channel_unlock(struct tkr_channel *channel)
 {
     if (channel->shared)
         atomic_flag_clear_explicit(&channel->lock, memory_order_release); /* pairs with the acquire of the next locker */
+}
+
+/*
+ * Memory for a frame in the channel's lane, moving the channel to a larger one if it is full; the channel is locked if it is
+ * shared. 0; TKR_EFULL or TKR_ENOSPC. The caller unlocks in any case (tkr_channel_unlock), after it published or gave up.
+ */
+static inline int tkr_channel_reserve(struct tkr_producer *producer, struct tkr_channel *channel, size_t bytes,
+                                      void **ret_frame)
+{
+    int result = TKR_OK;
+
+    tkr_channel_lock(channel);
+    *ret_frame = tkr_lane_reserve(&channel->writer, bytes);
+    if (__builtin_expect(*ret_frame == NULL, 0))
+        result = tkr_channel_reserve_slow(producer, channel, bytes, ret_frame);
+    channel->drops = result == TKR_OK ? 0 : channel->drops + 1;
+    TKR_CRASH(FRAME_RESERVED);
+    return result;
 }
 
 #endif

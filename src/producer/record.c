@@ -8,13 +8,26 @@
 #include "producer/producer.h"
 #include "producer/slots.h"
 
+#define PLAIN_MAX (INT64_C(1) << 31) /* two of them fit 32 bits */
+
 static int64_t end_of(const tkr_usage *usage, int64_t otherwise_ns)
 {
     return usage->end_ns > 0 ? usage->end_ns : otherwise_ns;
 }
 
+/* The thread's channel: the one of its last call, which one comparison tells, or found. 0, or why there is none. */
+static inline int channel_of_thread(struct tkr_producer *producer, struct tkr_channel **ret_channel)
+{
+    /* Relaxed: equality says that this thread itself has seen this session opened. */
+    uint64_t session = atomic_load_explicit(&producer->live->session, memory_order_relaxed);
+
+    if (__builtin_expect(session != 0 && (*ret_channel = tkr_channel_last(session)) != NULL, 1))
+        return TKR_OK;
+    return tkr_channel_of_thread(producer, ret_channel);
+}
+
 /* The call's cycle: given, else by the rule, remembered in the thread's channel (may be NULL) for its next call. */
-static uint32_t cycle_of(const struct tkr_producer *producer, struct tkr_channel *channel, const tkr_start *start,
+static inline __attribute__((always_inline)) uint32_t cycle_of(const struct tkr_producer *producer, struct tkr_channel *channel, const tkr_start *start,
                          int64_t start_ns)
 {
     struct tkr_cycle_span span;
@@ -30,9 +43,9 @@ static uint32_t cycle_of(const struct tkr_producer *producer, struct tkr_channel
     return channel->span.cycle;
 }
 
-/* Both structures are checked and of this version's size. */
-static int record_checked(struct tkr_producer *producer, struct tkr_channel *channel, const tkr_start *start,
-                          const tkr_usage *usage)
+/* Both structures are checked; more: usage tells more than the three figures. */
+static inline int record_checked(struct tkr_producer *producer, struct tkr_channel *channel, const tkr_start *start,
+                                 const tkr_usage *usage, bool more)
 {
     int64_t start_ns = start->start_ns != 0 ? start->start_ns : tkr_clock_coarse_ns();
     uint32_t cycle = cycle_of(producer, channel, start, start_ns);
@@ -41,11 +54,44 @@ static int record_checked(struct tkr_producer *producer, struct tkr_channel *cha
     void *frame;
     int result;
 
-    tkr_arguments_values(usage, start_ns, end_of(usage, 0), &values);
+    tkr_arguments_values(usage, more, start_ns, end_of(usage, 0), &values);
     result = tkr_channel_reserve(producer, channel, tkr_frame_bytes(head_bytes, &values), &frame);
     if (__builtin_expect(result == TKR_OK, 1)) {
         tkr_frame_head_put(frame, head_bytes, start, cycle, start_ns);
         tkr_frame_finish(frame, head_bytes, &values, channel->writer.sequence + 1);
+        tkr_lane_publish(&channel->writer);
+    }
+    tkr_channel_unlock(channel);
+    return result == TKR_OK ? TKR_OK : tkr_producer_drop(producer, result);
+}
+
+/* Is it the commonest call: one user, prompt and completion, and nothing else told, all of it small? */
+static inline bool is_plain(const tkr_start *start, const tkr_usage *usage)
+{
+    uint64_t call_id[2];
+
+    memcpy(call_id, start->call_id, sizeof(call_id));
+    return start->account_count == 1 && start->account[0].kind == TKR_KIND_USER &&
+           ((start->model_len | start->provider_len | start->attempt | start->cycle) | (call_id[0] | call_id[1])) == 0 &&
+           (start->prompt_estimate | start->reserve) == 0 && usage->prompt > 0 && usage->completion > 0 &&
+           (usage->prompt | usage->completion) < PLAIN_MAX && usage->total == TKR_ABSENT && !tkr_arguments_tells_more(usage);
+}
+
+/* Records it; what is_plain does not say is checked. */
+static inline int record_plain(struct tkr_producer *producer, struct tkr_channel *channel, const tkr_start *start,
+                               const tkr_usage *usage)
+{
+    const tkr_account *user = &start->account[0];
+    const uint32_t value[4] = {(uint32_t)usage->prompt, (uint32_t)usage->completion,
+                               (uint32_t)(usage->prompt + usage->completion), 0};
+    int64_t start_ns = start->start_ns != 0 ? start->start_ns : tkr_clock_coarse_ns();
+    uint32_t cycle = cycle_of(producer, channel, start, start_ns);
+    size_t head_bytes = tkr_frame_plain_head_bytes(user);
+    void *frame;
+    int result = tkr_channel_reserve(producer, channel, head_bytes + TKR_FRAME_PLAIN_VALUES_BYTES, &frame);
+
+    if (__builtin_expect(result == TKR_OK, 1)) {
+        tkr_frame_plain_put(frame, head_bytes, user, cycle, start_ns, value, channel->writer.sequence + 1);
         tkr_lane_publish(&channel->writer);
     }
     tkr_channel_unlock(channel);
@@ -60,31 +106,63 @@ static int refuse(struct tkr_producer *producer, int code)
 }
 
 /* Without a lane the record is dropped, if there is a region to count it in. */
-static int channel_or_drop(struct tkr_producer *producer, struct tkr_channel **ret_channel)
+static inline __attribute__((always_inline)) int channel_or_drop(struct tkr_producer *producer, struct tkr_channel **ret_channel)
 {
-    int result = tkr_channel_of_thread(producer, ret_channel);
+    int result = channel_of_thread(producer, ret_channel);
 
     if (result != TKR_OK && atomic_load_explicit(&producer->live->session, memory_order_acquire) != 0)
         return tkr_producer_drop(producer, result);
     return result;
 }
 
+static bool start_is_current(const tkr_start *start)
+{
+    return __builtin_expect(start != NULL && start->size == sizeof(*start), 1);
+}
+
+static bool usage_is_current(const tkr_usage *usage)
+{
+    return __builtin_expect(usage != NULL && usage->size == sizeof(*usage), 1);
+}
+
+/* Structures of another version's size, or none at all. */
+static __attribute__((noinline)) int record_other(struct tkr_producer *producer, const tkr_start *start, const tkr_usage *usage)
+{
+    tkr_start local_start;
+    tkr_usage local_usage;
+    int result = tkr_arguments_adopt_start(start, &local_start);
+
+    if (result == TKR_OK)
+        result = tkr_arguments_adopt_usage(usage, &local_usage);
+    return result == TKR_OK ? tkr_record(producer, &local_start, &local_usage) : refuse(producer, result);
+}
+
 int tkr_record(tkr_producer *producer, const tkr_start *start, const tkr_usage *usage)
 {
     struct tkr_channel *channel;
-    tkr_start local_start;
-    tkr_usage local_usage;
+    bool more;
     int result;
 
     if (producer == NULL)
         return TKR_EINVAL;
-    result = tkr_arguments_start(start, &local_start, &start);
+    if (!start_is_current(start) || !usage_is_current(usage))
+        return record_other(producer, start, usage);
+    if (is_plain(start, usage)) {
+        result = tkr_arguments_account(&start->account[0]);
+        if (result == TKR_OK && !tkr_arguments_time_fits(start->start_ns))
+            result = TKR_ERANGE;
+        if (result != TKR_OK)
+            return refuse(producer, result);
+        result = channel_or_drop(producer, &channel);
+        return result == TKR_OK ? record_plain(producer, channel, start, usage) : result;
+    }
+    result = tkr_arguments_start(start);
     if (result == TKR_OK)
-        result = tkr_arguments_usage(usage, &local_usage, &usage);
+        result = tkr_arguments_usage(usage, &more);
     if (result != TKR_OK)
         return refuse(producer, result);
     result = channel_or_drop(producer, &channel);
-    return result == TKR_OK ? record_checked(producer, channel, start, usage) : result;
+    return result == TKR_OK ? record_checked(producer, channel, start, usage, more) : result;
 }
 
 int tkr_record_many(tkr_producer *producer, const tkr_start *start, const tkr_usage *usage, uint32_t count,
@@ -112,18 +190,23 @@ int tkr_call_begin(tkr_producer *producer, const tkr_start *start, tkr_call *ret
     tkr_start local;
     int64_t start_ns;
     uint32_t slot;
-    int result;
+    int result = TKR_OK;
 
     if (producer == NULL)
         return TKR_EINVAL;
-    result = ret_call == NULL ? TKR_EINVAL : tkr_arguments_start(start, &local, &start);
+    if (!start_is_current(start)) {
+        result = tkr_arguments_adopt_start(start, &local);
+        start = &local;
+    }
+    if (result == TKR_OK)
+        result = ret_call == NULL ? TKR_EINVAL : tkr_arguments_start(start);
     if (result != TKR_OK)
         return refuse(producer, result);
-    if (tkr_channel_of_thread(producer, &channel) != TKR_OK)
+    if (channel_of_thread(producer, &channel) != TKR_OK)
         channel = NULL; /* no lane at present: the end will need one */
     result = tkr_producer_ready(producer);
     if (result == TKR_OK)
-        result = tkr_slot_take(producer, &slot);
+        result = tkr_slot_take(producer, channel, &slot);
     if (result != TKR_OK)
         return refuse(producer, result);
     start_ns = start->start_ns != 0 ? start->start_ns : tkr_clock_coarse_ns();
@@ -163,14 +246,14 @@ int tkr_call_progress(tkr_producer *producer, tkr_call call, int64_t completion_
 
 /* Publishes the end of a claimed call: the slot's head with the values. */
 static int end_claimed(struct tkr_producer *producer, struct tkr_channel *channel, struct tkr_call_slot *slot,
-                       const tkr_usage *usage)
+                       const tkr_usage *usage, bool more)
 {
     const struct tkr_frame_header *header = (const struct tkr_frame_header *)slot->frame;
     struct tkr_frame_values values;
     void *frame;
     int result;
 
-    tkr_arguments_values(usage, header->start_ns, end_of(usage, tkr_clock_coarse_ns()), &values);
+    tkr_arguments_values(usage, more, header->start_ns, end_of(usage, tkr_clock_coarse_ns()), &values);
     result = tkr_channel_reserve(producer, channel, tkr_frame_bytes(slot->head_bytes, &values), &frame);
     if (__builtin_expect(result == TKR_OK, 1)) {
         memcpy(frame, slot->frame, slot->head_bytes);
@@ -189,11 +272,17 @@ int tkr_call_end(tkr_producer *producer, tkr_call call, const tkr_usage *usage)
     tkr_usage local;
     uint32_t number;
     uint32_t generation;
-    int result;
+    bool more;
+    int result = TKR_OK;
 
     if (producer == NULL)
         return TKR_EINVAL;
-    result = tkr_arguments_usage(usage, &local, &usage);
+    if (!usage_is_current(usage)) {
+        result = tkr_arguments_adopt_usage(usage, &local);
+        usage = &local;
+    }
+    if (result == TKR_OK)
+        result = tkr_arguments_usage(usage, &more);
     if (result == TKR_OK)
         result = slot_of(producer, call, &number, &generation);
     if (result != TKR_OK)
@@ -203,10 +292,10 @@ int tkr_call_end(tkr_producer *producer, tkr_call call, const tkr_usage *usage)
     if (result != TKR_OK)
         return tkr_producer_refuse(producer, result);
     TKR_CRASH(CALL_CLAIMED);
-    result = tkr_channel_of_thread(producer, &channel);
+    result = channel_of_thread(producer, &channel);
     if (result == TKR_OK)
-        result = end_claimed(producer, channel, slot, usage);
+        result = end_claimed(producer, channel, slot, usage, more);
     tkr_call_slot_free(slot);
-    tkr_slot_give(producer, number);
+    tkr_slot_give(producer, channel, number);
     return result == TKR_OK ? TKR_OK : tkr_producer_drop(producer, result);
 }

@@ -54,7 +54,7 @@ static void slot_push(struct tkr_live *live, uint32_t first, uint32_t last)
                                                     memory_order_relaxed)); /* link before head */
 }
 
-int tkr_slot_take(struct tkr_producer *producer, uint32_t *ret_slot)
+int tkr_slot_take_any(struct tkr_producer *producer, uint32_t *ret_slot)
 {
     struct tkr_live *live = producer->live;
     uint32_t count = 0;
@@ -79,7 +79,14 @@ int tkr_slot_take(struct tkr_producer *producer, uint32_t *ret_slot)
     return result;
 }
 
-void tkr_slot_give(struct tkr_producer *producer, uint32_t slot)
+void tkr_slot_give_any(struct tkr_producer *producer, uint32_t slot)
 {
     slot_push(producer->live, slot, slot);
+}
+
+void tkr_slot_give_kept(struct tkr_producer *producer, struct tkr_channel *channel)
+{
+    if (channel->slot != 0)
+        tkr_slot_give_any(producer, channel->slot - 1);
+    channel->slot = 0;
 }

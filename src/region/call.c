@@ -2,6 +2,7 @@
 #include "region/call.h"
 
 #include "base/crash.h"
+#include "event/encode.h"
 
 #define PHASE_BITS 8
 #define PHASE_MASK UINT64_C(0xff)

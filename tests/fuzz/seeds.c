@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "event/frame.h"
+#include "event/encode.h"
 #include "sink/record.h"
 
 static const char *directory;

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "collector/drain.h"
+#include "event/encode.h"
 #include "region/guard.h"
 #include "region/name.h"
 #include "region/region.h"

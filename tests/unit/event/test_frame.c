@@ -7,7 +7,7 @@
 
 #include "base/account.h"
 #include "base/cycle.h"
-#include "event/frame.h"
+#include "event/encode.h"
 #include "support/light.h"
 #include "support/random.h"
 #include "support/test.h"
@@ -130,6 +130,39 @@ static unsigned char *encode(const struct sample *sample, size_t *ret_bytes)
     return frame;
 }
 
+/* A call of one user whose values are small: the short way must write the same bytes. */
+static void test_frame_plain_is_the_same_as_by_the_long_way(void **state)
+{
+    struct test_random random = test_random_start();
+
+    (void)state;
+    for (uint32_t len = 1; len <= TKR_ID_BYTES_MAX; len++) {
+        struct sample sample = {.cycle = 20240229, .sequence = test_random_next(&random), .start_ns = 17};
+        uint32_t value[4] = {1 + (uint32_t)test_random_below(&random, UINT32_MAX / 2),
+                             1 + (uint32_t)test_random_below(&random, UINT32_MAX / 2), 0, 0};
+        unsigned char plain[TKR_FRAME_BYTES_MAX];
+        unsigned char *expected;
+        size_t head_bytes;
+        size_t bytes;
+
+        value[2] = value[0] + value[1];
+        random_text(&random, sample.text[0], len);
+        sample.start = (tkr_start)TKR_START_INIT;
+        sample.start.account_count = 1;
+        sample.start.account[0] = (tkr_account){.id = sample.text[0], .len = len};
+        for (unsigned i = 0; i < 3; i++)
+            tkr_frame_value_add(&sample.values, TKR_COUNTER_PROMPT + i, value[i]);
+        expected = encode(&sample, &bytes);
+        head_bytes = tkr_frame_plain_head_bytes(&sample.start.account[0]);
+        assert_int_equal(bytes, head_bytes + TKR_FRAME_PLAIN_VALUES_BYTES);
+        memset(plain, 0x5a, sizeof(plain));
+        tkr_frame_plain_put(plain, head_bytes, &sample.start.account[0], sample.cycle, sample.start_ns, value, sample.sequence);
+        assert_memory_equal(plain, expected, bytes);
+        assert_int_equal(plain[bytes], 0x5a);
+        free(expected);
+    }
+}
+
 static void check_identity(const struct sample *sample, const struct tkr_event *event)
 {
     static const uint8_t none[16];
@@ -160,7 +193,7 @@ static void check_values(const struct sample *sample, const struct tkr_event *ev
     assert_int_equal(event->values.present, sample->values.present);
     assert_int_equal(event->values.count, sample->values.count);
     assert_int_equal(event->values.error, sample->values.error);
-    assert_int_equal(event->values.wide, sample->values.wide);
+    assert_int_equal(event->values.any, sample->values.any);
     for (uint32_t i = 0; i < event->values.count; i++)
         assert_true(event->values.value[i] == sample->values.value[i]);
 }
@@ -553,6 +586,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_frame_random_calls_come_back_in_every_field),
+        cmocka_unit_test(test_frame_plain_is_the_same_as_by_the_long_way),
         cmocka_unit_test(test_frame_open_head_alone_comes_back),
         cmocka_unit_test(test_frame_largest_is_the_bound),
         cmocka_unit_test(test_frame_every_truncation_is_refused_or_in_range),

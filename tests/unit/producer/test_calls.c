@@ -287,6 +287,43 @@ static void *begin_and_end(void *context)
     return NULL;
 }
 
+static void *one_call(void *argument)
+{
+    tkr_producer *producer = argument;
+    tkr_start start = start_for("alice");
+    tkr_usage usage = usage_of(1);
+    tkr_call call;
+
+    return tkr_call_begin(producer, &start, &call) == TKR_OK && tkr_call_end(producer, call, &usage) == TKR_OK ? NULL : argument;
+}
+
+/* A thread keeps the slot of its last call for its next; when it is gone, the slot is anybody's. */
+static void test_calls_of_threads_that_are_gone_leave_their_slots_to_others(void **state)
+{
+    enum { SLOTS = 5000 }; /* enough that threads do keep them */
+    static tkr_call calls[SLOTS];
+    tkr_producer *producer = fixture_open(0, 0, SLOTS);
+    tkr_start start = start_for("alice");
+    tkr_usage usage = usage_of(1);
+    tkr_call none;
+
+    (void)state;
+    for (int i = 0; i < 200; i++) {
+        pthread_t thread;
+        void *failed;
+        assert_int_equal(pthread_create(&thread, NULL, one_call, producer), 0);
+        assert_int_equal(pthread_join(thread, &failed), 0);
+        assert_null(failed);
+    }
+    for (int i = 0; i < SLOTS; i++)
+        calls[i] = begin(producer, "alice");
+    assert_int_equal(tkr_call_begin(producer, &start, &none), TKR_ECALLS);
+    for (int i = 0; i < SLOTS; i++)
+        assert_int_equal(tkr_call_end(producer, calls[i], &usage), TKR_OK);
+    assert_int_equal(stat_of(producer).open_calls, 0);
+    tkr_close(producer);
+}
+
 static void test_calls_over_few_slots_by_many_threads_are_exact(void **state)
 {
     static struct pool pool;
@@ -322,6 +359,7 @@ int main(void)
         FIXTURE_TEST(test_calls_beyond_the_limit_are_refused_and_come_back),
         FIXTURE_TEST(test_call_ended_when_all_is_full_is_dropped_once),
         FIXTURE_TEST(test_calls_ended_by_other_threads_and_twice_are_exact),
+        FIXTURE_TEST(test_calls_of_threads_that_are_gone_leave_their_slots_to_others),
         FIXTURE_TEST(test_calls_over_few_slots_by_many_threads_are_exact),
     };
 

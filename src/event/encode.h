@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Writing frames (event/frame.h has the format). Inline: it is the half of every recorded call that is not checking. Two steps,
+ * as an open call writes its head when it begins and its values when it ends:
+ *
+ *     head_bytes = tkr_frame_head_bytes(start)              header and identity: accounts, model, provider, call id
+ *     tkr_frame_head_put(frame, head_bytes, start, ...)     an open frame without values
+ *     tkr_frame_finish(frame, head_bytes, values, sequence) a usage frame of tkr_frame_bytes(head_bytes, values)
+ */
+#ifndef TKR_EVENT_ENCODE_H
+#define TKR_EVENT_ENCODE_H
+
+#include <string.h>
+
+#include "event/frame.h"
+
+static inline void tkr_frame_values_init(struct tkr_frame_values *values, uint8_t error)
+{
+    values->count = 0;
+    values->present = 0;
+    values->error = error;
+    values->any = 0;
+}
+
+/* Adds a value; value is not negative, bits come in ascending order. */
+static inline void tkr_frame_value_add(struct tkr_frame_values *values, unsigned bit, int64_t value)
+{
+    if (value == 0)
+        return;
+    values->value[values->count++] = value;
+    values->present |= (uint16_t)(1u << bit);
+    values->any |= value;
+}
+
+/* Does some value need more than 32 bits? */
+static inline bool tkr_frame_values_wide(const struct tkr_frame_values *values)
+{
+    return values->any > (int64_t)UINT32_MAX;
+}
+
+static inline bool tkr_start_has_call_id(const tkr_start *start)
+{
+    uint64_t half[2];
+
+    memcpy(half, start->call_id, sizeof(half));
+    return (half[0] | half[1] | start->attempt) != 0;
+}
+
+/* Bytes of header and identity: where the values begin. start is valid. */
+static inline size_t tkr_frame_head_bytes(const tkr_start *start)
+{
+    size_t bytes = TKR_FRAME_HEADER_BYTES + start->model_len + start->provider_len;
+
+    for (uint32_t i = 0; i < start->account_count; i++)
+        bytes += 2 + (start->account[i].kind != TKR_KIND_USER ? sizeof(uint64_t) : 0) + start->account[i].len;
+    if (tkr_start_has_call_id(start))
+        bytes += TKR_CALL_ID_BYTES + sizeof(start->attempt);
+    return TKR_FRAME_ROUND(bytes);
+}
+
+/* Bytes of the whole frame with these values after a head of head_bytes. */
+static inline size_t tkr_frame_bytes(size_t head_bytes, const struct tkr_frame_values *values)
+{
+    return TKR_FRAME_ROUND(head_bytes + values->count * (tkr_frame_values_wide(values) ? 8u : 4u));
+}
+
+static inline unsigned char *tkr_frame_put(unsigned char *at, const void *bytes, size_t count)
+{
+    if (count > 0)
+        memcpy(at, bytes, count);
+    return at + count;
+}
+
+/* Ids mostly have some dozen bytes: blocks of 16, of which the last overlaps the one before, cost less than a call. */
+static inline unsigned char *tkr_frame_put_id(unsigned char *at, const char *id, size_t len)
+{
+    unsigned char block[16];
+    size_t done = 0;
+
+    if (len < sizeof(block))
+        return tkr_frame_put(at, id, len);
+    do {
+        memcpy(block, id + done, sizeof(block));
+        memcpy(at + done, block, sizeof(block));
+        done += sizeof(block);
+    } while (done + sizeof(block) <= len);
+    memcpy(block, id + len - sizeof(block), sizeof(block));
+    memcpy(at + len - sizeof(block), block, sizeof(block));
+    return at + len;
+}
+
+static inline unsigned char *tkr_frame_put_account(unsigned char *at, const tkr_account *account)
+{
+    *at++ = (unsigned char)account->len;
+    *at++ = account->kind != TKR_KIND_USER;
+    if (account->kind != TKR_KIND_USER)
+        at = tkr_frame_put(at, &account->kind, sizeof(account->kind));
+    return tkr_frame_put_id(at, account->id, account->len);
+}
+
+/* Writes the identity behind the header, zeros up to head_bytes. Returns the header's flags. */
+static inline uint8_t tkr_frame_put_identity(void *frame, size_t head_bytes, const tkr_start *start)
+{
+    unsigned char *at = (unsigned char *)frame + TKR_FRAME_HEADER_BYTES;
+
+    memset((unsigned char *)frame + head_bytes - TKR_FRAME_ALIGN, 0, TKR_FRAME_ALIGN);
+    for (uint32_t i = 0; i < start->account_count; i++)
+        at = tkr_frame_put_account(at, &start->account[i]);
+    at = tkr_frame_put(at, start->model, start->model_len);
+    at = tkr_frame_put(at, start->provider, start->provider_len);
+    if (!tkr_start_has_call_id(start))
+        return 0;
+    at = tkr_frame_put(at, start->call_id, TKR_CALL_ID_BYTES);
+    (void)tkr_frame_put(at, &start->attempt, sizeof(start->attempt));
+    return TKR_FRAME_CALL_ID;
+}
+
+/* Writes header and identity, as an open frame without values, into head_bytes = tkr_frame_head_bytes(start) bytes. */
+static inline void tkr_frame_head_put(void *frame, size_t head_bytes, const tkr_start *start, uint32_t cycle, int64_t start_ns)
+{
+    struct tkr_frame_header *header = frame;
+    uint8_t flags = tkr_frame_put_identity(frame, head_bytes, start);
+
+    header->bytes = (uint16_t)head_bytes;
+    header->values_offset = (uint16_t)head_bytes;
+    header->type = TKR_FRAME_OPEN;
+    header->flags = flags;
+    header->values = 0;
+    header->sequence = 0;
+    header->start_ns = start_ns;
+    header->cycle = cycle;
+    header->account_count = (uint8_t)start->account_count;
+    header->error = 0;
+    header->model_len = (uint8_t)start->model_len;
+    header->provider_len = (uint8_t)start->provider_len;
+}
+
+/* Makes a usage frame of a head: adds values and sequence. frame has tkr_frame_bytes(head_bytes, values) bytes. */
+static inline void tkr_frame_finish(void *frame, size_t head_bytes, const struct tkr_frame_values *values, uint64_t sequence)
+{
+    struct tkr_frame_header *header = frame;
+    unsigned char *at = (unsigned char *)frame + head_bytes;
+    size_t bytes = tkr_frame_bytes(head_bytes, values);
+
+    header->bytes = (uint16_t)bytes;
+    header->type = TKR_FRAME_USAGE;
+    header->values = values->present;
+    header->error = values->error;
+    header->sequence = sequence;
+    if (__builtin_expect(tkr_frame_values_wide(values), 0)) {
+        header->flags |= TKR_FRAME_WIDE;
+        (void)tkr_frame_put(at, values->value, values->count * sizeof(int64_t));
+        return;
+    }
+    if (values->count % 2 != 0)
+        memset(at + values->count * sizeof(uint32_t), 0, sizeof(uint32_t));
+    for (uint32_t i = 0; i < values->count; i++) {
+        uint32_t narrow = (uint32_t)values->value[i];
+        at = tkr_frame_put(at, &narrow, sizeof(narrow));
+    }
+}
+
+/*
+ * The commonest frame: one user, nothing else of the call, three values from 1 to 2^32-1. The same bytes as those of the functions
+ * above make, at half the instructions.
+ */
+#define TKR_FRAME_PLAIN_VALUES (1u << TKR_COUNTER_PROMPT | 1u << TKR_COUNTER_COMPLETION | 1u << TKR_COUNTER_TOTAL)
+#define TKR_FRAME_PLAIN_VALUES_BYTES 16u
+
+static inline size_t tkr_frame_plain_head_bytes(const tkr_account *user)
+{
+    return TKR_FRAME_ROUND(TKR_FRAME_HEADER_BYTES + 2 + user->len);
+}
+
+static inline void tkr_frame_plain_put(void *frame, size_t head_bytes, const tkr_account *user, uint32_t cycle, int64_t start_ns,
+                                       const uint32_t value[4], uint64_t sequence)
+{
+    unsigned char *at = frame;
+    struct tkr_frame_header *header = frame;
+
+    memset(at + head_bytes - TKR_FRAME_ALIGN, 0, TKR_FRAME_ALIGN);
+    at[TKR_FRAME_HEADER_BYTES] = (unsigned char)user->len;
+    at[TKR_FRAME_HEADER_BYTES + 1] = 0;
+    (void)tkr_frame_put_id(at + TKR_FRAME_HEADER_BYTES + 2, user->id, user->len);
+    *header = (struct tkr_frame_header){.bytes = (uint16_t)(head_bytes + TKR_FRAME_PLAIN_VALUES_BYTES),
+                                        .values_offset = (uint16_t)head_bytes,
+                                        .type = TKR_FRAME_USAGE,
+                                        .values = TKR_FRAME_PLAIN_VALUES,
+                                        .sequence = sequence,
+                                        .start_ns = start_ns,
+                                        .cycle = cycle,
+                                        .account_count = 1};
+    memcpy(at + head_bytes, value, TKR_FRAME_PLAIN_VALUES_BYTES);
+}
+
+#endif
