@@ -200,6 +200,23 @@ static void survey_cursor_lanes(const struct tkr_shard_header *header, const str
     }
 }
 
+/* What its owner has published since it was quarantined: lost, and folded as such once the owner is dead. */
+static void survey_set_aside(const struct tkr_view *view, const struct tkr_shard_header *header, const struct tkr_cursor *cursor,
+                             const struct tkr_cursor *head, struct tkr_balance *balance)
+{
+    struct tkr_lane_cursor copy;
+    uint64_t left = 0;
+
+    for (uint32_t i = 0; i < view->lane_count; i++) {
+        if (tkr_stamped_copy(header, &cursor->lane[i], sizeof(copy), &copy))
+            left += tkr_view_lane_left(view, i, get(&copy.sequence));
+    }
+    if (left <= get(&head->set_aside))
+        return;
+    balance->offered += left - get(&head->set_aside);
+    balance->dropped[TKR_DROP_CORRUPT] += left - get(&head->set_aside);
+}
+
 /* false: try the whole survey again. A region that is folded into the law already is left out: if the law that was read
  * does not have it yet, law_changed() says so. */
 static bool survey_view(const struct survey *survey, struct tkr_view *view, unsigned char *buffer,
@@ -226,6 +243,8 @@ static bool survey_view(const struct survey *survey, struct tkr_view *view, unsi
     if (cursor != NULL && get(&head.state) == TKR_CURSOR_QUARANTINED) {
         region->standing = TKR_REGION_QUARANTINED;
         survey_cursor_lanes(header, cursor, &region->balance);
+        survey_set_aside(view, header, cursor, &head, &region->balance);
+        count_open_calls(view, get(&head.slots_settled), &region->balance);
         return true;
     }
     for (uint32_t i = 0; i < view->lane_count; i++) {

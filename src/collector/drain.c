@@ -285,9 +285,19 @@ static bool settle_slot(struct tkr_drain *drain, const struct tkr_feed *feed, ui
     return true;
 }
 
+/* A slot of a region that broke the rules: its call, if it is open, is lost. */
+static bool slot_is_free(struct tkr_drain *drain, const struct tkr_feed *feed, uint32_t i)
+{
+    struct tkr_call_slot *slot = (struct tkr_call_slot *)drain->buffer;
+    bool open;
+
+    return tkr_view_slot_read(feed->view, i, slot, &open) && !open;
+}
+
 bool tkr_drain_settle(struct tkr_drain *drain, struct tkr_shard *shard, struct tkr_feed *feed, enum tkr_orphan_policy policy)
 {
     struct tkr_cursor *cursor = feed->cursor;
+    bool quarantined = tkr_feed_state(feed) == TKR_CURSOR_QUARANTINED;
     uint32_t at = (uint32_t)get(&cursor->slots_settled);
     uint32_t broken = 0;
     uint32_t refused = 0;
@@ -297,7 +307,7 @@ bool tkr_drain_settle(struct tkr_drain *drain, struct tkr_shard *shard, struct t
         return true;
     start(drain);
     for (uint32_t end = slots - at > SLOTS_AT_ONCE ? at + SLOTS_AT_ONCE : slots; at < end; at++)
-        broken += !settle_slot(drain, feed, at, policy);
+        broken += quarantined ? !slot_is_free(drain, feed, at) : !settle_slot(drain, feed, at, policy);
     if (!tkr_batch_begin(shard))
         return false;
     tkr_batch_apply(shard, drain->charge, drain->charges);

@@ -73,29 +73,40 @@ void tkr_feed_drop(struct tkr_shard *shard, struct tkr_feed *feed, enum tkr_drop
     tkr_batch_add(&feed->cursor->dropped[why], count);
 }
 
-/* What the producer says it published and is not counted: a hint of a stranger, believed as far as its lane could hold. */
-static uint64_t left_in_lane(const struct tkr_feed *feed, uint32_t lane)
-{
-    uint64_t most = feed->view->lane[lane].capacity / TKR_FRAME_HEADER_BYTES;
-    uint64_t published;
-    uint64_t left;
-
-    if (!tkr_view_lane_sequence(feed->view, lane, &published))
-        return 0;
-    left = published - get(&feed->cursor->lane[lane].sequence);
-    return left <= most ? left : 0;
-}
-
-void tkr_feed_quarantine(struct tkr_shard *shard, struct tkr_feed *feed)
+/* What the producer says it published and is not counted. */
+static uint64_t left_in_lanes(const struct tkr_feed *feed)
 {
     uint64_t left = 0;
 
     for (uint32_t i = 0; i < feed->view->lane_count; i++)
-        left += left_in_lane(feed, i);
-    tkr_feed_drop(shard, feed, TKR_DROP_CORRUPT, left > 0 ? left : 1);
+        left += tkr_view_lane_left(feed->view, i, get(&feed->cursor->lane[i].sequence));
+    return left;
+}
+
+void tkr_feed_quarantine(struct tkr_shard *shard, struct tkr_feed *feed)
+{
+    uint64_t left = left_in_lanes(feed);
+
+    if (left == 0)
+        left = 1; /* how much it was nobody can know: at least that it happened is counted */
+    tkr_feed_drop(shard, feed, TKR_DROP_CORRUPT, left);
+    tkr_batch_set(&feed->cursor->set_aside, left);
     tkr_batch_set(&feed->cursor->state, TKR_CURSOR_QUARANTINED);
     tkr_log(TKR_LOG_ERROR, "%s of process %u (%s) broke the rules of its format and is set aside; records lost: %llu",
-            feed->name, feed->view->pid, feed->view->command, (unsigned long long)(left > 0 ? left : 1));
+            feed->name, feed->view->pid, feed->view->command, (unsigned long long)left);
+}
+
+/* What the owner of a quarantined region went on publishing is lost as well, and was offered. Within the batch that folds it. */
+static void drop_rest(struct tkr_shard *shard, struct tkr_feed *feed)
+{
+    uint64_t left;
+
+    (void)tkr_view_lanes_refresh(feed->view); /* as far as its lanes can be understood */
+    left = left_in_lanes(feed);
+    if (left > get(&feed->cursor->set_aside))
+        tkr_feed_drop(shard, feed, TKR_DROP_CORRUPT, left - get(&feed->cursor->set_aside));
+    tkr_log(TKR_LOG_WARNING, "%s, which was set aside, has lost its owner; records and open calls lost in all: %llu", feed->name,
+            (unsigned long long)get(&feed->cursor->dropped[TKR_DROP_CORRUPT]));
 }
 
 /* Adds what is known of the region to the law's numbers of regions that are gone. */
@@ -167,6 +178,8 @@ void tkr_feed_reclaim(struct tkr_shard *shard, struct tkr_feed *feed)
     if (!gone) {
         if (!tkr_batch_begin(shard))
             return;
+        if (feed->view != NULL && tkr_feed_state(feed) == TKR_CURSOR_QUARANTINED)
+            drop_rest(shard, feed);
         fold(shard, feed);
         TKR_CRASH(FOLDED);
         tkr_batch_touch(shard, feed->cursor, TKR_CURSOR_HEAD_BYTES);

@@ -68,13 +68,13 @@ static bool bury(struct tkr_worker *worker, struct tkr_post *post, struct tkr_fe
 {
     if (!atomic_load_explicit(&feed->dead, memory_order_acquire) || !drained(feed))
         return false;
-    if (feed->view != NULL && tkr_feed_state(feed) == TKR_CURSOR_ACTIVE) {
-        if (!tkr_view_lanes_refresh(feed->view) || !drained(feed))
-            return false;
-        if (!tkr_drain_settle(&worker->drain, post->shard, feed, worker->orphans)) {
-            *ret_more = true;
-            return false;
-        }
+    if (feed->view != NULL && tkr_feed_state(feed) == TKR_CURSOR_ACTIVE &&
+        (!tkr_view_lanes_refresh(feed->view) || !drained(feed)))
+        return false;
+    if (feed->view != NULL && tkr_feed_state(feed) != TKR_CURSOR_GONE &&
+        !tkr_drain_settle(&worker->drain, post->shard, feed, worker->orphans)) {
+        *ret_more = true;
+        return false;
     }
     tkr_feed_reclaim(post->shard, feed);
     return feed->cursor == NULL;

@@ -186,6 +186,16 @@ bool tkr_view_lane_sequence(const struct tkr_view *view, uint32_t lane, uint64_t
     return tkr_guarded_load(&view->mapped_lanes[lane].sequence, ret_sequence);
 }
 
+uint64_t tkr_view_lane_left(const struct tkr_view *view, uint32_t lane, uint64_t sequence)
+{
+    uint64_t published;
+
+    if (!tkr_view_lane_sequence(view, lane, &published))
+        return 0;
+    published -= sequence;
+    return published <= view->lane[lane].capacity / TKR_FRAME_HEADER_BYTES ? published : 0;
+}
+
 bool tkr_view_lane_read(const struct tkr_view *view, uint32_t lane, uint64_t position, void *ret_bytes, size_t max,
                         size_t *ret_count, uint64_t *ret_head)
 {

@@ -77,6 +77,9 @@ bool tkr_view_lane_head(const struct tkr_view *view, uint32_t lane, uint64_t *re
 /* Sequence that the producer published last; a hint. false: truncated. */
 bool tkr_view_lane_sequence(const struct tkr_view *view, uint32_t lane, uint64_t *ret_sequence);
 
+/* Records that the producer of a lane says it published after this sequence: a stranger's word, believed as far as it can hold. */
+uint64_t tkr_view_lane_left(const struct tkr_view *view, uint32_t lane, uint64_t sequence);
+
 /* Gives memory back to the producer: all before position, whose last frame has this sequence, is counted. */
 bool tkr_view_lane_release(struct tkr_view *view, uint32_t lane, uint64_t position, uint64_t sequence);
 

@@ -141,7 +141,8 @@ struct tkr_cursor {
     _Atomic uint64_t dropped[TKR_DROP_MAX]; /* by the collector */
     _Atomic uint64_t unknown;       /* frames of types that this version does not know, skipped */
     _Atomic uint64_t adopted;       /* sum of the sequences from which its lanes were taken up: not offered to this shard */
-    _Atomic uint64_t reserved[6];
+    _Atomic uint64_t set_aside;     /* of dropped[TKR_DROP_CORRUPT]: what its lanes held when it was quarantined */
+    _Atomic uint64_t reserved[5];
     struct tkr_lane_cursor lane[TKR_SHARD_LANES_MAX];
 };
 #define TKR_CURSOR_HEAD_BYTES offsetof(struct tkr_cursor, lane)

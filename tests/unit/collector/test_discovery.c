@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Regions found, followed and forgotten, by a real worker: a collector that begins at each stage of their life. */
+#include "collector/balance.h"
 #include "collector/discovery.h"
 #include "support/process.h"
 #include "unit/collector/bench.h"
@@ -413,6 +414,46 @@ static void test_retired_region_whose_file_is_there_is_unlinked(void **state)
     assert_finished_once(f, &hand);
 }
 
+static struct tkr_balance balance_of_host(const struct fixture *f)
+{
+    struct tkr_host_balance balance;
+    tkr_message message = {""};
+    struct tkr_balance host;
+
+    if (tkr_balance_read(f->config.runtime_path, &balance, &message) != 0)
+        fail_msg("%s", message.text);
+    assert_true(tkr_balance_holds(&balance.host));
+    host = balance.host;
+    tkr_balance_free(&balance);
+    return host;
+}
+
+/* What a quarantined region goes on publishing is in the law at once, and the same once its owner is dead. */
+static void test_law_holds_beside_a_quarantined_region_whose_owner_goes_on(void **state)
+{
+    struct fixture *f = *state;
+    struct tkr_balance host;
+    struct hand hand;
+
+    hand_open(&hand, f->bench);
+    put_calls(&hand, 5);
+    collector_begin(f);
+    WAIT(f, counted(f) == 5);
+    atomic_fetch_add(&hand.region.lanes[0].head, 4); /* no frame ends there */
+    WAIT(f, atomic_load(&f->post[0].shard->cursor[0].state) == TKR_CURSOR_QUARANTINED);
+    atomic_fetch_sub(&hand.region.lanes[0].head, 4);
+    put_calls(&hand, 7);
+    host = balance_of_host(f);
+    assert_int_equal(host.offered, 12);
+    assert_int_equal(host.dropped[TKR_DROP_CORRUPT], 7);
+    hand_close(&hand);
+    WAIT(f, regions_gone(f) == 1 && cursors_in_use(f) == 0);
+    host = balance_of_host(f);
+    assert_int_equal(host.offered, 12);
+    assert_int_equal(host.counted, 5);
+    assert_int_equal(host.dropped[TKR_DROP_CORRUPT], 7);
+}
+
 /* The shard was set aside (another layout, an operator's rm) while gateways live: their records go on being counted. */
 static void test_region_whose_shard_was_lost_goes_on_behind_what_was_counted(void **state)
 {
@@ -617,6 +658,7 @@ int main(void)
         T(test_region_that_was_linked_and_put_back_is_not_counted_again),
         T(test_copy_of_a_region_under_another_name_is_left_alone),
         T(test_retired_region_whose_file_is_there_is_unlinked),
+        T(test_law_holds_beside_a_quarantined_region_whose_owner_goes_on),
         T(test_region_whose_shard_was_lost_goes_on_behind_what_was_counted),
         T(test_region_of_an_unknown_layout_keeps_its_cursor_for_who_reads_it),
         T(test_region_denied_at_the_start_is_gone_on_with_once_allowed),

@@ -181,6 +181,42 @@ static void test_settling_begun_again_counts_once(void **state)
     bench_assert_law(bench, 100, 0);
 }
 
+/*
+ * A region broke the rules while its owner lives and goes on: what it publishes from then on and the calls that it has open are
+ * lost, and were offered. Nothing of it is charged.
+ */
+static void test_open_calls_and_later_records_of_a_quarantined_region_are_dropped_by_cause(void **state)
+{
+    struct bench *bench = *state;
+    struct hand hand;
+    struct tkr_feed *feed;
+    unsigned char *data;
+    uint64_t at;
+
+    hand_open(&hand, bench);
+    feed = bench_adopt(bench, hand.name);
+    data = tkr_region_lane_data(&hand.region, 0);
+    for (int i = 0; i < 4; i++)
+        assert_true(hand_put(&hand, 0, "a", 1));
+    assert_int_equal(bench_drain(bench), 4);
+    at = hand.writer[0].head;
+    assert_true(hand_put(&hand, 0, "a", 1));
+    data[at + 8] = 9; /* its sequence is wrong */
+    (void)begin(&hand, 0, "a", STREAMED);
+    (void)bench_drain(bench);
+    assert_int_equal(tkr_feed_state(feed), TKR_CURSOR_QUARANTINED);
+    for (int i = 0; i < 6; i++)
+        assert_true(hand_put(&hand, 0, "a", 1));
+    (void)begin(&hand, 1, "a", STREAMED);
+    (void)begin(&hand, 2, "a", STREAMED);
+    tkr_call_slot_free(hand.region.slots + 2); /* this one ended */
+    bury(bench, &hand, feed, TKR_ORPHAN_STREAMED);
+    assert_int_equal(bench_counter(bench, "a", TKR_COUNTER_CALLS), 4);
+    assert_int_equal(atomic_load(&bench->table.shard->header->law.gone_dropped[TKR_DROP_CORRUPT]), 1 + 6 + 2);
+    assert_int_equal(atomic_load(&bench->table.shard->header->law.gone_settled), 0);
+    bench_assert_law(bench, 4 + 1 + 6 + 2, 1 + 6 + 2);
+}
+
 /* Slots of a stranger: each is settled, or dropped as corrupt; never anything else. */
 static void test_slots_of_nonsense_are_dropped_and_the_law_balances(void **state)
 {
@@ -249,6 +285,7 @@ int main(void)
         T(test_policy_reserve_charges_at_least_what_is_known),
         T(test_policy_zero_charges_the_call_alone),
         T(test_only_calls_that_did_not_end_are_settled),
+        T(test_open_calls_and_later_records_of_a_quarantined_region_are_dropped_by_cause),
         T(test_slots_of_several_rounds_are_settled_once_each),
         T(test_settling_begun_again_counts_once),
         T(test_slots_of_nonsense_are_dropped_and_the_law_balances),
