@@ -29,6 +29,7 @@ static void catch_signals(void)
     (void)sigaction(SIGINT, &action, NULL);
     action.sa_handler = SIG_IGN;
     (void)sigaction(SIGPIPE, &action, NULL); /* a sink's broken connection is an answer */
+    (void)sigaction(SIGXFSZ, &action, NULL); /* so is a ledger at the limit of a file's size */
 }
 
 static void print_help(void)

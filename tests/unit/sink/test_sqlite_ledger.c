@@ -489,6 +489,48 @@ static void test_ledger_is_read_by_those_who_may_only_read(void **state)
     assert_int_equal(chmod(f->dir, 0700), 0);
 }
 
+/* 0: a contribution is taken; 1: it is refused with a reason that says why; 2: with another one. */
+static int write_as_nobody(const char *path)
+{
+    pid_t pid = fork();
+    int status = -1;
+
+    if (pid == 0) {
+        tkr_sink *sink = sink_at(path, 5000);
+        struct test_chunk chunk;
+        tkr_message message = {""};
+        int sent;
+
+        if (geteuid() == 0 && (setgid(65534) != 0 || setuid(65534) != 0))
+            _exit(101);
+        test_chunk_begin(&chunk, "test.0", 0, 1);
+        (void)test_chunk_add(&chunk, "v", NONE, test_record(1, 3, 2));
+        sent = test_chunk_send(sink, &chunk, &message);
+        if (sent == 0)
+            _exit(chunk.item[0].outcome == TKR_OUTCOME_APPLIED ? 0 : 102);
+        _exit(strstr(message.text, "readonly database") != NULL || strstr(message.text, "unable to open") != NULL ? 1 : 2);
+    }
+    assert_true(pid > 0);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static void test_ledger_that_may_only_be_read_is_refused_until_it_may_be_written(void **state)
+{
+    struct fixture *f = *state;
+
+    (void)test_contribute(f->sink, "u", NONE, test_record(1, 3, 2), NULL);
+    f->sink->ops->disconnect(f->sink);
+    assert_int_equal(chmod(f->path, 0444), 0);
+    assert_int_equal(chmod(f->dir, 0755), 0);
+    assert_int_equal(write_as_nobody(f->path), 1);
+    assert_int_equal(chmod(f->path, 0666), 0);
+    assert_int_equal(chmod(f->dir, 0777), 0);
+    assert_int_equal(write_as_nobody(f->path), 0);
+    assert_int_equal(test_usage_total(f->sink, "v"), 5);
+    assert_int_equal(test_usage_total(f->sink, "u"), 5);
+}
+
 static void test_ledger_survives_a_kill_in_the_middle(void **state)
 {
     static const char balance[] = "SELECT prompt_tokens = completion_tokens, total_tokens > 0 FROM usage";
@@ -543,6 +585,7 @@ int main(void)
         CASE(test_ledger_missing_directory_is_not_made_except_the_default),
         CASE(test_ledger_not_there_yet_cannot_be_read),
         CASE(test_ledger_is_read_by_those_who_may_only_read),
+        CASE(test_ledger_that_may_only_be_read_is_refused_until_it_may_be_written),
         CASE(test_ledger_survives_a_kill_in_the_middle),
     };
 
