@@ -30,14 +30,13 @@ static struct {
     cpu_set_t processors; /* when the process began */
 } run;
 
-static const char help[] =
-    " [--json | --markdown] [--bounds] [--quick] [--case TEXT] [--repeats N]\n\n"
-    "  --json       one object a line\n"
-    "  --markdown   a table\n"
-    "  --bounds     only what is held to a bound; exit status 1 when any falls short\n"
-    "  --quick      a tenth of the work\n"
-    "  --case TEXT  only cases whose name has TEXT in it\n"
-    "  --repeats N  of each case, 5..99; default 7\n";
+static const char help[] = " [--json | --markdown] [--bounds] [--quick] [--case TEXT] [--repeats N]\n\n"
+                           "  --json       one object a line\n"
+                           "  --markdown   a table\n"
+                           "  --bounds     only what is held to a bound; exit status 1 when any falls short\n"
+                           "  --quick      a tenth of the work\n"
+                           "  --case TEXT  only cases whose name has TEXT in it\n"
+                           "  --repeats N  of each case, 5..99; default 7\n";
 
 /* --- printing --- */
 
@@ -101,10 +100,9 @@ static void print_circumstances(int argc, char **argv)
         (void)snprintf(arguments + at, sizeof(arguments) - at, "%s%s", i > 1 ? " " : "", argv[i]);
     }
     if (run.form == JSON) {
-        circumstances =
-            json_pack("{s:s, s:s, s:s, s:s, s:i, s:s, s:s, s:i}", "commit", commit, "compiler", BENCH_COMPILER, "flags", BENCH_FLAGS,
-                      "processor", processor, "processors", (int)bench_processors(), "kernel", system.release, "arguments", arguments,
-                      "repeats", (int)run.repeats);
+        circumstances = json_pack("{s:s, s:s, s:s, s:s, s:i, s:s, s:s, s:i}", "commit", commit, "compiler", BENCH_COMPILER,
+                                  "flags", BENCH_FLAGS, "processor", processor, "processors", (int)bench_processors(), "kernel",
+                                  system.release, "arguments", arguments, "repeats", (int)run.repeats);
         print_json(json_pack("{s:o}", "circumstances", circumstances));
         return;
     }

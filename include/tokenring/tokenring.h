@@ -57,34 +57,34 @@ extern "C" {
 #define TKR_VERSION_MINOR 1
 #define TKR_VERSION_PATCH 0
 
-#define TKR_ACCOUNTS_MAX 4                  /* accounts that one call charges, at most */
-#define TKR_ID_BYTES_MAX 255                /* account id, bytes; at least 1 */
-#define TKR_MODEL_BYTES_MAX 255             /* model name, bytes; 0: not told */
-#define TKR_PROVIDER_BYTES_MAX 63           /* provider name, bytes; 0: not told */
-#define TKR_TOKENS_MAX (INT64_C(1) << 40)   /* any token figure of one call */
-#define TKR_COST_MAX (INT64_C(1) << 50)     /* cost of one call, nano US dollars (about 1.1 million dollars) */
-#define TKR_ABSENT INT64_C(-1)              /* a figure that is not known */
+#define TKR_ACCOUNTS_MAX 4                /* accounts that one call charges, at most */
+#define TKR_ID_BYTES_MAX 255              /* account id, bytes; at least 1 */
+#define TKR_MODEL_BYTES_MAX 255           /* model name, bytes; 0: not told */
+#define TKR_PROVIDER_BYTES_MAX 63         /* provider name, bytes; 0: not told */
+#define TKR_TOKENS_MAX (INT64_C(1) << 40) /* any token figure of one call */
+#define TKR_COST_MAX (INT64_C(1) << 50)   /* cost of one call, nano US dollars (about 1.1 million dollars) */
+#define TKR_ABSENT INT64_C(-1)            /* a figure that is not known */
 
 /* Result codes. The list with its texts is src/base/errors.def; tkr_strerror() gives the text. */
 enum {
     TKR_OK = 0,
-    TKR_EINVAL = -1,    /* a pointer that must be given is NULL, or a flag is unknown */
-    TKR_ESIZE = -2,     /* a structure's size is impossible, or it carries fields this version does not know */
-    TKR_EACCOUNT = -3,  /* 1..4 accounts, each with an id of 1..255 bytes without control characters */
-    TKR_EKIND = -4,     /* a kind is a name of 1..12 letters a-z or '_', packed by tkr_kind() */
-    TKR_ECYCLE = -5,    /* a cycle is a real date yyyymmdd from 19700101 to 22611231; an anchor day is 1..31 */
-    TKR_ERANGE = -6,    /* a number is negative, or above what one call can use */
-    TKR_ETEXT = -7,     /* model or provider is too long or holds control characters */
-    TKR_EHANDLE = -8,   /* the handle was never given out by this process: never begun, another process, before a fork */
-    TKR_EENDED = -9,    /* the call has ended already */
-    TKR_ECALLS = -10,   /* max_open_calls are open: the call is not tracked; record it when it ends */
-    TKR_EFULL = -11,    /* dropped and counted: the region's memory budget is used up (collector away for long) */
-    TKR_ENOSPC = -12,   /* dropped and counted, or not opened: the tmpfs is full */
-    TKR_ENODIR = -13,   /* the runtime directory is missing, not writable, or not safe to use */
-    TKR_ETMPFS = -14,   /* the runtime directory is not on a tmpfs */
-    TKR_ENOMEM = -15,   /* the process has no memory or no address space left */
-    TKR_ESYSTEM = -16,  /* the kernel refused what is needed (Linux 5.4 or later is) */
-    TKR_ETIMEOUT = -17  /* tkr_sync: not all was counted within the time */
+    TKR_EINVAL = -1,   /* a pointer that must be given is NULL, or a flag is unknown */
+    TKR_ESIZE = -2,    /* a structure's size is impossible, or it carries fields this version does not know */
+    TKR_EACCOUNT = -3, /* 1..4 accounts, each with an id of 1..255 bytes without control characters */
+    TKR_EKIND = -4,    /* a kind is a name of 1..12 letters a-z or '_', packed by tkr_kind() */
+    TKR_ECYCLE = -5,   /* a cycle is a real date yyyymmdd from 19700101 to 22611231; an anchor day is 1..31 */
+    TKR_ERANGE = -6,   /* a number is negative, or above what one call can use */
+    TKR_ETEXT = -7,    /* model or provider is too long or holds control characters */
+    TKR_EHANDLE = -8,  /* the handle was never given out by this process: never begun, another process, before a fork */
+    TKR_EENDED = -9,   /* the call has ended already */
+    TKR_ECALLS = -10,  /* max_open_calls are open: the call is not tracked; record it when it ends */
+    TKR_EFULL = -11,   /* dropped and counted: the region's memory budget is used up (collector away for long) */
+    TKR_ENOSPC = -12,  /* dropped and counted, or not opened: the tmpfs is full */
+    TKR_ENODIR = -13,  /* the runtime directory is missing, not writable, or not safe to use */
+    TKR_ETMPFS = -14,  /* the runtime directory is not on a tmpfs */
+    TKR_ENOMEM = -15,  /* the process has no memory or no address space left */
+    TKR_ESYSTEM = -16, /* the kernel refused what is needed (Linux 5.4 or later is) */
+    TKR_ETIMEOUT = -17 /* tkr_sync: not all was counted within the time */
 };
 
 /* Why a call failed: tkr_usage.error. A failed call may carry usage too. */
@@ -93,12 +93,12 @@ enum {
     TKR_ERROR_OTHER = 1,
     TKR_ERROR_TIMEOUT = 2,
     TKR_ERROR_RATE_LIMIT = 3,
-    TKR_ERROR_CANCELLED = 4,   /* the client went away */
+    TKR_ERROR_CANCELLED = 4, /* the client went away */
     TKR_ERROR_NETWORK = 5,
-    TKR_ERROR_PROVIDER = 6,    /* the provider answered with an error (5xx) */
-    TKR_ERROR_REQUEST = 7,     /* the provider refused the request (4xx) */
+    TKR_ERROR_PROVIDER = 6, /* the provider answered with an error (5xx) */
+    TKR_ERROR_REQUEST = 7,  /* the provider refused the request (4xx) */
     TKR_ERROR_CONTENT_FILTER = 8,
-    TKR_ERROR_ORPHANED = 9     /* set by the collector: the gateway died before the call ended */
+    TKR_ERROR_ORPHANED = 9 /* set by the collector: the gateway died before the call ended */
 };
 
 /* Which figures of a tkr_usage are estimates rather than reported: tkr_usage.estimated. */
@@ -129,67 +129,78 @@ typedef struct tkr_account {
 
 typedef struct tkr_options {
     uint32_t size;
-    uint32_t flags;              /* TKR_CYCLE_DAY */
-    uint32_t max_open_calls;     /* 1..1,000,000; 0: 16,384. Memory is taken when used: 1.5 KiB a call */
-    uint32_t lane_bytes;         /* first lane of a thread: a power of two, 16 KiB..64 MiB; 0: 64 KiB */
-    uint64_t region_bytes_max;   /* budget for lanes in bytes, at least lane_bytes; 0: 256 MiB. Taken when used */
-    const char *runtime_dir;     /* NULL: $TOKENRING_RUNTIME_DIR, else /run/tokenring, else /dev/shm/tokenring-UID */
-    int32_t anchor_day;          /* day of the month on which a cycle begins, 1..31, clamped to the month; 0: 1 */
-    int32_t utc_offset_minutes;  /* zone of the cycle, -1440..1440; ignored with TKR_CYCLE_DAY */
+    uint32_t flags;             /* TKR_CYCLE_DAY */
+    uint32_t max_open_calls;    /* 1..1,000,000; 0: 16,384. Memory is taken when used: 1.5 KiB a call */
+    uint32_t lane_bytes;        /* first lane of a thread: a power of two, 16 KiB..64 MiB; 0: 64 KiB */
+    uint64_t region_bytes_max;  /* budget for lanes in bytes, at least lane_bytes; 0: 256 MiB. Taken when used */
+    const char *runtime_dir;    /* NULL: $TOKENRING_RUNTIME_DIR, else /run/tokenring, else /dev/shm/tokenring-UID */
+    int32_t anchor_day;         /* day of the month on which a cycle begins, 1..31, clamped to the month; 0: 1 */
+    int32_t utc_offset_minutes; /* zone of the cycle, -1440..1440; ignored with TKR_CYCLE_DAY */
 } tkr_options;
-#define TKR_OPTIONS_INIT {.size = sizeof(tkr_options)}
+#define TKR_OPTIONS_INIT            \
+    {                               \
+        .size = sizeof(tkr_options) \
+    }
 
 /* What is known when a call begins. account_count accounts are read; the rest is optional. */
 typedef struct tkr_start {
     uint32_t size;
-    uint32_t account_count;            /* 1..TKR_ACCOUNTS_MAX */
+    uint32_t account_count; /* 1..TKR_ACCOUNTS_MAX */
     tkr_account account[TKR_ACCOUNTS_MAX];
-    const char *model;                 /* NULL: not told */
-    const char *provider;              /* NULL: not told */
-    uint32_t model_len;                /* bytes, 0..TKR_MODEL_BYTES_MAX */
-    uint32_t provider_len;             /* bytes, 0..TKR_PROVIDER_BYTES_MAX */
-    uint8_t call_id[16];               /* the gateway's own id of the request; all zero: none */
-    uint32_t attempt;                  /* 0 for the first; a retry keeps call_id and counts this up */
-    uint32_t cycle;                    /* yyyymmdd; 0: the default cycle of start_ns (tkr_options) */
-    int64_t start_ns;                  /* 0: now, by the coarse clock (a few ms) */
-    int64_t prompt_estimate;           /* tokens; 0 or TKR_ABSENT: none. Settles a call whose process died */
-    int64_t reserve;                   /* tokens to hold against the limit; 0 or TKR_ABSENT: none */
+    const char *model;       /* NULL: not told */
+    const char *provider;    /* NULL: not told */
+    uint32_t model_len;      /* bytes, 0..TKR_MODEL_BYTES_MAX */
+    uint32_t provider_len;   /* bytes, 0..TKR_PROVIDER_BYTES_MAX */
+    uint8_t call_id[16];     /* the gateway's own id of the request; all zero: none */
+    uint32_t attempt;        /* 0 for the first; a retry keeps call_id and counts this up */
+    uint32_t cycle;          /* yyyymmdd; 0: the default cycle of start_ns (tkr_options) */
+    int64_t start_ns;        /* 0: now, by the coarse clock (a few ms) */
+    int64_t prompt_estimate; /* tokens; 0 or TKR_ABSENT: none. Settles a call whose process died */
+    int64_t reserve;         /* tokens to hold against the limit; 0 or TKR_ABSENT: none */
 } tkr_start;
-#define TKR_START_INIT {.size = sizeof(tkr_start)}
+#define TKR_START_INIT            \
+    {                             \
+        .size = sizeof(tkr_start) \
+    }
 
 /* What a call used. prompt, completion, total: any may be absent; an absent total is prompt + completion,
  * which then is at most TKR_TOKENS_MAX. */
 typedef struct tkr_usage {
     uint32_t size;
-    uint32_t estimated;       /* TKR_ESTIMATED_* bits */
-    int32_t error;            /* TKR_ERROR_*; 0: the call succeeded */
-    int32_t pad;              /* 0 */
-    int64_t prompt;           /* tokens, 0..TKR_TOKENS_MAX or TKR_ABSENT; so are all token figures */
+    uint32_t estimated; /* TKR_ESTIMATED_* bits */
+    int32_t error;      /* TKR_ERROR_*; 0: the call succeeded */
+    int32_t pad;        /* 0 */
+    int64_t prompt;     /* tokens, 0..TKR_TOKENS_MAX or TKR_ABSENT; so are all token figures */
     int64_t completion;
     int64_t total;
-    int64_t cached;           /* part of prompt read from a cache */
-    int64_t cache_write;      /* part of prompt written to a cache */
-    int64_t reasoning;        /* part of completion */
-    int64_t cost_nano_usd;    /* 0..TKR_COST_MAX or TKR_ABSENT */
-    int64_t first_token_ns;   /* time of the first token; TKR_ABSENT or 0: not known */
-    int64_t end_ns;           /* time of the end; TKR_ABSENT or 0: now for tkr_call_end, not known for tkr_record */
+    int64_t cached;         /* part of prompt read from a cache */
+    int64_t cache_write;    /* part of prompt written to a cache */
+    int64_t reasoning;      /* part of completion */
+    int64_t cost_nano_usd;  /* 0..TKR_COST_MAX or TKR_ABSENT */
+    int64_t first_token_ns; /* time of the first token; TKR_ABSENT or 0: not known */
+    int64_t end_ns;         /* time of the end; TKR_ABSENT or 0: now for tkr_call_end, not known for tkr_record */
 } tkr_usage;
-#define TKR_USAGE_INIT                                                                                                  \
-    {.size = sizeof(tkr_usage), .prompt = -1, .completion = -1, .total = -1, .cached = -1, .cache_write = -1,            \
-     .reasoning = -1, .cost_nano_usd = -1, .first_token_ns = -1, .end_ns = -1}
+#define TKR_USAGE_INIT                                                                                           \
+    {                                                                                                            \
+        .size = sizeof(tkr_usage), .prompt = -1, .completion = -1, .total = -1, .cached = -1, .cache_write = -1, \
+        .reasoning = -1, .cost_nano_usd = -1, .first_token_ns = -1, .end_ns = -1                                 \
+    }
 
 /* The law's numbers for this process, in calls: offered = counted + in_lanes + dropped. */
 typedef struct tkr_stat {
     uint32_t size;
-    uint32_t lanes;            /* lanes in use or free for reuse */
-    uint64_t offered;          /* usage records that this process tried to hand over */
-    uint64_t in_lanes;         /* handed over, not yet counted by the collector */
-    uint64_t dropped;          /* lost because memory that the operator sized is exhausted */
-    uint64_t refused;          /* calls to this library that were answered with an error */
-    uint64_t open_calls;       /* begun, not ended */
-    int64_t collector_age_ns;  /* since the collector last looked at this process; TKR_ABSENT: never */
+    uint32_t lanes;           /* lanes in use or free for reuse */
+    uint64_t offered;         /* usage records that this process tried to hand over */
+    uint64_t in_lanes;        /* handed over, not yet counted by the collector */
+    uint64_t dropped;         /* lost because memory that the operator sized is exhausted */
+    uint64_t refused;         /* calls to this library that were answered with an error */
+    uint64_t open_calls;      /* begun, not ended */
+    int64_t collector_age_ns; /* since the collector last looked at this process; TKR_ABSENT: never */
 } tkr_stat;
-#define TKR_STAT_INIT {.size = sizeof(tkr_stat)}
+#define TKR_STAT_INIT            \
+    {                            \
+        .size = sizeof(tkr_stat) \
+    }
 
 /*
  * Opens this process's producer: a region of shared memory in the runtime directory, which a collector finds
@@ -239,8 +250,8 @@ TKR_API TKR_MUST_CHECK int tkr_record(tkr_producer *producer, const tkr_start *s
  * Records count finished calls, in order, up to the first that fails, whose code is returned; *ret_recorded (may be
  * NULL) is set, also on failure, to the number recorded before it. Elements have the size that the first one states.
  */
-TKR_API TKR_MUST_CHECK int tkr_record_many(tkr_producer *producer, const tkr_start *start, const tkr_usage *usage,
-                                           uint32_t count, uint32_t *ret_recorded);
+TKR_API TKR_MUST_CHECK int tkr_record_many(tkr_producer *producer, const tkr_start *start, const tkr_usage *usage, uint32_t count,
+                                           uint32_t *ret_recorded);
 
 /*
  * Waits until the collector has counted all that was recorded before this call, at most timeout_ms milliseconds.
@@ -256,8 +267,7 @@ TKR_API TKR_MUST_CHECK int tkr_stat_read(tkr_producer *producer, tkr_stat *ret_s
  * that is shorter begins on its last day) in the zone utc_offset_minutes (-1440..1440) east of UTC.
  * Results: 0; TKR_EINVAL, TKR_ECYCLE (anchor), TKR_ERANGE (time negative or offset out of range). Pure.
  */
-TKR_API TKR_MUST_CHECK int tkr_cycle(int64_t unix_ns, int32_t anchor_day, int32_t utc_offset_minutes,
-                                     uint32_t *ret_cycle);
+TKR_API TKR_MUST_CHECK int tkr_cycle(int64_t unix_ns, int32_t anchor_day, int32_t utc_offset_minutes, uint32_t *ret_cycle);
 
 /*
  * Packs a kind's name, 1..12 bytes a-z or '_', not first or last; "user" gives TKR_KIND_USER.

@@ -60,8 +60,7 @@ bool tkr_cycle_valid(uint32_t cycle)
     uint32_t month = cycle / 100 % 100;
     uint32_t day = cycle % 100;
 
-    return year >= YEAR_MIN && year <= YEAR_MAX && month >= 1 && month <= 12 && day >= 1 &&
-           day <= days_in_month(year, month);
+    return year >= YEAR_MIN && year <= YEAR_MAX && month >= 1 && month <= 12 && day >= 1 && day <= days_in_month(year, month);
 }
 
 /* Day on which the cycle of year and month begins. */

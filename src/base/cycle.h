@@ -14,7 +14,7 @@
 struct tkr_cycle_rule {
     const struct tkr_zone *zone; /* the day in this local time; NULL: the month from anchor_day, at the offset */
     int32_t anchor_day;          /* 1..31 */
-    int32_t utc_offset_minutes; /* -1440..1440 */
+    int32_t utc_offset_minutes;  /* -1440..1440 */
 };
 
 /* A cycle and the moments that belong to it: begin_ns <= t < end_ns. */

@@ -47,7 +47,6 @@ int tkr_setting_integer(const char *name, int64_t min, int64_t max, int64_t valu
     if (text == NULL)
         *ret_value = value_default;
     else if (!tkr_parse_integer(text, min, max, ret_value))
-        return tkr_message_set(ret_message, "%s=%s: allowed is an integer from %" PRId64 " to %" PRId64, name, text,
-                               min, max);
+        return tkr_message_set(ret_message, "%s=%s: allowed is an integer from %" PRId64 " to %" PRId64, name, text, min, max);
     return 0;
 }

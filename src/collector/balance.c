@@ -85,8 +85,8 @@ static size_t walk(const unsigned char *bytes, size_t count, uint64_t *frames, u
  * Walks the frames from position to where the producer stands now. last_sequence is that of the frame before position, then
  * of the last one. false: the producer overwrote them meanwhile, which it may once the collector has counted them.
  */
-static bool walk_lane(const struct tkr_view *view, uint32_t lane, uint64_t position, unsigned char *buffer,
-                      uint64_t *ret_frames, uint64_t *ret_last_sequence)
+static bool walk_lane(const struct tkr_view *view, uint32_t lane, uint64_t position, unsigned char *buffer, uint64_t *ret_frames,
+                      uint64_t *ret_last_sequence)
 {
     uint64_t end;
 
@@ -138,8 +138,8 @@ static const struct tkr_cursor *find_cursor(const struct survey *survey, const u
         const struct tkr_shard_header *header = tkr_reader_header(survey->reader[s]);
         const struct tkr_cursor *cursor;
         for (uint32_t i = 0; (cursor = tkr_reader_cursor(survey->reader[s], i)) != NULL; i++) {
-            if (!tkr_stamped_copy(header, cursor, TKR_CURSOR_HEAD_BYTES, ret_head) ||
-                get(&ret_head->state) == TKR_CURSOR_FREE || memcmp((const void *)ret_head->id, id, TKR_REGION_ID_BYTES) != 0)
+            if (!tkr_stamped_copy(header, cursor, TKR_CURSOR_HEAD_BYTES, ret_head) || get(&ret_head->state) == TKR_CURSOR_FREE ||
+                memcmp((const void *)ret_head->id, id, TKR_REGION_ID_BYTES) != 0)
                 continue;
             *ret_shard = s;
             return cursor;

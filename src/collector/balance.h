@@ -32,7 +32,7 @@ struct tkr_balance {
 };
 
 enum tkr_region_standing {
-    TKR_REGION_NEW,         /* no collector has taken it up yet */
+    TKR_REGION_NEW, /* no collector has taken it up yet */
     TKR_REGION_ACTIVE,
     TKR_REGION_QUARANTINED, /* it broke the rules; nothing more is read from it */
     TKR_REGION_NEWER,       /* of a layout for a newer collector, which will find all of it; not in the balance */
@@ -52,9 +52,9 @@ struct tkr_balance_region {
 
 struct tkr_balance_shard {
     uint32_t number;
-    uint64_t name;        /* the collector's, for the source */
-    uint64_t accounts;    /* accounts and cycles in memory */
-    uint64_t unflushed;   /* of them, not in the sink as far as known */
+    uint64_t name;      /* the collector's, for the source */
+    uint64_t accounts;  /* accounts and cycles in memory */
+    uint64_t unflushed; /* of them, not in the sink as far as known */
     uint64_t overflow_charges;
     uint64_t gone_regions;
     struct tkr_balance balance; /* its regions, gone ones included */
@@ -66,7 +66,7 @@ struct tkr_host_balance {
     uint32_t region_count;
     struct tkr_balance_shard *shard;
     struct tkr_balance_region *region;
-    struct tkr_balance host; /* everything */
+    struct tkr_balance host;   /* everything */
     struct tkr_health *health; /* what the collector, or the last one, says of its sink; NULL: nothing */
 };
 

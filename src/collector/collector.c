@@ -77,8 +77,7 @@ static void allow_many_files(void)
     (void)setrlimit(RLIMIT_NOFILE, &limit); /* if not, the regions beyond it wait */
 }
 
-int tkr_collector_open(const struct tkr_collector_config *config, struct tkr_collector **ret_collector,
-                       tkr_message *ret_message)
+int tkr_collector_open(const struct tkr_collector_config *config, struct tkr_collector **ret_collector, tkr_message *ret_message)
 {
     struct tkr_collector *collector = calloc(1, sizeof(*collector));
 
@@ -97,7 +96,8 @@ int tkr_collector_open(const struct tkr_collector_config *config, struct tkr_col
         goto fail;
     }
     if (tkr_home_open(config, &collector->home, ret_message) != 0 || open_shards(collector, ret_message) != 0 ||
-        tkr_flusher_open(config, collector->home.folder, collector->post, collector->post_count, &collector->flusher, ret_message) != 0 ||
+        tkr_flusher_open(config, collector->home.folder, collector->post, collector->post_count, &collector->flusher,
+                         ret_message) != 0 ||
         tkr_discovery_open(&collector->home, collector->post, collector->post_count, &collector->discovery, ret_message) != 0)
         goto fail;
     *ret_collector = collector;
@@ -149,9 +149,9 @@ int tkr_collector_run(struct tkr_collector *collector, const atomic_bool *stop, 
     end_workers(collector);
     left = tkr_flusher_finish(collector->flusher, LAST_FLUSH_MS);
     if (result == 0 && left > 0)
-        result = tkr_message_set(ret_message,
-                                 "the sink did not take %" PRIu64 " accounts in time; they stay in %s and go out at the next start",
-                                 left, collector->config.runtime_path);
+        result = tkr_message_set(
+            ret_message, "the sink did not take %" PRIu64 " accounts in time; they stay in %s and go out at the next start", left,
+            collector->config.runtime_path);
     return result;
 }
 

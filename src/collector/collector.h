@@ -18,8 +18,7 @@ struct tkr_collector;
  * Takes the runtime directory, recovers the shards and prepares everything; starts no thread. Installs the SIGBUS handler that
  * regions of strangers need. 0, or -1 with a sentence.
  */
-int tkr_collector_open(const struct tkr_collector_config *config, struct tkr_collector **ret_collector,
-                       tkr_message *ret_message);
+int tkr_collector_open(const struct tkr_collector_config *config, struct tkr_collector **ret_collector, tkr_message *ret_message);
 
 /*
  * Collects until *stop is set (by a signal handler, say), then drains what the lanes hold, flushes, and returns.

@@ -57,16 +57,16 @@ int tkr_collector_config_read(struct tkr_collector_config *ret_config, tkr_messa
     memset(config, 0, sizeof(*config));
     if (tkr_runtime_path(NULL, config->runtime_path, &config->runtime_own) != TKR_OK)
         return tkr_message_set(ret_message, "TOKENRING_RUNTIME_DIR is longer than a path may be");
-    if (state != NULL && (size_t)snprintf(config->state_path, sizeof(config->state_path), "%s", state) >=
-                             sizeof(config->state_path))
+    if (state != NULL &&
+        (size_t)snprintf(config->state_path, sizeof(config->state_path), "%s", state) >= sizeof(config->state_path))
         return tkr_message_set(ret_message, "TOKENRING_STATE_DIR is longer than a path may be");
     if (read_number("TOKENRING_WORKERS", 1, WORKERS_MAX, workers_default(), &config->workers, ret_message) != 0 ||
         read_number("TOKENRING_MAX_ACCOUNTS", 1000, 10000000, ACCOUNTS_DEFAULT, &config->accounts_max, ret_message) != 0 ||
         read_number("TOKENRING_FLUSH_INTERVAL_MS", 10, 3600000, FLUSH_INTERVAL_DEFAULT_MS, &config->flush_interval_ms,
                     ret_message) != 0 ||
         read_number("TOKENRING_FORGET_AFTER_S", 0, 31536000, FORGET_AFTER_DEFAULT_S, &config->forget_after_s, ret_message) != 0 ||
-        read_number("TOKENRING_PARKED_RETRY_MS", 10, 3600000, PARKED_RETRY_DEFAULT_MS, &config->parked_retry_ms,
-                    ret_message) != 0 ||
+        read_number("TOKENRING_PARKED_RETRY_MS", 10, 3600000, PARKED_RETRY_DEFAULT_MS, &config->parked_retry_ms, ret_message) !=
+            0 ||
         read_orphans(&config->orphans, ret_message) != 0)
         return -1;
     return tkr_sink_config_read(&config->sink, ret_message);

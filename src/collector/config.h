@@ -18,10 +18,10 @@ enum tkr_orphan_policy {
 
 struct tkr_collector_config {
     char runtime_path[TKR_RUNTIME_PATH_BYTES];
-    bool runtime_own;         /* the user's default directory */
+    bool runtime_own;                        /* the user's default directory */
     char state_path[TKR_RUNTIME_PATH_BYTES]; /* empty: none; the name then lives as long as the memory */
-    uint32_t workers;         /* threads, 1..64 */
-    uint32_t accounts_max;    /* entries per shard */
+    uint32_t workers;                        /* threads, 1..64 */
+    uint32_t accounts_max;                   /* entries per shard */
     uint32_t flush_interval_ms;
     uint32_t parked_retry_ms; /* between tries of an account that the sink cannot take */
     uint32_t forget_after_s;  /* an acknowledged account that idle leaves memory and its record the sink */

@@ -34,14 +34,14 @@ struct known {
 struct tkr_discovery {
     const struct tkr_home *home;
     struct tkr_post *posts;
-    uint32_t *load;        /* feeds per post */
+    uint32_t *load; /* feeds per post */
     uint32_t post_count;
-    struct known *known;   /* the first `sorted` by id, behind them what this look has found */
+    struct known *known; /* the first `sorted` by id, behind them what this look has found */
     size_t sorted;
     size_t count;
     size_t max;
     int64_t alive_looked_ns;
-    int64_t sentences_ns;  /* since when they are counted */
+    int64_t sentences_ns; /* since when they are counted */
     uint32_t sentences;
     uint64_t unsaid;
 };
@@ -91,8 +91,7 @@ static void sort_in(struct tkr_discovery *discovery)
         return;
     qsort(discovery->known, discovery->count, sizeof(*discovery->known), compare_known);
     for (size_t i = 0; i < discovery->count; i++) {
-        if (kept == 0 || !discovery->known[i].fresh ||
-            compare_known(&discovery->known[kept - 1], &discovery->known[i]) != 0)
+        if (kept == 0 || !discovery->known[i].fresh || compare_known(&discovery->known[kept - 1], &discovery->known[i]) != 0)
             discovery->known[kept++] = discovery->known[i];
     }
     discovery->sorted = discovery->count = kept;
@@ -240,8 +239,7 @@ static bool resume_all(struct tkr_discovery *discovery)
         struct tkr_shard *shard = discovery->posts[post].shard;
         for (uint32_t i = 0; i < tkr_shard_cursor_count(shard); i++) {
             struct tkr_cursor *cursor = &shard->cursor[i];
-            if (atomic_load_explicit(&cursor->state, memory_order_relaxed) != TKR_CURSOR_FREE &&
-                !resume(discovery, post, cursor))
+            if (atomic_load_explicit(&cursor->state, memory_order_relaxed) != TKR_CURSOR_FREE && !resume(discovery, post, cursor))
                 return false;
         }
     }
@@ -395,7 +393,8 @@ static void look_at_owners(struct tkr_discovery *discovery)
     discovery->alive_looked_ns = now;
     for (size_t i = 0; i < discovery->count; i++) {
         struct tkr_feed *feed = discovery->known[i].feed;
-        if (feed != NULL && feed->view != NULL && !atomic_load_explicit(&feed->dead, memory_order_relaxed) && !tkr_view_owner_alive(feed->view))
+        if (feed != NULL && feed->view != NULL && !atomic_load_explicit(&feed->dead, memory_order_relaxed) &&
+            !tkr_view_owner_alive(feed->view))
             atomic_store_explicit(&feed->dead, true, memory_order_release); /* its last stores before this */
     }
 }

@@ -9,7 +9,7 @@
 
 #define LANE_BYTES_AT_ONCE (UINT32_C(32) << 10) /* so that one busy lane does not keep the others waiting */
 #define SLOTS_AT_ONCE 64u                       /* each up to TKR_CALL_SLOT_BYTES of the buffer */
-_Static_assert(SLOTS_AT_ONCE * TKR_CALL_SLOT_BYTES <= TKR_DRAIN_BYTES && SLOTS_AT_ONCE <= TKR_DRAIN_EVENTS_MAX,
+_Static_assert((SLOTS_AT_ONCE * TKR_CALL_SLOT_BYTES) <= TKR_DRAIN_BYTES && SLOTS_AT_ONCE <= TKR_DRAIN_EVENTS_MAX,
                "a round of settling fits the work space");
 
 static uint64_t get(const _Atomic uint64_t *word)

@@ -47,7 +47,6 @@ int tkr_drain_batch(struct tkr_drain *drain, struct tkr_shard *shard, struct tkr
  * Settles some of the open calls of a dead owner whose lanes are drained, by the policy, in a batch of their own.
  * true: all slots have been looked at.
  */
-bool tkr_drain_settle(struct tkr_drain *drain, struct tkr_shard *shard, struct tkr_feed *feed,
-                      enum tkr_orphan_policy policy);
+bool tkr_drain_settle(struct tkr_drain *drain, struct tkr_shard *shard, struct tkr_feed *feed, enum tkr_orphan_policy policy);
 
 #endif

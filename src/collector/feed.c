@@ -92,8 +92,8 @@ void tkr_feed_quarantine(struct tkr_shard *shard, struct tkr_feed *feed)
     tkr_feed_drop(shard, feed, TKR_DROP_CORRUPT, left);
     tkr_batch_set(&feed->cursor->set_aside, left);
     tkr_batch_set(&feed->cursor->state, TKR_CURSOR_QUARANTINED);
-    tkr_log(TKR_LOG_ERROR, "%s of process %u (%s) broke the rules of its format and is set aside; records lost: %llu",
-            feed->name, feed->view->pid, feed->view->command, (unsigned long long)left);
+    tkr_log(TKR_LOG_ERROR, "%s of process %u (%s) broke the rules of its format and is set aside; records lost: %llu", feed->name,
+            feed->view->pid, feed->view->command, (unsigned long long)left);
 }
 
 /* What the owner of a quarantined region went on publishing is lost as well, and was offered. Within the batch that folds it. */

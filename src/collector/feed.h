@@ -31,9 +31,9 @@ struct tkr_feed {
     uint32_t lane_next;        /* where draining goes on, so that no lane waits for a busy one */
     int directory;             /* of the regions */
     char name[TKR_REGION_NAME_BYTES];
-    int64_t touched_ns;        /* when the region was told last that the collector is there */
-    atomic_bool dead;          /* discovery: the owner's lock is free */
-    atomic_bool done;          /* worker: off its list; discovery may free it */
+    int64_t touched_ns; /* when the region was told last that the collector is there */
+    atomic_bool dead;   /* discovery: the owner's lock is free */
+    atomic_bool done;   /* worker: off its list; discovery may free it */
 };
 
 /* The cursor's state. */

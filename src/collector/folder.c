@@ -32,8 +32,7 @@ int tkr_folder_open(const char *runtime_dir, struct tkr_folder *ret_folder, tkr_
     ret_folder->runtime = open_runtime(path, own, ret_message);
     if (ret_folder->runtime < 0)
         return access(path, F_OK) != 0 && errno == ENOENT ? 0 : -1;
-    ret_folder->folder =
-        openat(ret_folder->runtime, TKR_COLLECTOR_FOLDER, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    ret_folder->folder = openat(ret_folder->runtime, TKR_COLLECTOR_FOLDER, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (ret_folder->folder >= 0)
         return 1;
     if (errno != ENOENT)

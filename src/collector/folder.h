@@ -12,7 +12,10 @@ struct tkr_folder {
 };
 
 /* No directory. */
-#define TKR_FOLDER_NONE {.runtime = -1, .folder = -1}
+#define TKR_FOLDER_NONE             \
+    {                               \
+        .runtime = -1, .folder = -1 \
+    }
 
 /*
  * Opens both for reading; runtime_dir NULL: the default. 1: both are open. 0: no collector has ever worked there, for which

@@ -3,8 +3,8 @@
 
 #include <string.h>
 
-#define MARKS_IN_TIME 60u                   /* marks made while an entry grows old enough; fewer than TKR_MARKS */
-#define LOOK_BYTES (UINT64_C(1) << 20)      /* of the arena at a time */
+#define MARKS_IN_TIME 60u              /* marks made while an entry grows old enough; fewer than TKR_MARKS */
+#define LOOK_BYTES (UINT64_C(1) << 20) /* of the arena at a time */
 _Static_assert(MARKS_IN_TIME < TKR_MARKS, "the mark that is old enough is still there");
 
 static uint64_t get(const _Atomic uint64_t *word)
@@ -22,8 +22,8 @@ void tkr_forget_mark(struct tkr_outlet *outlet, uint64_t now_s, uint64_t after_s
     if (marks > 0 && now_s < last_s + apart_s && now_s >= last_s)
         return;
     /* A later batch than the time says only makes entries look younger than they are. */
-    atomic_store_explicit(&header->mark_batch[marks % TKR_MARKS],
-                          atomic_load_explicit(&header->committed, memory_order_acquire), memory_order_relaxed);
+    atomic_store_explicit(&header->mark_batch[marks % TKR_MARKS], atomic_load_explicit(&header->committed, memory_order_acquire),
+                          memory_order_relaxed);
     atomic_store_explicit(&header->mark_time_s[marks % TKR_MARKS], now_s, memory_order_relaxed);
     atomic_store_explicit(&header->marks, marks + 1, memory_order_release); /* the mark before its number, for a kill */
 }
@@ -108,7 +108,7 @@ bool tkr_forget_relive(struct tkr_outlet *outlet, uint32_t reference, uint64_t l
 {
     if (outlet->life_count == TKR_REQUESTS_MAX || life_above >= INT64_MAX || !tkr_outlet_mark(outlet, reference))
         return false;
-    outlet->lives[outlet->life_count++] = (struct tkr_request){
-        .kind = TKR_REQUEST_RELIVE, .reference = reference, .life = life, .life_above = life_above};
+    outlet->lives[outlet->life_count++] =
+        (struct tkr_request){.kind = TKR_REQUEST_RELIVE, .reference = reference, .life = life, .life_above = life_above};
     return true;
 }

@@ -45,12 +45,10 @@ static int open_runtime(const struct tkr_collector_config *config, struct tkr_ho
     if (check_runtime(config, home, ret_message) != 0)
         return -1;
     if (mkdirat(home->runtime, TKR_COLLECTOR_FOLDER, FOLDER_MODE) != 0 && errno != EEXIST)
-        return tkr_message_set(ret_message, "cannot make %s/" TKR_COLLECTOR_FOLDER ": %s", config->runtime_path,
-                               strerror(errno));
+        return tkr_message_set(ret_message, "cannot make %s/" TKR_COLLECTOR_FOLDER ": %s", config->runtime_path, strerror(errno));
     home->folder = openat(home->runtime, TKR_COLLECTOR_FOLDER, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (home->folder < 0)
-        return tkr_message_set(ret_message, "cannot open %s/" TKR_COLLECTOR_FOLDER ": %s", config->runtime_path,
-                               strerror(errno));
+        return tkr_message_set(ret_message, "cannot open %s/" TKR_COLLECTOR_FOLDER ": %s", config->runtime_path, strerror(errno));
     return 0;
 }
 

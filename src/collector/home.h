@@ -11,11 +11,11 @@
 #define TKR_COLLECTOR_FOLDER "collector"
 
 struct tkr_home {
-    int runtime;   /* directory of the regions */
-    int folder;    /* the collector's own */
+    int runtime; /* directory of the regions */
+    int folder;  /* the collector's own */
     int lock;
     int state_lock; /* in the state directory, -1 without one: two collectors under one name would not be told apart */
-    uint64_t name; /* 64 random bits, not 0; kept in the state directory, else in the folder */
+    uint64_t name;  /* 64 random bits, not 0; kept in the state directory, else in the folder */
 };
 
 /*
@@ -31,7 +31,10 @@ bool tkr_home_locked(int directory);
 bool tkr_home_serves(const char *state_path, uint64_t name);
 
 /* No directory, no lock. */
-#define TKR_HOME_NONE {.runtime = -1, .folder = -1, .lock = -1, .state_lock = -1}
+#define TKR_HOME_NONE                                             \
+    {                                                             \
+        .runtime = -1, .folder = -1, .lock = -1, .state_lock = -1 \
+    }
 
 /* Gives up the lock; accepts one that did not open (all -1). */
 void tkr_home_close(struct tkr_home *home);

@@ -65,7 +65,7 @@ bool tkr_outlet_mark(struct tkr_outlet *outlet, uint32_t reference)
 void tkr_outlet_unmark(struct tkr_outlet *outlet, uint32_t reference)
 {
     if (reference / 8 < outlet->queued_bytes)
-        outlet->queued[reference / 8] &= (uint8_t)~(1u << reference % 8);
+        outlet->queued[reference / 8] &= (uint8_t)(0xffu ^ 1u << reference % 8);
 }
 
 void tkr_outlet_enqueue(struct tkr_outlet *outlet, struct tkr_changed *list)

@@ -20,7 +20,7 @@ struct tkr_outlet_item {
     uint32_t reference;
     uint32_t resends : 8;
     uint32_t why : TKR_OUTLET_WHY_BITS; /* parking's: tells for which reason it is parked, or was; 0: never */
-    int64_t not_before_ns; /* parked until then */
+    int64_t not_before_ns;              /* parked until then */
 };
 
 /* What is to be sent of one shard, in the order of arrival. */
@@ -37,20 +37,20 @@ struct tkr_outlet {
     char source[TKR_SOURCE_BYTES];
     struct tkr_outlet_queue queue;
     struct tkr_outlet_queue parked;
-    uint8_t *queued;        /* a bit per reference: it is in queue or parked */
+    uint8_t *queued; /* a bit per reference: it is in queue or parked */
     size_t queued_bytes;
     struct tkr_changed *taken; /* list that did not fit the queue for lack of memory */
-    uint64_t seen_sent;     /* number of the last chunk sent */
-    uint64_t seen_expected; /* what the next chunk should find */
-    bool probe;             /* an empty chunk is due: has the sink gone back? */
-    bool announce;          /* somebody else left a number there: the next chunk leaves one, even if it is empty */
+    uint64_t seen_sent;        /* number of the last chunk sent */
+    uint64_t seen_expected;    /* what the next chunk should find */
+    bool probe;                /* an empty chunk is due: has the sink gone back? */
+    bool announce;             /* somebody else left a number there: the next chunk leaves one, even if it is empty */
     struct tkr_request lives[TKR_REQUESTS_MAX]; /* new lives to ask for */
     uint32_t life_count;
     struct tkr_entry_copy removal[TKR_REQUESTS_MAX]; /* forgotten entries whose records are to be removed from the sink */
     uint32_t removal_count;
-    uint64_t forget_at;     /* where in the arena to look on for idle entries */
-    uint64_t rechecks;      /* begun in this process */
-    uint64_t healed;        /* entries that the sink had otherwise, in this recheck */
+    uint64_t forget_at; /* where in the arena to look on for idle entries */
+    uint64_t rechecks;  /* begun in this process */
+    uint64_t healed;    /* entries that the sink had otherwise, in this recheck */
 };
 
 /* Adds at the end of one of its queues. false: no memory. */

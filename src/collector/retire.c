@@ -38,8 +38,7 @@ struct retirement {
 
 bool tkr_collector_name_valid(const char *text)
 {
-    return strlen(text) == TKR_COLLECTOR_NAME_BYTES - 1 &&
-           strspn(text, "0123456789abcdef") == TKR_COLLECTOR_NAME_BYTES - 1;
+    return strlen(text) == TKR_COLLECTOR_NAME_BYTES - 1 && strspn(text, "0123456789abcdef") == TKR_COLLECTOR_NAME_BYTES - 1;
 }
 
 bool tkr_retire_number(uint64_t seen)
@@ -56,8 +55,7 @@ static int look_at_state(struct retirement *r)
 
     if (path == NULL || !tkr_home_serves(path, strtoull(r->options->name, NULL, 16)))
         return 0;
-    return tkr_message_set(r->message, "%s is alive: it runs under the name that is kept in %.150s", r->options->name,
-                           path);
+    return tkr_message_set(r->message, "%s is alive: it runs under the name that is kept in %.150s", r->options->name, path);
 }
 
 /* A directory that may not be looked into may be the collector's: then nobody can say that it is dead. */
@@ -79,12 +77,11 @@ static int look_at_memory(struct retirement *r)
     if (here && tkr_home_locked(at.folder))
         (void)tkr_message_set(r->message, "%s is alive: it runs on this host", r->options->name);
     else if (here)
-        (void)tkr_message_set(
-            r->message,
-            "%s is not dead: what it counted is in " TKR_COLLECTOR_FOLDER
-            "/ of the runtime directory; start tokenringd to flush it, or remove that folder, and with it what "
-            "was not flushed",
-            r->options->name);
+        (void)tkr_message_set(r->message,
+                              "%s is not dead: what it counted is in " TKR_COLLECTOR_FOLDER
+                              "/ of the runtime directory; start tokenringd to flush it, or remove that folder, and with it what "
+                              "was not flushed",
+                              r->options->name);
     tkr_folder_close(&at);
     return here || opened < 0 ? -1 : 0;
 }
@@ -113,8 +110,7 @@ static int check_number(struct retirement *r, const struct source *source)
     if (r->options->dry_run || r->chunk.seen_found == source->seen)
         return 0;
     if (r->report->records > 0)
-        return tkr_message_set(r->message,
-                               "%s came back while its records were removed; %" PRIu64 " are gone, the rest stays",
+        return tkr_message_set(r->message, "%s came back while its records were removed; %" PRIu64 " are gone, the rest stays",
                                r->options->name, r->report->records);
     return tkr_message_set(r->message, "%s is alive: it wrote to the sink just now", r->options->name);
 }
@@ -249,8 +245,7 @@ static int take_account(const struct tkr_usage_row *row, void *arg)
     uint32_t i = r->account_count++;
 
     memcpy(r->id[i], row->id, row->id_len);
-    r->account[i] =
-        (struct tkr_contribution){.kind = row->kind, .id = r->id[i], .id_len = row->id_len, .cycle = row->cycle};
+    r->account[i] = (struct tkr_contribution){.kind = row->kind, .id = r->id[i], .id_len = row->id_len, .cycle = row->cycle};
     if (r->account_count < r->chunk.count_max)
         return 0;
     return remove_accounts(r) == 0 ? 0 : STOPPED;

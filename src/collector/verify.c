@@ -62,8 +62,8 @@ static int repair(struct verification *v, const struct tkr_entry_copy *copy, str
 static bool sort(const struct tkr_contribution *item, const struct tkr_entry_copy *copy, struct tkr_verify_report *report)
 {
     bool same_life = item->found.life == copy->life;
-    bool known_lost = copy->known_life == copy->life &&
-                      (!same_life || !tkr_counts_nowhere_above(&copy->known, &item->found.counts));
+    bool known_lost =
+        copy->known_life == copy->life && (!same_life || !tkr_counts_nowhere_above(&copy->known, &item->found.counts));
 
     report->accounts++;
     if (item->outcome == TKR_OUTCOME_POISON) {
@@ -92,8 +92,7 @@ static int verify_chunk(struct verification *v, tkr_message *ret_message)
 
     if (v->chunk.count == 0)
         return 0;
-    if (v->sink->ops->submit(v->sink, &v->chunk, ret_message) != 0 ||
-        v->sink->ops->collect(v->sink, &chunk, ret_message) != 0)
+    if (v->sink->ops->submit(v->sink, &v->chunk, ret_message) != 0 || v->sink->ops->collect(v->sink, &chunk, ret_message) != 0)
         return -1;
     for (uint32_t i = 0; i < v->chunk.count; i++) {
         if (sort(&v->chunk.item[i], &v->copy[i], v->report) && v->repair &&

@@ -29,7 +29,7 @@ struct tkr_verify_report {
  * Reads the shards in the runtime directory (NULL: the default) and asks the sink. With repair set, sends what is unflushed or
  * missing. 0 with the report, or -1 with the reason: no shards, or the sink failed.
  */
-int tkr_verify(const char *runtime_dir, const struct tkr_sink_config *config, bool repair,
-               struct tkr_verify_report *ret_report, tkr_message *ret_message);
+int tkr_verify(const char *runtime_dir, const struct tkr_sink_config *config, bool repair, struct tkr_verify_report *ret_report,
+               tkr_message *ret_message);
 
 #endif

@@ -70,8 +70,7 @@ static bool take_account(struct input *in, tkr_account *ret_account)
 
 static bool take_identity(struct input *in, const struct tkr_frame_header *header, struct tkr_event *ret_event)
 {
-    if (header->account_count < 1 || header->account_count > TKR_ACCOUNTS_MAX ||
-        header->provider_len > TKR_PROVIDER_BYTES_MAX)
+    if (header->account_count < 1 || header->account_count > TKR_ACCOUNTS_MAX || header->provider_len > TKR_PROVIDER_BYTES_MAX)
         return false;
     ret_event->account_count = header->account_count;
     for (uint32_t i = 0; i < header->account_count; i++) {
@@ -80,8 +79,7 @@ static bool take_identity(struct input *in, const struct tkr_frame_header *heade
     }
     ret_event->model_len = header->model_len;
     ret_event->provider_len = header->provider_len;
-    if (!take_text(in, header->model_len, &ret_event->model) ||
-        !take_text(in, header->provider_len, &ret_event->provider))
+    if (!take_text(in, header->model_len, &ret_event->model) || !take_text(in, header->provider_len, &ret_event->provider))
         return false;
     ret_event->call_id = NULL;
     ret_event->attempt = 0;
@@ -104,9 +102,8 @@ static int64_t value_max(unsigned bit)
     return TKR_TOKENS_MAX;
 }
 
-#define VALUES_KNOWN                                                                                                   \
-    (((1u << TKR_COUNTER_COUNT) - 1 - (1u << TKR_COUNTER_CALLS) - (1u << TKR_COUNTER_ERRORS)) |                        \
-     (1u << TKR_VALUE_FIRST_TOKEN_US))
+#define VALUES_KNOWN \
+    (((1u << TKR_COUNTER_COUNT) - 1 - (1u << TKR_COUNTER_CALLS) - (1u << TKR_COUNTER_ERRORS)) | (1u << TKR_VALUE_FIRST_TOKEN_US))
 
 static bool take_values(struct input *in, const struct tkr_frame_header *header, struct tkr_frame_values *ret_values)
 {
@@ -146,8 +143,8 @@ bool tkr_frame_decode(const void *bytes, size_t length, struct tkr_event *ret_ev
         return false;
     memcpy(&header, frame, sizeof(header));
     if (header.values_offset < TKR_FRAME_HEADER_BYTES || header.values_offset > length ||
-        header.values_offset % TKR_FRAME_ALIGN != 0 || (header.flags & ~FLAGS_KNOWN) != 0 ||
-        header.start_ns < 0 || !tkr_cycle_valid(header.cycle))
+        header.values_offset % TKR_FRAME_ALIGN != 0 || (header.flags & ~FLAGS_KNOWN) != 0 || header.start_ns < 0 ||
+        !tkr_cycle_valid(header.cycle))
         return false;
     ret_event->sequence = header.sequence;
     ret_event->start_ns = header.start_ns;

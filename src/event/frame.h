@@ -45,8 +45,8 @@ enum tkr_frame_type { TKR_FRAME_PADDING = 1, TKR_FRAME_USAGE = 2, TKR_FRAME_OPEN
 #define TKR_VALUE_FIRST_TOKEN_US 15
 #define TKR_VALUE_COUNT 16
 #define TKR_FRAME_ROUND(n) (((n) + TKR_FRAME_ALIGN - 1) & ~(size_t)(TKR_FRAME_ALIGN - 1))
-#define TKR_FRAME_HEAD_BYTES_MAX                                                                                       \
-    TKR_FRAME_ROUND(TKR_FRAME_HEADER_BYTES + TKR_ACCOUNTS_MAX * (2 + 8 + TKR_ID_BYTES_MAX) + TKR_MODEL_BYTES_MAX +     \
+#define TKR_FRAME_HEAD_BYTES_MAX                                                                                   \
+    TKR_FRAME_ROUND(TKR_FRAME_HEADER_BYTES + TKR_ACCOUNTS_MAX * (2 + 8 + TKR_ID_BYTES_MAX) + TKR_MODEL_BYTES_MAX + \
                     TKR_PROVIDER_BYTES_MAX + 16 + 4)
 #define TKR_FRAME_BYTES_MAX (TKR_FRAME_HEAD_BYTES_MAX + TKR_VALUE_COUNT * 8)
 

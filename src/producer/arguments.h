@@ -26,8 +26,7 @@ bool tkr_arguments_accounts_differ(const tkr_start *start);
 
 static inline int tkr_arguments_account(const tkr_account *account)
 {
-    if (account->id == NULL || account->len == 0 || account->len > TKR_ID_BYTES_MAX ||
-        !tkr_text_clean(account->id, account->len))
+    if (account->id == NULL || account->len == 0 || account->len > TKR_ID_BYTES_MAX || !tkr_text_clean(account->id, account->len))
         return TKR_EACCOUNT;
     return account->kind == TKR_KIND_USER || tkr_kind_valid(account->kind) ? TKR_OK : TKR_EKIND;
 }
@@ -83,8 +82,8 @@ static inline __attribute__((always_inline)) int tkr_arguments_start(const tkr_s
 /* Does it tell more than prompt, completion and total? Most calls do not, and what is absent is in range. */
 static inline bool tkr_arguments_tells_more(const tkr_usage *usage)
 {
-    int64_t all = usage->cached & usage->cache_write & usage->reasoning & usage->cost_nano_usd & usage->first_token_ns &
-                  usage->end_ns;
+    int64_t all =
+        usage->cached & usage->cache_write & usage->reasoning & usage->cost_nano_usd & usage->first_token_ns & usage->end_ns;
 
     return all != TKR_ABSENT || (usage->estimated | (uint32_t)usage->error) != 0;
 }

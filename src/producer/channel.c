@@ -33,8 +33,7 @@ static void release_channel(const struct attachment *attachment)
     if (attachment->session == 0)
         return; /* never had one */
     (void)pthread_mutex_lock(&live->mutex);
-    if (atomic_load_explicit(&live->session, memory_order_relaxed) == attachment->session &&
-        !attachment->channel->shared) {
+    if (atomic_load_explicit(&live->session, memory_order_relaxed) == attachment->session && !attachment->channel->shared) {
         tkr_slot_give_kept(attachment->producer, attachment->channel);
         live->lane_taken[attachment->channel->lane] = false;
         attachment->channel->taken = false;

@@ -76,8 +76,7 @@ static inline void tkr_channel_unlock(struct tkr_channel *channel)
  * Memory for a frame in the channel's lane, moving the channel to a larger one if it is full; the channel is locked if it is
  * shared. 0; TKR_EFULL or TKR_ENOSPC. The caller unlocks in any case (tkr_channel_unlock), after it published or gave up.
  */
-static inline int tkr_channel_reserve(struct tkr_producer *producer, struct tkr_channel *channel, size_t bytes,
-                                      void **ret_frame)
+static inline int tkr_channel_reserve(struct tkr_producer *producer, struct tkr_channel *channel, size_t bytes, void **ret_frame)
 {
     int result = TKR_OK;
 

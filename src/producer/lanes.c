@@ -52,8 +52,7 @@ static int lane_make(struct tkr_producer *producer, uint64_t bytes, bool to_shar
     return result;
 }
 
-int tkr_lane_obtain(struct tkr_producer *producer, uint64_t room_min, uint64_t bytes_new, bool to_share,
-                       uint32_t *ret_lane)
+int tkr_lane_obtain(struct tkr_producer *producer, uint64_t room_min, uint64_t bytes_new, bool to_share, uint32_t *ret_lane)
 {
     int result;
 

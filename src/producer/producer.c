@@ -67,8 +67,7 @@ static void after_fork_in_child(void)
 static void prepare_process(void)
 {
     (void)tkr_random(&identity_first, sizeof(identity_first)); /* without it they are still told apart by their session */
-    if (tkr_channels_prepare() != TKR_OK ||
-        pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child) != 0)
+    if (tkr_channels_prepare() != TKR_OK || pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child) != 0)
         once_failure = TKR_ENOMEM;
 }
 
@@ -125,9 +124,9 @@ static int configure(struct tkr_producer *producer, const tkr_options *options)
 
     if ((options->flags & ~(uint32_t)TKR_CYCLE_DAY) != 0)
         return TKR_EINVAL;
-    if (!power_of_two(lane_bytes) || lane_bytes < TKR_LANE_BYTES_MIN || lane_bytes > TKR_LANE_BYTES_MAX ||
-        budget < lane_bytes || budget > TKR_REGION_BYTES_MAX / 2 || calls > TKR_REGION_SLOTS_MAX ||
-        options->utc_offset_minutes < -1440 || options->utc_offset_minutes > 1440)
+    if (!power_of_two(lane_bytes) || lane_bytes < TKR_LANE_BYTES_MIN || lane_bytes > TKR_LANE_BYTES_MAX || budget < lane_bytes ||
+        budget > TKR_REGION_BYTES_MAX / 2 || calls > TKR_REGION_SLOTS_MAX || options->utc_offset_minutes < -1440 ||
+        options->utc_offset_minutes > 1440)
         return TKR_ERANGE;
     if (anchor < 1 || anchor > 31)
         return TKR_ECYCLE;

@@ -33,8 +33,8 @@
 struct tkr_live {
     _Atomic uint64_t session; /* 0: not open; else unique in the process' life and its children's */
     pthread_mutex_t mutex;
-    int64_t retry_ns;         /* monotonic; before it a failed opening is not tried again */
-    int failure;              /* of the last opening */
+    int64_t retry_ns; /* monotonic; before it a failed opening is not tried again */
+    int failure;      /* of the last opening */
     bool lane_taken[TKR_REGION_LANES_MAX];
     _Atomic uint64_t free_slots; /* head of the free list: changes << 32 | number + 1; 0: empty */
     _Atomic uint32_t *next_slot; /* slots_max links of the free list; a mapping of its own */
@@ -45,7 +45,7 @@ struct tkr_producer {
     struct tkr_live *live;
     struct tkr_producer *next; /* all ever made */
     atomic_bool taken;
-    struct tkr_region region;  /* pointers are valid only while live->session is not 0 */
+    struct tkr_region region; /* pointers are valid only while live->session is not 0 */
     struct tkr_region_geometry geometry;
     struct tkr_cycle_rule rule;
     bool own_directory;

@@ -27,8 +27,8 @@ static inline int channel_of_thread(struct tkr_producer *producer, struct tkr_ch
 }
 
 /* The call's cycle: given, else by the rule, remembered in the thread's channel (may be NULL) for its next call. */
-static inline __attribute__((always_inline)) uint32_t cycle_of(const struct tkr_producer *producer, struct tkr_channel *channel, const tkr_start *start,
-                         int64_t start_ns)
+static inline __attribute__((always_inline)) uint32_t cycle_of(const struct tkr_producer *producer, struct tkr_channel *channel,
+                                                               const tkr_start *start, int64_t start_ns)
 {
     struct tkr_cycle_span span;
 
@@ -225,7 +225,7 @@ static int slot_of(struct tkr_producer *producer, tkr_call call, uint32_t *ret_s
         return result;
     count = atomic_load_explicit(&producer->region.header->slot_count, memory_order_acquire);
     return tkr_call_handle_split(call, producer->region.identity, (uint32_t)count, ret_slot, ret_generation) ? TKR_OK
-                                                                                                              : TKR_EHANDLE;
+                                                                                                             : TKR_EHANDLE;
 }
 
 int tkr_call_progress(tkr_producer *producer, tkr_call call, int64_t completion_tokens)

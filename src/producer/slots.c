@@ -36,8 +36,7 @@ static bool slot_pop(struct tkr_live *live, uint32_t *ret_slot)
         *ret_slot = (uint32_t)(head & SLOT_MASK) - 1;
         next = atomic_load_explicit(&live->next_slot[*ret_slot], memory_order_relaxed);
         next |= ((head >> 32) + 1) << 32;
-    } while (!atomic_compare_exchange_weak_explicit(&live->free_slots, &head, next, memory_order_acquire,
-                                                    memory_order_acquire));
+    } while (!atomic_compare_exchange_weak_explicit(&live->free_slots, &head, next, memory_order_acquire, memory_order_acquire));
     return true;
 }
 

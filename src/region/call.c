@@ -16,8 +16,7 @@ static uint64_t state_of(uint64_t generation, enum tkr_call_phase phase)
     return generation << PHASE_BITS | (uint64_t)phase;
 }
 
-bool tkr_call_handle_split(uint64_t handle, uint16_t identity, uint32_t slot_count, uint32_t *ret_slot,
-                           uint32_t *ret_generation)
+bool tkr_call_handle_split(uint64_t handle, uint16_t identity, uint32_t slot_count, uint32_t *ret_slot, uint32_t *ret_generation)
 {
     *ret_slot = (uint32_t)(handle >> TKR_CALL_GENERATION_BITS) & SLOT_MASK;
     *ret_generation = (uint32_t)handle & GENERATION_MASK;
@@ -39,8 +38,7 @@ uint64_t tkr_call_slot_begin(struct tkr_call_slot *slot, uint32_t number, uint16
     /* Identity before state (P1). */
     atomic_store_explicit(&slot->state, state_of(generation, TKR_CALL_OPEN), memory_order_release);
     TKR_CRASH(CALL_OPENED);
-    return (uint64_t)identity << IDENTITY_SHIFT | (uint64_t)number << TKR_CALL_GENERATION_BITS |
-           (generation & GENERATION_MASK);
+    return (uint64_t)identity << IDENTITY_SHIFT | (uint64_t)number << TKR_CALL_GENERATION_BITS | (generation & GENERATION_MASK);
 }
 
 /* Why a handle of this generation does not open the slot in this state: an earlier generation has ended, a later one, or a
@@ -74,8 +72,7 @@ int tkr_call_slot_progress(struct tkr_call_slot *slot, uint32_t generation, int6
             return TKR_EENDED;
         if (told >= next)
             return TKR_OK;
-    } while (!atomic_compare_exchange_weak_explicit(&slot->streamed, &told, next, memory_order_relaxed,
-                                                    memory_order_relaxed));
+    } while (!atomic_compare_exchange_weak_explicit(&slot->streamed, &told, next, memory_order_relaxed, memory_order_relaxed));
     return TKR_OK;
 }
 
@@ -86,8 +83,7 @@ int tkr_call_slot_claim(struct tkr_call_slot *slot, uint32_t generation)
     do {
         if (!opens(state, generation))
             return refusal(state, generation);
-    } while (!atomic_compare_exchange_weak_explicit(&slot->state, &state,
-                                                    state_of(state >> PHASE_BITS, TKR_CALL_ENDING),
+    } while (!atomic_compare_exchange_weak_explicit(&slot->state, &state, state_of(state >> PHASE_BITS, TKR_CALL_ENDING),
                                                     memory_order_acquire, /* pairs with begin's release (P1) */
                                                     memory_order_relaxed));
     return TKR_OK;

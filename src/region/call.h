@@ -61,8 +61,7 @@ _Static_assert(sizeof(struct tkr_call_slot) == TKR_CALL_SLOT_BYTES, "slots have 
 _Static_assert(TKR_FRAME_HEAD_BYTES_MAX <= TKR_CALL_SLOT_BYTES - 64, "the longest identity fits a slot");
 
 /* Slot number and generation of a handle, checked against the region's identity and the slots in use; false: not ours. */
-bool tkr_call_handle_split(uint64_t handle, uint16_t identity, uint32_t slot_count, uint32_t *ret_slot,
-                           uint32_t *ret_generation);
+bool tkr_call_handle_split(uint64_t handle, uint16_t identity, uint32_t slot_count, uint32_t *ret_slot, uint32_t *ret_generation);
 
 /* Begins a call in a slot that is FREE and the caller's alone. start is valid. Returns the handle. */
 uint64_t tkr_call_slot_begin(struct tkr_call_slot *slot, uint32_t number, uint16_t identity, const tkr_start *start,

@@ -6,8 +6,7 @@
 
 #include "base/host.h"
 
-void tkr_region_name_format(const char *prefix, const uint8_t id[TKR_REGION_ID_BYTES],
-                            char ret_name[TKR_REGION_NAME_BYTES])
+void tkr_region_name_format(const char *prefix, const uint8_t id[TKR_REGION_ID_BYTES], char ret_name[TKR_REGION_NAME_BYTES])
 {
     int at = snprintf(ret_name, TKR_REGION_NAME_BYTES, "%s", prefix);
 
@@ -19,8 +18,7 @@ bool tkr_region_name_parse(const char *name, uint8_t ret_id[TKR_REGION_ID_BYTES]
 {
     const char *digits = name + sizeof(TKR_REGION_PREFIX) - 1;
 
-    if (strncmp(name, TKR_REGION_PREFIX, sizeof(TKR_REGION_PREFIX) - 1) != 0 ||
-        strlen(digits) != 2 * (size_t)TKR_REGION_ID_BYTES)
+    if (strncmp(name, TKR_REGION_PREFIX, sizeof(TKR_REGION_PREFIX) - 1) != 0 || strlen(digits) != 2 * (size_t)TKR_REGION_ID_BYTES)
         return false;
     for (int i = 0; i < TKR_REGION_ID_BYTES; i++) {
         int high = tkr_hex_digit(digits[2 * i]);

@@ -8,8 +8,7 @@
 #include "region/layout.h"
 
 /* The prefix, TKR_REGION_PREFIX or, while the region is made, TKR_REGION_PREFIX_NEW, and the id's digits. */
-void tkr_region_name_format(const char *prefix, const uint8_t id[TKR_REGION_ID_BYTES],
-                            char ret_name[TKR_REGION_NAME_BYTES]);
+void tkr_region_name_format(const char *prefix, const uint8_t id[TKR_REGION_ID_BYTES], char ret_name[TKR_REGION_NAME_BYTES]);
 
 /* Is this the name of a region that is ready? ret_id is what the name says. */
 bool tkr_region_name_parse(const char *name, uint8_t ret_id[TKR_REGION_ID_BYTES]);

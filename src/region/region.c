@@ -22,12 +22,12 @@
 
 #define PAGE_BYTES UINT64_C(4096)
 #define ALLOCATE_BYTES (UINT64_C(128) << 10) /* some 40 us */
-#define SLOTS_AT_ONCE 128u /* 192 KiB, whole pages */
-#define REFUSED_NS (10 * TKR_NS_PER_MS) /* until memory that was not to be had is asked for again */
+#define SLOTS_AT_ONCE 128u                   /* 192 KiB, whole pages */
+#define REFUSED_NS (10 * TKR_NS_PER_MS)      /* until memory that was not to be had is asked for again */
 #define MODE 0660
 #define LANES_OFFSET TKR_REGION_HEADER_BYTES
 #define SLOTS_OFFSET (LANES_OFFSET + TKR_REGION_LANES_MAX * (uint64_t)sizeof(struct tkr_lane))
-_Static_assert(SLOTS_AT_ONCE * TKR_CALL_SLOT_BYTES % PAGE_BYTES == 0, "slots are allocated in whole pages");
+_Static_assert((SLOTS_AT_ONCE * TKR_CALL_SLOT_BYTES) % PAGE_BYTES == 0, "slots are allocated in whole pages");
 _Static_assert(SLOTS_OFFSET % PAGE_BYTES == 0, "slots begin a page");
 
 /* A region while it is made: what must be undone when a step fails. */
@@ -101,8 +101,7 @@ static int make_file(struct making *making, uint64_t allocated_bytes)
     if (lock(making->fd) != TKR_OK)
         return TKR_ESYSTEM;
     TKR_CRASH(REGION_LOCKED);
-    if (fchmod(making->fd, MODE) != 0 || !size_allowed(making->bytes) ||
-        ftruncate(making->fd, (off_t)making->bytes) != 0)
+    if (fchmod(making->fd, MODE) != 0 || !size_allowed(making->bytes) || ftruncate(making->fd, (off_t)making->bytes) != 0)
         return TKR_ESYSTEM;
     TKR_CRASH(REGION_SIZED);
     return allocate(making->fd, 0, allocated_bytes);
@@ -131,8 +130,7 @@ static int map_file(struct making *making, struct tkr_region *ret_region)
     return TKR_OK;
 }
 
-static int initialise(const struct making *making, const struct tkr_region_geometry *geometry,
-                      struct tkr_region *region)
+static int initialise(const struct making *making, const struct tkr_region_geometry *geometry, struct tkr_region *region)
 {
     struct tkr_region_header *header = region->header;
 

@@ -19,8 +19,7 @@ static bool geometry_fits(const struct tkr_region_header *header, uint64_t file_
 
     return header->bytes == file_bytes && header->lanes_max == TKR_REGION_LANES_MAX &&
            header->slot_bytes == TKR_CALL_SLOT_BYTES && header->slots_max <= TKR_REGION_SLOTS_MAX &&
-           header->slots_offset >= lanes_end && header->slots_offset <= file_bytes &&
-           header->data_offset <= file_bytes &&
+           header->slots_offset >= lanes_end && header->slots_offset <= file_bytes && header->data_offset <= file_bytes &&
            header->data_offset >= header->slots_offset + (uint64_t)header->slots_max * TKR_CALL_SLOT_BYTES &&
            header->slots_offset % sizeof(uint64_t) == 0 && header->data_offset % sizeof(uint64_t) == 0;
 }
@@ -152,8 +151,8 @@ static bool lane_fits(const struct tkr_view *view, const struct tkr_view_lane *l
     bool power_of_two = lane->capacity != 0 && (lane->capacity & (lane->capacity - 1)) == 0;
 
     return power_of_two && lane->capacity >= TKR_LANE_BYTES_MIN && lane->capacity <= TKR_LANE_BYTES_MAX &&
-           lane->offset % sizeof(uint64_t) == 0 && lane->offset >= view->data_offset &&
-           lane->offset <= view->bytes && lane->capacity <= view->bytes - lane->offset;
+           lane->offset % sizeof(uint64_t) == 0 && lane->offset >= view->data_offset && lane->offset <= view->bytes &&
+           lane->capacity <= view->bytes - lane->offset;
 }
 
 bool tkr_view_lanes_refresh(struct tkr_view *view)
@@ -235,8 +234,7 @@ bool tkr_view_touch(struct tkr_view *view, int64_t monotonic_ns)
     return tkr_guarded_store((_Atomic uint64_t *)&view->mapped->collector_seen_ns, (uint64_t)monotonic_ns);
 }
 
-bool tkr_view_counters(const struct tkr_view *view, uint64_t ret_dropped[TKR_DROP_MAX],
-                       uint64_t ret_refused[TKR_REFUSED_MAX])
+bool tkr_view_counters(const struct tkr_view *view, uint64_t ret_dropped[TKR_DROP_MAX], uint64_t ret_refused[TKR_REFUSED_MAX])
 {
     for (int i = 0; i < TKR_DROP_MAX; i++) {
         if (!tkr_guarded_load(&view->mapped->dropped[i], &ret_dropped[i]))

@@ -18,13 +18,13 @@
 /* What a region turned out to be. */
 enum tkr_view_result {
     TKR_VIEW_OK,
-    TKR_VIEW_GONE,      /* no such file any more */
-    TKR_VIEW_DENIED,    /* may not be opened */
-    TKR_VIEW_OTHER,     /* of another boot: never read */
-    TKR_VIEW_NEWER,     /* of a layout that this version does not know yet: left alone */
-    TKR_VIEW_OLDER,     /* of a layout that this version does not read any more: left alone */
-    TKR_VIEW_RETIRED,   /* counted to its end; its collector died before it removed the file, or the file was elsewhere */
-    TKR_VIEW_BROKEN     /* no region, a copy of one, or its geometry is impossible */
+    TKR_VIEW_GONE,    /* no such file any more */
+    TKR_VIEW_DENIED,  /* may not be opened */
+    TKR_VIEW_OTHER,   /* of another boot: never read */
+    TKR_VIEW_NEWER,   /* of a layout that this version does not know yet: left alone */
+    TKR_VIEW_OLDER,   /* of a layout that this version does not read any more: left alone */
+    TKR_VIEW_RETIRED, /* counted to its end; its collector died before it removed the file, or the file was elsewhere */
+    TKR_VIEW_BROKEN   /* no region, a copy of one, or its geometry is impossible */
 };
 
 struct tkr_view_lane {
@@ -90,8 +90,7 @@ void tkr_view_retire(struct tkr_view *view);
 bool tkr_view_touch(struct tkr_view *view, int64_t monotonic_ns);
 
 /* Copies the producer's counters of drops and refusals. false: truncated. */
-bool tkr_view_counters(const struct tkr_view *view, uint64_t ret_dropped[TKR_DROP_MAX],
-                       uint64_t ret_refused[TKR_REFUSED_MAX]);
+bool tkr_view_counters(const struct tkr_view *view, uint64_t ret_dropped[TKR_DROP_MAX], uint64_t ret_refused[TKR_REFUSED_MAX]);
 
 /* Slots that may hold calls; at most what fits. false: truncated. */
 bool tkr_view_slot_count(const struct tkr_view *view, uint32_t *ret_count);

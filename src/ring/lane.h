@@ -58,7 +58,7 @@ struct tkr_lane {
     uint64_t offset;           /* of the data, bytes from the region's begin */
     uint64_t capacity;         /* bytes of the data, a power of two */
     alignas(TKR_LINE_SEPARATION) _Atomic uint64_t free;
-    _Atomic uint64_t counted;  /* sequence of the last frame before free; a hint for the producer's own figures */
+    _Atomic uint64_t counted; /* sequence of the last frame before free; a hint for the producer's own figures */
 };
 _Static_assert(sizeof(struct tkr_lane) == 2 * TKR_LINE_SEPARATION, "producer's and consumer's lines stay apart");
 

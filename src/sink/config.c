@@ -44,8 +44,7 @@ static bool redis_named(void)
 
 static int read_kind(struct tkr_sink_config *config, tkr_message *ret_message)
 {
-    static const char *const names[] = {
-        [TKR_SINK_REDIS] = "redis", [TKR_SINK_SQLITE] = "sqlite", [TKR_SINK_NULL] = "null"};
+    static const char *const names[] = {[TKR_SINK_REDIS] = "redis", [TKR_SINK_SQLITE] = "sqlite", [TKR_SINK_NULL] = "null"};
     const char *value = tkr_setting_text("TOKENRING_SINK");
 
     config->kind = redis_named() ? TKR_SINK_REDIS : TKR_SINK_SQLITE;
@@ -73,10 +72,8 @@ static int read_port_url(const char *value, struct tkr_sink_config *config, tkr_
         begin++;
         len -= 2;
     }
-    if (len == 0 || len >= sizeof(host) || strcspn(begin, "/@ ") < len ||
-        !tkr_parse_integer(colon + 1, 1, PORT_MAX, &port))
-        return tkr_message_set(ret_message, "REDIS_PORT=%.*s: allowed is a port or tcp://host:port", SHOWN_BYTES,
-                               value);
+    if (len == 0 || len >= sizeof(host) || strcspn(begin, "/@ ") < len || !tkr_parse_integer(colon + 1, 1, PORT_MAX, &port))
+        return tkr_message_set(ret_message, "REDIS_PORT=%.*s: allowed is a port or tcp://host:port", SHOWN_BYTES, value);
     memcpy(host, begin, len);
     host[len] = '\0';
     if (config->host[0] == '\0')
@@ -106,8 +103,8 @@ static int read_host_and_port(struct tkr_sink_config *config, tkr_message *ret_m
         return -1;
     if (strpbrk(config->host, "/@ \t\r\n") != NULL) {
         tkr_sink_url_redact(config->host, shown, sizeof(shown));
-        return tkr_message_set(
-            ret_message, "REDIS_HOST=%s: allowed is a host name or an address; for a URL there is REDIS_URL", shown);
+        return tkr_message_set(ret_message, "REDIS_HOST=%s: allowed is a host name or an address; for a URL there is REDIS_URL",
+                               shown);
     }
     if (read_port(config, ret_message) != 0)
         return -1;
@@ -126,8 +123,8 @@ static int check_socket(const struct tkr_sink_config *config, const char *name, 
         return tkr_message_set(ret_message, "%s=%.*s: allowed is the absolute path of a socket", name, SHOWN_BYTES,
                                config->socket);
     if (strlen(config->socket) > max)
-        return tkr_message_set(ret_message, "%s: the socket's path is longer than the %zu bytes that the system allows",
-                               name, max);
+        return tkr_message_set(ret_message, "%s: the socket's path is longer than the %zu bytes that the system allows", name,
+                               max);
     return 0;
 }
 
@@ -163,8 +160,7 @@ static int read_redis(struct tkr_sink_config *config, tkr_message *ret_message)
     if (read_timeout(config, ret_message) != 0 || read_credentials(config, ret_message) != 0)
         return -1;
     if (url != NULL) {
-        if (tkr_sink_url_read("REDIS_URL", url, config, ret_message) != 0 ||
-            check_socket(config, "REDIS_URL", ret_message) != 0)
+        if (tkr_sink_url_read("REDIS_URL", url, config, ret_message) != 0 || check_socket(config, "REDIS_URL", ret_message) != 0)
             return -1;
     } else if (tkr_setting_text("REDIS_SOCKET") != NULL) {
         if (read_text("REDIS_SOCKET", config->socket, sizeof(config->socket), ret_message) != 0 ||
@@ -187,10 +183,10 @@ static int set_ledger(struct tkr_sink_config *config, const char *prefix, const 
     int n;
 
     if (!absolute && getcwd(here, sizeof(here) - 1) == NULL)
-        return tkr_message_set(ret_message, "the ledger %.*s is relative to a working directory that is not there",
-                               SHOWN_BYTES, prefix);
-    n = snprintf(config->ledger, sizeof(config->ledger), "%s%s%s%s", here,
-                 absolute || strcmp(here, "/") == 0 ? "" : "/", prefix, name);
+        return tkr_message_set(ret_message, "the ledger %.*s is relative to a working directory that is not there", SHOWN_BYTES,
+                               prefix);
+    n = snprintf(config->ledger, sizeof(config->ledger), "%s%s%s%s", here, absolute || strcmp(here, "/") == 0 ? "" : "/", prefix,
+                 name);
     if (n < 0 || (size_t)n >= sizeof(config->ledger))
         return tkr_message_set(ret_message, "the ledger's path is longer than %zu bytes", sizeof(config->ledger) - 1);
     return 0;
@@ -217,8 +213,7 @@ static int read_ledger(struct tkr_sink_config *config, tkr_message *ret_message)
         return set_ledger(config, STATE_DIR_SYSTEM, LEDGER_NAME, ret_message);
     if (home != NULL)
         return set_ledger(config, home, STATE_DIR_USER LEDGER_NAME, ret_message);
-    return tkr_message_set(ret_message,
-                           "there is no place for the ledger: set TOKENRING_LEDGER or TOKENRING_STATE_DIR, or HOME");
+    return tkr_message_set(ret_message, "there is no place for the ledger: set TOKENRING_LEDGER or TOKENRING_STATE_DIR, or HOME");
 }
 
 int tkr_sink_config_read(struct tkr_sink_config *ret_config, tkr_message *ret_message)
@@ -244,8 +239,8 @@ void tkr_sink_describe(const struct tkr_sink_config *config, tkr_message *ret_te
         if (config->socket[0] != '\0')
             (void)tkr_message_set(ret_text, "redis at unix:%s, db %d", config->socket, config->db);
         else
-            (void)tkr_message_set(ret_text, "redis at %s%s%s:%d, db %d", v6 ? "[" : "", config->host, v6 ? "]" : "",
-                                  config->port, config->db);
+            (void)tkr_message_set(ret_text, "redis at %s%s%s:%d, db %d", v6 ? "[" : "", config->host, v6 ? "]" : "", config->port,
+                                  config->db);
         break;
     case TKR_SINK_SQLITE:
         (void)tkr_message_set(ret_text, "sqlite at %s", config->ledger);

@@ -3,7 +3,8 @@
 
 bool tkr_record_same(const struct tkr_record *a, const struct tkr_record *b)
 {
-    return a->life == b->life && tkr_counts_nowhere_above(&a->counts, &b->counts) && tkr_counts_nowhere_above(&b->counts, &a->counts);
+    return a->life == b->life && tkr_counts_nowhere_above(&a->counts, &b->counts) &&
+           tkr_counts_nowhere_above(&b->counts, &a->counts);
 }
 
 bool tkr_contribution_delta(const struct tkr_contribution *item, tkr_counts *ret_delta)

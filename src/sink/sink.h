@@ -27,7 +27,7 @@
 #include "base/counters.h"
 #include "base/settings.h"
 
-#define TKR_SOURCE_BYTES 24 /* "0123456789abcdef.12": the collector's name in hex, the shard; with its NUL */
+#define TKR_SOURCE_BYTES 24  /* "0123456789abcdef.12": the collector's name in hex, the shard; with its NUL */
 #define TKR_REASON_BYTES 448 /* an error, and the key at fault */
 
 /* A state of a contribution: which life, and its vector. life 0 is "no record". */
@@ -112,8 +112,7 @@ struct tkr_sink_ops {
     void (*disconnect)(tkr_sink *sink);
 
     /* Reads totals. Connects by itself. 0, the visitor's number, or -1 with the reason. */
-    int (*read)(tkr_sink *sink, const struct tkr_usage_query *query, tkr_usage_visit *visit, void *arg,
-                tkr_message *ret_message);
+    int (*read)(tkr_sink *sink, const struct tkr_usage_query *query, tkr_usage_visit *visit, void *arg, tkr_message *ret_message);
 
     /* Visits the sources that the sink knows. Connects by itself. 0, the visitor's number, or -1 with the reason. */
     int (*sources)(tkr_sink *sink, tkr_source_visit *visit, void *arg, tkr_message *ret_message);

@@ -94,8 +94,7 @@ static void carry_entry(const struct walk *walk, unsigned char *to)
 }
 
 /* What was still to be compared with the sink is so still: [recheck_at, recheck_end) counts in bytes of the arena. */
-static uint64_t carry_entries(const struct tkr_shard_header *older, unsigned char *arena,
-                              struct tkr_shard_header *header)
+static uint64_t carry_entries(const struct tkr_shard_header *older, unsigned char *arena, struct tkr_shard_header *header)
 {
     struct walk walk = walk_begin(older);
     uint64_t recheck_at = 0;

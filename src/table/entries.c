@@ -14,9 +14,9 @@
 #include "table/file.h"
 #include "tokenring/tokenring.h"
 
-#define GROUP 64u                              /* charges whose memory is fetched together */
-#define NEAR_FULL (INT64_C(1) << 62)           /* from here on, look before adding */
-#define RESERVE_BYTES (UINT64_C(64) << 10)     /* of the arena's memory, for TKR_OVERFLOW_ID alone */
+#define GROUP 64u                          /* charges whose memory is fetched together */
+#define NEAR_FULL (INT64_C(1) << 62)       /* from here on, look before adding */
+#define RESERVE_BYTES (UINT64_C(64) << 10) /* of the arena's memory, for TKR_OVERFLOW_ID alone */
 
 /* --- hashing and finding --- */
 
@@ -44,8 +44,7 @@ static uint8_t id_len_of(const struct tkr_entry *entry)
 
 static bool entry_is(const struct tkr_entry *entry, const struct tkr_charge *charge)
 {
-    return id_len_of(entry) == charge->id_len &&
-           atomic_load_explicit(&entry->cycle, memory_order_relaxed) == charge->cycle &&
+    return id_len_of(entry) == charge->id_len && atomic_load_explicit(&entry->cycle, memory_order_relaxed) == charge->cycle &&
            atomic_load_explicit(&entry->kind, memory_order_relaxed) == charge->kind &&
            memcmp(entry->id, charge->id, charge->id_len) == 0;
 }
@@ -309,10 +308,8 @@ static void note_overflow(struct tkr_shard *shard)
 /* The entry that a charge goes to: its own, or when the table is full that of all strangers. */
 static struct tkr_entry *find_or_insert(struct tkr_shard *shard, const struct tkr_charge *charge)
 {
-    struct tkr_charge overflow = {.kind = TKR_KIND_USER,
-                                  .id = TKR_OVERFLOW_ID,
-                                  .id_len = sizeof(TKR_OVERFLOW_ID) - 1,
-                                  .cycle = charge->cycle};
+    struct tkr_charge overflow = {
+        .kind = TKR_KIND_USER, .id = TKR_OVERFLOW_ID, .id_len = sizeof(TKR_OVERFLOW_ID) - 1, .cycle = charge->cycle};
     struct tkr_entry *entry = find(shard, charge);
 
     if (entry == NULL && atomic_load_explicit(&shard->header->law.accounts, memory_order_relaxed) < shard->header->accounts_max)
@@ -380,9 +377,8 @@ static bool resolve(struct tkr_shard *shard, struct tkr_charge *charge, uint32_t
     for (uint32_t i = 0; i < count; i++) {
         charge[i].entry = find_or_insert(shard, &charge[i]);
         *ret_why = charge[i].entry == NULL ? TKR_DROP_NO_SPACE : TKR_DROP_OVERFLOW;
-        if (charge[i].entry == NULL ||
-            (atomic_load_explicit(&charge[i].entry->near_full, memory_order_relaxed) != 0 &&
-             would_overflow(charge[i].entry, charge[i].counts, times_charged(charge, i))))
+        if (charge[i].entry == NULL || (atomic_load_explicit(&charge[i].entry->near_full, memory_order_relaxed) != 0 &&
+                                        would_overflow(charge[i].entry, charge[i].counts, times_charged(charge, i))))
             return false;
     }
     return true;

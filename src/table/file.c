@@ -74,8 +74,8 @@ static void geometry_set(struct tkr_shard_header *header, uint32_t accounts_max,
     header->undo_offset = TKR_SHARD_HEADER_BYTES;
     header->undo_bytes = UNDO_BYTES;
     header->cursors_offset = header->undo_offset + header->undo_bytes;
-    header->arena_offset = round_up(
-        header->cursors_offset + TKR_SHARD_REGIONS_MAX * (uint64_t)sizeof(struct tkr_cursor), TKR_ARENA_STEP_BYTES);
+    header->arena_offset =
+        round_up(header->cursors_offset + TKR_SHARD_REGIONS_MAX * (uint64_t)sizeof(struct tkr_cursor), TKR_ARENA_STEP_BYTES);
     header->arena_bytes = arena_bytes > bytes_carried ? arena_bytes : round_up(bytes_carried, TKR_ARENA_STEP_BYTES);
     header->bytes = header->arena_offset + header->arena_bytes;
     header->regions_max = TKR_SHARD_REGIONS_MAX;
@@ -130,8 +130,8 @@ static int make(int directory, const struct tkr_shard_options *options, const st
         return 0;
     (void)unlinkat(directory, name_new, 0);
     if (older != NULL)
-        return tkr_message_set(ret_message, "cannot carry %s over to this version's layout: %s; it stays as it is",
-                               name, strerror(failure));
+        return tkr_message_set(ret_message, "cannot carry %s over to this version's layout: %s; it stays as it is", name,
+                               strerror(failure));
     return tkr_message_set(ret_message, "cannot create %s: %s", name, strerror(failure));
 }
 
@@ -150,9 +150,8 @@ static bool geometry_fits(const struct tkr_shard_header *header, uint64_t file_b
     return header->bytes <= file_bytes && header->undo_offset >= TKR_SHARD_HEADER_BYTES &&
            header->undo_bytes >= sizeof(struct tkr_undo) && header->undo_offset <= file_bytes &&
            header->undo_bytes <= file_bytes && header->undo_offset % sizeof(uint64_t) == 0 &&
-           header->cursors_offset % sizeof(uint64_t) == 0 &&
-           header->cursors_offset >= header->undo_offset + header->undo_bytes && header->cursors_offset <= file_bytes &&
-           header->regions_max <= REGIONS_READ_MAX &&
+           header->cursors_offset % sizeof(uint64_t) == 0 && header->cursors_offset >= header->undo_offset + header->undo_bytes &&
+           header->cursors_offset <= file_bytes && header->regions_max <= REGIONS_READ_MAX &&
            header->arena_offset >= header->cursors_offset + header->regions_max * (uint64_t)sizeof(struct tkr_cursor) &&
            header->arena_offset % PAGE_BYTES == 0 && header->bytes >= header->arena_offset &&
            header->arena_bytes <= file_bytes - header->arena_offset && /* less: died while it was made larger */
@@ -172,8 +171,7 @@ static void judge(struct found *found, uint64_t inode, const uint8_t boot_id[TKR
         found->why = "is of another boot";
     else if (header->inode != inode)
         found->why = "is a copy";
-    else if (header->major > TKR_SHARD_MAJOR || header->major < TKR_SHARD_MAJOR_OLDEST ||
-             header->counters > TKR_COUNTER_COUNT)
+    else if (header->major > TKR_SHARD_MAJOR || header->major < TKR_SHARD_MAJOR_OLDEST || header->counters > TKR_COUNTER_COUNT)
         found->what = UNKNOWN;
     else if (header->counters == 0 || !geometry_fits(header, found->bytes) || !accounts_fit(header))
         found->why = "has an impossible geometry";
@@ -227,8 +225,7 @@ static int oldest_aside(int directory, const char *name, char ret_oldest[NAME_BY
     while ((item = readdir(files)) != NULL) {
         char rest[NAME_BYTES] = "";
         long long time_ns;
-        if (sscanf(item->d_name, "aside-%lld-%31s", &time_ns, rest) != 2 ||
-            strcmp(rest, name) != 0) /* NOLINT: both bounded */
+        if (sscanf(item->d_name, "aside-%lld-%31s", &time_ns, rest) != 2 || strcmp(rest, name) != 0) /* NOLINT: both bounded */
             continue;
         count++;
         if (time_ns < oldest) {
@@ -263,8 +260,8 @@ static int refuse(const struct found *found, const char *name, tkr_message *ret_
         ret_message,
         "%s has layout %u.%u with %u counters, this version reads %u.x to %u.x with up to %d: start %s version, "
         "or move the file away and lose what it has not flushed",
-        name, header->major, header->minor, header->counters, TKR_SHARD_MAJOR_OLDEST, TKR_SHARD_MAJOR,
-        (int)TKR_COUNTER_COUNT, newer ? "the newer" : "an older");
+        name, header->major, header->minor, header->counters, TKR_SHARD_MAJOR_OLDEST, TKR_SHARD_MAJOR, (int)TKR_COUNTER_COUNT,
+        newer ? "the newer" : "an older");
 }
 
 /* --- carrying over --- */
@@ -288,8 +285,8 @@ enum tkr_recovery tkr_shard_file_recover(struct tkr_shard_header *header, uint64
     return TKR_RECOVERY_DONE;
 }
 
-static int carry_over(int directory, const struct tkr_shard_options *options, const struct found *found,
-                      const char *name, tkr_message *ret_message)
+static int carry_over(int directory, const struct tkr_shard_options *options, const struct found *found, const char *name,
+                      tkr_message *ret_message)
 {
     struct tkr_shard_header *older = mmap(NULL, found->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, found->fd, 0);
     uint64_t batch;
@@ -304,8 +301,8 @@ static int carry_over(int directory, const struct tkr_shard_options *options, co
     TKR_CRASH(CARRY_BEGUN);
     result = make(directory, options, older, ret_message);
     if (result == 0)
-        tkr_log(TKR_LOG_INFO, "%s of layout %u.%u with %u counters is carried over to %u.%u with %d", name,
-                older->major, older->minor, older->counters, TKR_SHARD_MAJOR, TKR_SHARD_MINOR, (int)TKR_COUNTER_COUNT);
+        tkr_log(TKR_LOG_INFO, "%s of layout %u.%u with %u counters is carried over to %u.%u with %d", name, older->major,
+                older->minor, older->counters, TKR_SHARD_MAJOR, TKR_SHARD_MINOR, (int)TKR_COUNTER_COUNT);
     (void)munmap(older, found->bytes);
     TKR_CRASH(CARRIED);
     return result;

@@ -56,7 +56,7 @@
 
 #define TKR_SHARD_MAGIC UINT64_C(0x3144524148535254) /* "TRSHARD1" */
 #define TKR_SHARD_MAJOR 1u
-#define TKR_SHARD_MINOR 1u /* 1: law.gone_unknown */
+#define TKR_SHARD_MINOR 1u        /* 1: law.gone_unknown */
 #define TKR_SHARD_MAJOR_OLDEST 1u /* that is still read, and carried over (table/carry.h) */
 #define TKR_SHARD_HEADER_BYTES 4096u
 #define TKR_SHARDS_MAX 64u /* of a collector */
@@ -71,12 +71,12 @@
 /* The law's numbers of a shard, and what else a batch changes once. Regions that are gone are folded in here. */
 struct tkr_law {
     _Atomic uint64_t stamp;
-    _Atomic uint64_t arena_used;       /* bytes */
-    _Atomic uint64_t accounts;         /* entries */
-    _Atomic uint64_t life_last;        /* life given last */
-    _Atomic uint64_t gone_offered;     /* usage records that regions now gone had published or dropped; settled calls */
+    _Atomic uint64_t arena_used;   /* bytes */
+    _Atomic uint64_t accounts;     /* entries */
+    _Atomic uint64_t life_last;    /* life given last */
+    _Atomic uint64_t gone_offered; /* usage records that regions now gone had published or dropped; settled calls */
     _Atomic uint64_t gone_counted;
-    _Atomic uint64_t gone_settled;     /* open calls of dead processes among them */
+    _Atomic uint64_t gone_settled; /* open calls of dead processes among them */
     _Atomic uint64_t gone_regions;
     _Atomic uint64_t gone_dropped[TKR_DROP_MAX];
     _Atomic uint64_t gone_refused[TKR_SHARD_REFUSED_MAX];
@@ -105,12 +105,12 @@ struct tkr_shard_header {
     _Atomic uint64_t arena_committed;        /* arena_used of that batch, or of an earlier one; only grows */
     alignas(128) struct tkr_law law;
     alignas(128) _Atomic uint64_t cursors_used; /* cursors that have memory; only grows, in no batch */
-    alignas(128) _Atomic uint64_t seen; /* the flusher's: number of the last chunk acknowledged by the sink */
-    _Atomic uint64_t recheck_at;        /* the flusher's: entries in arena[recheck_at, recheck_end) were acknowledged */
-    _Atomic uint64_t recheck_end;       /* before the sink went back, and have not been compared with it since */
-    _Atomic uint64_t marks;             /* the flusher's: marks ever made; the last TKR_MARKS of them are below */
-    _Atomic uint64_t mark_time_s[TKR_MARKS]; /* when, Unix time */
-    _Atomic uint64_t mark_batch[TKR_MARKS];  /* the batch committed last by then: stamps up to it are older */
+    alignas(128) _Atomic uint64_t seen;         /* the flusher's: number of the last chunk acknowledged by the sink */
+    _Atomic uint64_t recheck_at;                /* the flusher's: entries in arena[recheck_at, recheck_end) were acknowledged */
+    _Atomic uint64_t recheck_end;               /* before the sink went back, and have not been compared with it since */
+    _Atomic uint64_t marks;                     /* the flusher's: marks ever made; the last TKR_MARKS of them are below */
+    _Atomic uint64_t mark_time_s[TKR_MARKS];    /* when, Unix time */
+    _Atomic uint64_t mark_batch[TKR_MARKS];     /* the batch committed last by then: stamps up to it are older */
 };
 _Static_assert(sizeof(struct tkr_shard_header) <= TKR_SHARD_HEADER_BYTES, "the header fits its page");
 
@@ -135,13 +135,13 @@ struct tkr_cursor {
     _Atomic uint64_t state; /* enum tkr_cursor_state */
     _Atomic uint64_t id[2];
     _Atomic uint64_t inode;
-    _Atomic uint64_t slots_settled; /* the synthetic lane: slots of the dead owner that have been looked at */
-    _Atomic uint64_t orphans;       /* of them, calls that were open */
-    _Atomic uint64_t settled;       /* of these, counted; equals orphans less what was dropped here */
+    _Atomic uint64_t slots_settled;         /* the synthetic lane: slots of the dead owner that have been looked at */
+    _Atomic uint64_t orphans;               /* of them, calls that were open */
+    _Atomic uint64_t settled;               /* of these, counted; equals orphans less what was dropped here */
     _Atomic uint64_t dropped[TKR_DROP_MAX]; /* by the collector */
-    _Atomic uint64_t unknown;       /* frames of types that this version does not know, skipped */
-    _Atomic uint64_t adopted;       /* sum of the sequences from which its lanes were taken up: not offered to this shard */
-    _Atomic uint64_t set_aside;     /* of dropped[TKR_DROP_CORRUPT]: what its lanes held when it was quarantined */
+    _Atomic uint64_t unknown;               /* frames of types that this version does not know, skipped */
+    _Atomic uint64_t adopted;   /* sum of the sequences from which its lanes were taken up: not offered to this shard */
+    _Atomic uint64_t set_aside; /* of dropped[TKR_DROP_CORRUPT]: what its lanes held when it was quarantined */
     _Atomic uint64_t reserved[5];
     struct tkr_lane_cursor lane[TKR_SHARD_LANES_MAX];
 };
@@ -158,12 +158,12 @@ struct tkr_entry {
     _Atomic uint64_t life;
     _Atomic uint64_t kind;
     _Atomic uint32_t cycle;
-    _Atomic uint8_t id_len;           /* not 0, also when forgotten: it tells the entry's size */
-    _Atomic uint8_t near_full;        /* a counter has passed 2^62: look before adding */
-    _Atomic uint16_t known_sequence;  /* odd while the flusher writes known */
-    _Atomic uint64_t known_life;      /* what the sink is believed to have; 0: nothing */
+    _Atomic uint8_t id_len;          /* not 0, also when forgotten: it tells the entry's size */
+    _Atomic uint8_t near_full;       /* a counter has passed 2^62: look before adding */
+    _Atomic uint16_t known_sequence; /* odd while the flusher writes known */
+    _Atomic uint64_t known_life;     /* what the sink is believed to have; 0: nothing */
     _Atomic int64_t known[TKR_COUNTER_COUNT];
-    alignas(8) char id[];             /* written and read by others in words of 8 bytes; the last may be zeros in part */
+    alignas(8) char id[]; /* written and read by others in words of 8 bytes; the last may be zeros in part */
 };
 #define TKR_ENTRY_UNDO_BYTES offsetof(struct tkr_entry, kind)
 #define TKR_ENTRY_UNITS_MAX 8u

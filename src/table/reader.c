@@ -25,8 +25,7 @@ struct tkr_reader {
 };
 
 /* What an object was before the batch under way, or before one that a death has left unfinished (I4). */
-static bool copy_logged(const struct tkr_shard_header *header, const _Atomic uint64_t *object, size_t words,
-                        uint64_t *ret_words)
+static bool copy_logged(const struct tkr_shard_header *header, const _Atomic uint64_t *object, size_t words, uint64_t *ret_words)
 {
     const unsigned char *base = (const unsigned char *)header;
     const struct tkr_undo *undo = (const struct tkr_undo *)(base + header->undo_offset);
@@ -36,8 +35,8 @@ static bool copy_logged(const struct tkr_shard_header *header, const _Atomic uin
 }
 
 /* One attempt at a consistent copy. ret_stamp is the object's own, which the copy's is older than when the log has it. */
-static bool try_copy(const struct tkr_shard_header *header, const _Atomic uint64_t *object, size_t words,
-                     uint64_t *ret_words, uint64_t *ret_stamp)
+static bool try_copy(const struct tkr_shard_header *header, const _Atomic uint64_t *object, size_t words, uint64_t *ret_words,
+                     uint64_t *ret_stamp)
 {
     uint64_t committed = atomic_load_explicit(&header->committed, memory_order_acquire); /* before all else (P2) */
     uint64_t stamp = atomic_load_explicit(&object[0], memory_order_acquire);
@@ -174,9 +173,8 @@ int tkr_reader_open(int collector_directory, uint32_t number, struct tkr_reader 
             (void)close(fd);
         return -1;
     }
-    base = status.st_size < (off_t)TKR_SHARD_HEADER_BYTES
-               ? MAP_FAILED
-               : mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_SHARED, fd, 0);
+    base = status.st_size < (off_t)TKR_SHARD_HEADER_BYTES ? MAP_FAILED
+                                                          : mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_SHARED, fd, 0);
     (void)close(fd);
     if (base == MAP_FAILED)
         return tkr_message_set(ret_message, "%s is too short or cannot be mapped", name);
@@ -220,8 +218,7 @@ bool tkr_reader_next(struct tkr_reader *reader, struct tkr_entry_copy *ret_copy)
     if (used > reader->bytes - reader->header->arena_offset) /* made larger since; what is new is for the next reader */
         used = reader->bytes - reader->header->arena_offset;
     while (reader->at < used) {
-        const struct tkr_entry *entry =
-            (const struct tkr_entry *)(reader->base + reader->header->arena_offset + reader->at);
+        const struct tkr_entry *entry = (const struct tkr_entry *)(reader->base + reader->header->arena_offset + reader->at);
         uint8_t id_len = atomic_load_explicit(&entry->id_len, memory_order_relaxed); /* the size never changes */
         uint64_t bytes = tkr_entry_bytes(id_len);
         if (id_len == 0 || bytes > used - reader->at)

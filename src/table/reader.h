@@ -32,8 +32,7 @@ struct tkr_entry_copy {
 bool tkr_stamped_copy(const struct tkr_shard_header *header, const void *object, size_t bytes, void *ret_bytes);
 
 /* Copies an entry; a life of 0 says that it is forgotten. false: as above, or the entry is of no committed batch. */
-bool tkr_entry_copy_read(const struct tkr_shard_header *header, const struct tkr_entry *entry,
-                         struct tkr_entry_copy *ret_copy);
+bool tkr_entry_copy_read(const struct tkr_shard_header *header, const struct tkr_entry *entry, struct tkr_entry_copy *ret_copy);
 
 /* What is counted and, as far as known, not in the sink yet: never negative. */
 void tkr_entry_copy_unflushed(const struct tkr_entry_copy *copy, tkr_counts *ret_counts);

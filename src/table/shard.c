@@ -61,8 +61,7 @@ static bool open_lists(struct tkr_shard *shard)
     return tkr_entries_index(shard);
 }
 
-static int map(struct tkr_shard *shard, const struct tkr_shard_options *options, uint64_t file_bytes,
-               tkr_message *ret_message)
+static int map(struct tkr_shard *shard, const struct tkr_shard_options *options, uint64_t file_bytes, tkr_message *ret_message)
 {
     void *base = mmap(NULL, file_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, shard->fd, 0);
     enum tkr_recovery recovery;
@@ -89,8 +88,7 @@ static int map(struct tkr_shard *shard, const struct tkr_shard_options *options,
     return 0;
 }
 
-int tkr_shard_open(int directory, const struct tkr_shard_options *options, struct tkr_shard **ret_shard,
-                   tkr_message *ret_message)
+int tkr_shard_open(int directory, const struct tkr_shard_options *options, struct tkr_shard **ret_shard, tkr_message *ret_message)
 {
     struct tkr_shard *shard = calloc(1, sizeof(*shard));
     uint64_t bytes;
@@ -165,7 +163,8 @@ struct tkr_cursor *tkr_shard_cursor_unused(struct tkr_shard *shard)
             return &shard->cursor[i];
     }
     if (count == shard->header->regions_max ||
-        tkr_shard_file_allocate(shard->fd, shard->header->cursors_offset + count * sizeof(struct tkr_cursor), sizeof(struct tkr_cursor)) != 0)
+        tkr_shard_file_allocate(shard->fd, shard->header->cursors_offset + count * sizeof(struct tkr_cursor),
+                                sizeof(struct tkr_cursor)) != 0)
         return NULL;
     atomic_store_explicit(&shard->header->cursors_used, count + UINT64_C(1), memory_order_release); /* memory before it */
     return &shard->cursor[count];

@@ -56,15 +56,15 @@ struct tkr_shard {
     struct tkr_index index;
     struct tkr_changed *changed;
     struct tkr_changed lists[2];
-    _Atomic(struct tkr_changed *) to_flusher;   /* handed over, not yet taken */
-    _Atomic(struct tkr_changed *) from_flusher; /* empty, to fill next */
-    atomic_bool asked;                          /* the flusher wants the changed entries, and its requests done */
+    _Atomic(struct tkr_changed *) to_flusher;     /* handed over, not yet taken */
+    _Atomic(struct tkr_changed *) from_flusher;   /* empty, to fill next */
+    atomic_bool asked;                            /* the flusher wants the changed entries, and its requests done */
     struct tkr_request request[TKR_REQUESTS_MAX]; /* the flusher's; between asking and the answer the worker's */
     uint32_t request_count;
     struct tkr_changed unused[TKR_ENTRY_UNITS_MAX + 1]; /* forgotten entries by size in units, the worker's */
     int fd;
-    bool overflowing;         /* said so in the log: there was no room for an account */
-    bool recovered;           /* opening put an unfinished batch back */
+    bool overflowing; /* said so in the log: there was no room for an account */
+    bool recovered;   /* opening put an unfinished batch back */
 };
 
 /* One account's share of an event, for tkr_batch_apply. */

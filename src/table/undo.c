@@ -104,8 +104,7 @@ bool tkr_undo_roll_back(const struct tkr_undo *undo, uint64_t undo_bytes, unsign
             return false;
         memcpy(&record, undo->records + at, sizeof(record));
         if (record.bytes == 0 || record.bytes % sizeof(uint64_t) != 0 || record.offset % sizeof(uint64_t) != 0 ||
-            record.bytes > used - at - sizeof(record) || record.offset > file_bytes ||
-            record.bytes > file_bytes - record.offset)
+            record.bytes > used - at - sizeof(record) || record.offset > file_bytes || record.bytes > file_bytes - record.offset)
             return false;
         put_back(base + record.offset, undo->records + at + sizeof(record), record.bytes, stamp);
     }

@@ -151,8 +151,7 @@ static void *run(void *argument)
         atomic_store_explicit(&thread->begun, i + 1, memory_order_release);
         result = do_step(worker, i);
         if (result != TKR_OK) {
-            (void)fprintf(stderr, "chaos_gateway %u: step %llu: %s\n", number, (unsigned long long)i,
-                          tkr_strerror(result));
+            (void)fprintf(stderr, "chaos_gateway %u: step %llu: %s\n", number, (unsigned long long)i, tkr_strerror(result));
             exit(1);
         }
         atomic_store_explicit(&thread->finished, i + 1, memory_order_release);

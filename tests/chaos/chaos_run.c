@@ -172,8 +172,7 @@ static int one_fault(struct run *run, uint64_t number)
     enum fault fault;
 
     allow_steps(run, run->calls_max * (number + 1) / run->faults_max);
-    if (number % SNAPSHOT_EVERY == SNAPSHOT_EVERY / 2 &&
-        servers_answers(&run->world.servers, run->world.servers.primary))
+    if (number % SNAPSHOT_EVERY == SNAPSHOT_EVERY / 2 && servers_answers(&run->world.servers, run->world.servers.primary))
         (void)servers_snapshot(&run->world.servers); /* it may be loading: then later */
     if (world_wait(&run->world, pause_ms(&run->faults)) != 0)
         return fail(run, "broken down");
@@ -240,14 +239,13 @@ static void print_result(const struct run *run, bool exact)
         (void)printf("%s\"%s\": %" PRIu64, comma, fault_name((enum fault)i), run->faults.count[i]);
         comma = ", ";
     }
-    (void)printf("}, \"faults_total\": %" PRIu64 ", \"calls\": %" PRIu64 ", \"settled\": %" PRIu64
-                 ", \"interrupted\": %" PRIu64 ", \"interrupted_counted\": %" PRIu64
-                 ", \"interrupted_settled\": %" PRIu64 ", \"interrupted_not_counted\": %" PRIu64
-                 ", \"accounts\": %" PRIu64,
-                 total, report->calls, report->settled, report->interrupted, report->wholly, report->partly,
-                 report->nothing, report->accounts);
-    (void)printf(", \"lost\": %" PRId64 ", \"doubled\": %" PRId64 ", \"negative\": %" PRIu64
-                 ", \"differences\": %" PRIu64 ", \"seconds\": %ld}\n",
+    (void)printf("}, \"faults_total\": %" PRIu64 ", \"calls\": %" PRIu64 ", \"settled\": %" PRIu64 ", \"interrupted\": %" PRIu64
+                 ", \"interrupted_counted\": %" PRIu64 ", \"interrupted_settled\": %" PRIu64
+                 ", \"interrupted_not_counted\": %" PRIu64 ", \"accounts\": %" PRIu64,
+                 total, report->calls, report->settled, report->interrupted, report->wholly, report->partly, report->nothing,
+                 report->accounts);
+    (void)printf(", \"lost\": %" PRId64 ", \"doubled\": %" PRId64 ", \"negative\": %" PRIu64 ", \"differences\": %" PRIu64
+                 ", \"seconds\": %ld}\n",
                  report->lost, report->doubled, report->negative, report->differences + report->strangers,
                  (process_now_ms() - run->begun_ms) / 1000);
 }

@@ -218,8 +218,7 @@ static bool do_promote_replica(struct faults *faults, char *ret_detail)
     int late = below(faults, 2) == 0 ? some_ms(faults, AWAY_MS) : -1;
     int lives = below(faults, 2) == 0 ? some_ms(faults, STOPPED_MS) : 0;
 
-    if (!servers_answers(servers, servers_replica(servers)) ||
-        world->server_dies_ms[servers_replica(servers)] != WORLD_NEVER)
+    if (!servers_answers(servers, servers_replica(servers)) || world->server_dies_ms[servers_replica(servers)] != WORLD_NEVER)
         return false;
     if (lives == 0 && servers->up[old])
         (void)kill_server(faults, old);

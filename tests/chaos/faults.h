@@ -7,29 +7,29 @@
 #include "support/random.h"
 
 /* FAULT(name, weight): how often it is chosen, in comparison with the others. */
-#define FAULT_LIST(FAULT)                                                                                              \
-    FAULT(kill_gateway, 14)                                                                                            \
-    FAULT(kill_collector, 12)                                                                                          \
-    FAULT(stop_collector, 6)                                                                                           \
-    FAULT(change_workers, 5)                                                                                           \
-    FAULT(kill_redis, 6)                                                                                               \
-    FAULT(stop_redis, 6)                                                                                               \
-    FAULT(tear_aof, 5)                                                                                                 \
-    FAULT(rewrite_aof, 2)                                                                                              \
-    FAULT(restore_rdb, 4)                                                                                              \
-    FAULT(flush_all, 3)                                                                                                \
-    FAULT(promote_replica, 6)                                                                                          \
-    FAULT(kill_replica, 2)                                                                                             \
-    FAULT(hold_replication, 4)                                                                                         \
-    FAULT(cut_replication, 2)                                                                                          \
-    FAULT(reset_account, 6)                                                                                            \
-    FAULT(forget_scripts, 1)                                                                                           \
-    FAULT(cut_request, 7)                                                                                              \
-    FAULT(cut_reply, 7)                                                                                                \
-    FAULT(cut_late, 7)                                                                                                 \
-    FAULT(hold_request, 5)                                                                                             \
-    FAULT(hold_reply, 5)                                                                                               \
-    FAULT(delay, 4)                                                                                                    \
+#define FAULT_LIST(FAULT)      \
+    FAULT(kill_gateway, 14)    \
+    FAULT(kill_collector, 12)  \
+    FAULT(stop_collector, 6)   \
+    FAULT(change_workers, 5)   \
+    FAULT(kill_redis, 6)       \
+    FAULT(stop_redis, 6)       \
+    FAULT(tear_aof, 5)         \
+    FAULT(rewrite_aof, 2)      \
+    FAULT(restore_rdb, 4)      \
+    FAULT(flush_all, 3)        \
+    FAULT(promote_replica, 6)  \
+    FAULT(kill_replica, 2)     \
+    FAULT(hold_replication, 4) \
+    FAULT(cut_replication, 2)  \
+    FAULT(reset_account, 6)    \
+    FAULT(forget_scripts, 1)   \
+    FAULT(cut_request, 7)      \
+    FAULT(cut_reply, 7)        \
+    FAULT(cut_late, 7)         \
+    FAULT(hold_request, 5)     \
+    FAULT(hold_reply, 5)       \
+    FAULT(delay, 4)            \
     FAULT(refuse, 2)
 
 #define FAULT_ENUM(name, weight) FAULT_##name,

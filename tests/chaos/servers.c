@@ -67,8 +67,8 @@ int servers_reset(struct servers *servers, const char *key, size_t len)
                                  "for i=1,#v,2 do redis.call('HINCRBY',KEYS[2],v[i],v[i+1]) end "
                                  "return redis.call('DEL',KEYS[1])";
 
-    return take_reply(redis_server_command(&servers->server[servers->primary], "EVAL %s 2 %b " CHAOS_RESET_PREFIX "%b",
-                                           script, key, len, key, len));
+    return take_reply(redis_server_command(&servers->server[servers->primary], "EVAL %s 2 %b " CHAOS_RESET_PREFIX "%b", script,
+                                           key, len, key, len));
 }
 
 /* --- deaths --- */

@@ -213,8 +213,7 @@ static void note_way(const struct way *way, uint32_t number, bool begun, struct 
 }
 
 /* Adds what came of the end of a thread: the way that explains the private account; none does: the first. */
-static void add_end(struct table *table, uint32_t g, uint32_t thread, const struct chaos_thread *at,
-                    struct truth_report *report)
+static void add_end(struct table *table, uint32_t g, uint32_t thread, const struct chaos_thread *at, struct truth_report *report)
 {
     struct way way[WAYS_MAX];
     uint64_t finished = atomic_load(&at->finished);
@@ -235,8 +234,7 @@ static void add_end(struct table *table, uint32_t g, uint32_t thread, const stru
     note_way(&way[chosen], (uint32_t)chosen, begun, report);
 }
 
-static void expect(struct table *table, const struct truth_gateway *gateway, uint32_t count,
-                   struct truth_report *report)
+static void expect(struct table *table, const struct truth_gateway *gateway, uint32_t count, struct truth_report *report)
 {
     report->calls = truth_calls_finished(gateway, count);
     for (uint32_t g = 0; g < count; g++) {
@@ -262,8 +260,8 @@ size_t truth_key(uint32_t account, uint32_t cycle, char ret_key[TRUTH_KEY_BYTES]
                                                               : "";
 
     (void)chaos_account_id(account, id);
-    return (size_t)snprintf(ret_key, TRUTH_KEY_BYTES, "token_usage%s:%s:%04u-%02u-%02u", kind, id, date / 10000,
-                            date / 100 % 100, date % 100);
+    return (size_t)snprintf(ret_key, TRUTH_KEY_BYTES, "token_usage%s:%s:%04u-%02u-%02u", kind, id, date / 10000, date / 100 % 100,
+                            date % 100);
 }
 
 static int compare_rows(const void *a, const void *b)
@@ -327,8 +325,7 @@ static void take_fields(struct row *row, const redisReply *fields, struct truth_
 }
 
 /* The hash of one key, whose reply is due. */
-static int take_hash(struct table *table, redisContext *redis, const char *key, bool verbose,
-                     struct truth_report *report)
+static int take_hash(struct table *table, redisContext *redis, const char *key, bool verbose, struct truth_report *report)
 {
     struct row **row = bsearch(key, table->by_key, table->count, sizeof(*table->by_key), compare_key);
     redisReply *fields;
@@ -354,8 +351,7 @@ static int read_hashes(struct table *table, redisContext *redis, const char *pre
     int result = keys != NULL && keys->type == REDIS_REPLY_ARRAY ? 0 : -1;
 
     for (size_t i = 0; result == 0 && i < keys->elements; i++)
-        result =
-            redisAppendCommand(redis, "HGETALL %b", keys->element[i]->str, keys->element[i]->len) == REDIS_OK ? 0 : -1;
+        result = redisAppendCommand(redis, "HGETALL %b", keys->element[i]->str, keys->element[i]->len) == REDIS_OK ? 0 : -1;
     for (size_t i = 0; result == 0 && i < keys->elements; i++)
         result = take_hash(table, redis, keys->element[i]->str + strlen(prefix), verbose, report);
     freeReplyObject(keys);

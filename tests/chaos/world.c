@@ -162,13 +162,8 @@ static int start_collector(struct world *world)
     char program[PATH_BYTES * 4];
     char setting[4][PATH_BYTES];
     const char *argv[] = {program, NULL};
-    const char *env[] = {setting[0],
-                         setting[1],
-                         setting[2],
-                         setting[3],
-                         "TOKENRING_FLUSH_INTERVAL_MS=20",
-                         "TOKENRING_MAX_ACCOUNTS=20000",
-                         NULL};
+    const char *env[] = {
+        setting[0], setting[1], setting[2], setting[3], "TOKENRING_FLUSH_INTERVAL_MS=20", "TOKENRING_MAX_ACCOUNTS=20000", NULL};
 
     (void)snprintf(program, sizeof(program), "%s/tokenringd", world->bin_dir);
     (void)snprintf(setting[0], PATH_BYTES, "TOKENRING_RUNTIME_DIR=%s", world->runtime);
@@ -379,8 +374,7 @@ static bool is_settled(const json_t *stat, bool gone)
     const json_t *shard;
     size_t i;
 
-    json_array_foreach(json_object_get(stat, "shards"), i, shard)
-    {
+    json_array_foreach (json_object_get(stat, "shards"), i, shard) {
         if (number_of(shard, "unflushed_accounts") != 0)
             return false;
     }

@@ -23,11 +23,11 @@ struct crash_truth {
 };
 
 struct crash_call {
-    uint32_t user;         /* number of the user */
-    int32_t team;          /* number of the team, or -1: none is charged */
-    int64_t prompt;        /* tokens; also the estimate */
-    int64_t completion;    /* tokens, even; half of them are told as progress */
-    int one_shot;          /* recorded, not begun and ended */
+    uint32_t user;      /* number of the user */
+    int32_t team;       /* number of the team, or -1: none is charged */
+    int64_t prompt;     /* tokens; also the estimate */
+    int64_t completion; /* tokens, even; half of them are told as progress */
+    int one_shot;       /* recorded, not begun and ended */
 };
 
 /* Call number i of a thread of gateway g. */

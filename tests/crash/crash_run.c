@@ -37,7 +37,7 @@
 #include "tokenring/tokenring.h"
 
 #define GATEWAYS 3
-#define VICTIM 1 /* of the gateways, killed by us */
+#define VICTIM 1     /* of the gateways, killed by us */
 #define CALLS "1200" /* at least */
 #define CALLS_OF_A_BATCH 300
 #define DEADLINE_MS 30000
@@ -58,9 +58,10 @@ static const struct point {
 /* Points that are passed once in a process' life can be killed at once. */
 static int passed_often(const struct point *point)
 {
-    static const char *const once[] = {"REGION_", "SLOTS_ALLOCATED", "NAME_", "SHARD_", "RECOVERY_BEGUN", "RECOVERY_DONE",
-                                       "LANE_ALLOCATED", "LANE_GEOMETRY", "LANE_ADDED", "SETTLE", "FOLDED", "LANES_WIPED",
-                                       "CURSOR_FREED", "FORG", "LEDGER_FOLDED", "RETIRE_", "RESET_"};
+    static const char *const once[] = {"REGION_",       "SLOTS_ALLOCATED", "NAME_",         "SHARD_",     "RECOVERY_BEGUN",
+                                       "RECOVERY_DONE", "LANE_ALLOCATED",  "LANE_GEOMETRY", "LANE_ADDED", "SETTLE",
+                                       "FOLDED",        "LANES_WIPED",     "CURSOR_FREED",  "FORG",       "LEDGER_FOLDED",
+                                       "RETIRE_",       "RESET_"};
 
     for (size_t i = 0; i < sizeof(once) / sizeof(once[0]); i++) {
         if (strncmp(point->name, once[i], strlen(once[i])) == 0)
@@ -126,9 +127,15 @@ static int start_gateway(struct run *run, int g, const char *crash)
 static int start_collector(struct run *run, const char *workers, const char *crash)
 {
     const char *argv[] = {run->daemon, NULL};
-    const char *env[] = {run->env_runtime, run->env_ledger, "TOKENRING_SINK=sqlite", "TOKENRING_FLUSH_INTERVAL_MS=10",
+    const char *env[] = {run->env_runtime,
+                         run->env_ledger,
+                         "TOKENRING_SINK=sqlite",
+                         "TOKENRING_FLUSH_INTERVAL_MS=10",
                          "TOKENRING_FORGET_AFTER_S=1",
-                         workers, run->env_broken, crash, NULL};
+                         workers,
+                         run->env_broken,
+                         crash,
+                         NULL};
 
     process_end(&run->collector);
     return process_start(&run->collector, argv, env);
@@ -396,8 +403,8 @@ static void add_call(struct figures account[CRASH_ACCOUNTS], const struct crash_
 {
     int64_t completion = outcome == WHOLLY ? call->completion : outcome == SETTLED ? call->completion / 2 : 0;
     int settled = outcome == SETTLED || outcome == SETTLED_UNSTREAMED;
-    struct figures more = {{call->prompt, completion, call->prompt + completion,
-                            settled ? call->prompt + completion : 0, 1, settled}};
+    struct figures more = {
+        {call->prompt, completion, call->prompt + completion, settled ? call->prompt + completion : 0, 1, settled}};
     int charged[2] = {(int)call->user, call->team < 0 ? -1 : CRASH_USERS + call->team};
 
     for (int c = 0; c < 2 && outcome != NOT_AT_ALL; c++) {
@@ -444,8 +451,9 @@ static int explains(const struct figures expected[CRASH_ACCOUNTS], const struct 
 /* Asks the view that is promised to people, whichever version keeps the ledger. */
 static int read_ledger(struct run *run, struct figures found[CRASH_ACCOUNTS])
 {
-    static const char question[] = "SELECT account, prompt_tokens, completion_tokens, total_tokens, estimated_tokens, calls, errors"
-                                   " FROM usage";
+    static const char question[] =
+        "SELECT account, prompt_tokens, completion_tokens, total_tokens, estimated_tokens, calls, errors"
+        " FROM usage";
     const char *path = strchr(run->env_ledger, '=') + 1;
     sqlite3 *db = NULL;
     sqlite3_stmt *row = NULL;

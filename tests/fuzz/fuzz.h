@@ -9,12 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FUZZ_CHECK(claim)                                                                                              \
-    do {                                                                                                               \
-        if (!(claim)) {                                                                                                \
-            (void)fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #claim);                                  \
-            abort();                                                                                                   \
-        }                                                                                                              \
+#define FUZZ_CHECK(claim)                                                             \
+    do {                                                                              \
+        if (!(claim)) {                                                               \
+            (void)fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #claim); \
+            abort();                                                                  \
+        }                                                                             \
     } while (0)
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count);

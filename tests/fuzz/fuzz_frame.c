@@ -48,9 +48,7 @@ static void check_counts(const struct tkr_event *event)
 
     tkr_event_counts(event, &counts);
     for (int i = 0; i < TKR_COUNTER_COUNT; i++) {
-        int64_t max = i == TKR_COUNTER_COST       ? TKR_COST_MAX
-                      : i == TKR_COUNTER_DURATION ? INT64_MAX / 1000 + 1
-                                                  : TKR_TOKENS_MAX;
+        int64_t max = i == TKR_COUNTER_COST ? TKR_COST_MAX : i == TKR_COUNTER_DURATION ? INT64_MAX / 1000 + 1 : TKR_TOKENS_MAX;
         FUZZ_CHECK(counts.value[i] >= 0 && counts.value[i] <= max);
     }
     FUZZ_CHECK(counts.value[TKR_COUNTER_CALLS] == 1);

@@ -106,8 +106,7 @@ static void start_peer(void)
     peer.address.sun_family = AF_UNIX;
     (void)snprintf(peer.address.sun_path, sizeof(peer.address.sun_path), "%s" SOCKET_NAME, peer.directory);
     peer.listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    FUZZ_CHECK(peer.listener >= 0 &&
-               bind(peer.listener, (const struct sockaddr *)&peer.address, sizeof(peer.address)) == 0 &&
+    FUZZ_CHECK(peer.listener >= 0 && bind(peer.listener, (const struct sockaddr *)&peer.address, sizeof(peer.address)) == 0 &&
                listen(peer.listener, PARTS_MAX) == 0);
     FUZZ_CHECK(pthread_create(&thread, NULL, serve, NULL) == 0 && pthread_detach(thread) == 0);
 }

@@ -38,8 +38,7 @@ static size_t put_frame(unsigned char *at, uint32_t accounts, bool named, bool w
     size_t head_bytes;
 
     for (uint32_t i = 0; i < accounts; i++)
-        start.account[i] =
-            (tkr_account){.kind = i % 2 != 0 ? TKR_KIND_TEAM : TKR_KIND_USER, .id = id, .len = 1 + i * 10};
+        start.account[i] = (tkr_account){.kind = i % 2 != 0 ? TKR_KIND_TEAM : TKR_KIND_USER, .id = id, .len = 1 + i * 10};
     if (named) {
         start.model = "gpt-4o-mini";
         start.model_len = 11;
@@ -145,8 +144,7 @@ static void redis_seeds(void)
     SEED_TEXT("\x01\x01-ERR invalid s3cret password\r\n");
     SEED_TEXT("\x04\x02*3\r\n$2\r\n17\r\n$31\r\n!WRONGTYPE Operation against a k\r\n$8\r\n!ERR ou \r\n");
     SEED_TEXT("\x14\x01*2\r\n$1\r\n4\r\n:1\r\n*2\r\n$1\r\n5\r\n$1\r\n=\r\n--");
-    SEED_TEXT(
-        "\x34\x03-NOSCRIPT No matching script.\r\n--*4\r\n$1\r\n4\r\n:1\r\n:1\r\n:1\r\n--*2\r\n$1\r\n9\r\n*0\r\n");
+    SEED_TEXT("\x34\x03-NOSCRIPT No matching script.\r\n--*4\r\n$1\r\n4\r\n:1\r\n:1\r\n:1\r\n--*2\r\n$1\r\n9\r\n*0\r\n");
     SEED_TEXT("\x04\x01*-1\r\n--*2147483647\r\n$5\r\n");
     SEED_TEXT("\x0c\x00*1\r\n$-1\r\n--*2\r\n$13\r\nprompt_tokens\r\n$2\r\n-7\r\n");
     record_answer();
@@ -183,11 +181,8 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         void (*write)(void);
-    } targets[] = {{"frame", frame_seeds},
-                   {"region", region_seeds},
-                   {"redis", redis_seeds},
-                   {"csv", csv_seeds},
-                   {"record", record_seeds}};
+    } targets[] = {
+        {"frame", frame_seeds}, {"region", region_seeds}, {"redis", redis_seeds}, {"csv", csv_seeds}, {"record", record_seeds}};
 
     for (size_t i = 0; argc == 3 && i < sizeof(targets) / sizeof(targets[0]); i++) {
         if (strcmp(argv[1], targets[i].name) != 0)

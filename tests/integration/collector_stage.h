@@ -135,8 +135,7 @@ static inline void stage_collector_end(struct stage *stage, int exit_code)
     process_signal(&stage->collector, SIGTERM);
     assert_int_equal(process_wait(&stage->collector, STAGE_DEADLINE_MS), 0);
     if (process_exit_code(&stage->collector) != exit_code)
-        fail_msg("exit status %d: %s", process_exit_code(&stage->collector),
-                 process_text(&stage->collector, PROCESS_STDERR));
+        fail_msg("exit status %d: %s", process_exit_code(&stage->collector), process_text(&stage->collector, PROCESS_STDERR));
 }
 
 static inline int stage_regions(const struct stage *stage)
@@ -198,8 +197,7 @@ static inline tkr_producer *stage_producer(const struct stage *stage)
 }
 
 /* Records a call of user number so and so and writes it down. */
-static inline int stage_record(struct stage *stage, tkr_producer *producer, int user, int64_t prompt,
-                               int64_t completion)
+static inline int stage_record(struct stage *stage, tkr_producer *producer, int user, int64_t prompt, int64_t completion)
 {
     tkr_start start = TKR_START_INIT;
     tkr_usage usage = TKR_USAGE_INIT;
@@ -254,8 +252,7 @@ static inline int stage_keep_row(const struct tkr_usage_row *row, void *arg)
 }
 
 /* Gives all that the sink has to the function. */
-static inline void stage_read_each(const struct stage *stage, int (*each)(const struct tkr_usage_row *row, void *arg),
-                                   void *arg)
+static inline void stage_read_each(const struct stage *stage, int (*each)(const struct tkr_usage_row *row, void *arg), void *arg)
 {
     struct tkr_sink_config config = {.kind = TKR_SINK_SQLITE, .connect_timeout_ms = 5000, .command_timeout_ms = 5000};
     struct tkr_usage_query query = {.any_kind = 1};

@@ -153,8 +153,8 @@ static inline int crowd_check_row(const struct tkr_usage_row *row, void *arg)
     memcpy(id, row->id, row->id_len);
     prompt = check->calls * crowd_prompt((int)strtol(id + sizeof("account-") - 1, NULL, 10));
     check->rows++;
-    check->wrong += row->counts.value[TKR_COUNTER_CALLS] != check->calls ||
-                    row->counts.value[TKR_COUNTER_PROMPT] != prompt || row->counts.value[TKR_COUNTER_TOTAL] != prompt;
+    check->wrong += row->counts.value[TKR_COUNTER_CALLS] != check->calls || row->counts.value[TKR_COUNTER_PROMPT] != prompt ||
+                    row->counts.value[TKR_COUNTER_TOTAL] != prompt;
     return 0;
 }
 

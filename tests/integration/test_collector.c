@@ -326,8 +326,7 @@ static int fork_and_wait(struct stage *stage, int number)
     tkr_producer *producer = stage_producer(stage);
     pid_t child;
 
-    if (producer == NULL || stage_record(stage, producer, number, 5, 6) != TKR_OK ||
-        begin_call(producer, "open-0", 1234) == 0)
+    if (producer == NULL || stage_record(stage, producer, number, 5, 6) != TKR_OK || begin_call(producer, "open-0", 1234) == 0)
         return 1;
     child = fork();
     if (child == 0) {

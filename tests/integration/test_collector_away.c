@@ -143,8 +143,7 @@ static void assert_killed_exact(const struct stage *stage, const struct stage_ro
     int len = snprintf(id, sizeof(id), "killed-%02d", number);
 
     counts = stage_counts(rows, TKR_KIND_USER, id, (uint32_t)len);
-    assert_in_range(counts.value[TKR_COUNTER_CALLS], taken,
-                    taken + 1); /* the one call under way: whole or not at all */
+    assert_in_range(counts.value[TKR_COUNTER_CALLS], taken, taken + 1); /* the one call under way: whole or not at all */
     assert_int_equal(counts.value[TKR_COUNTER_PROMPT], 2 * counts.value[TKR_COUNTER_CALLS]);
     assert_int_equal(counts.value[TKR_COUNTER_COMPLETION], 3 * counts.value[TKR_COUNTER_CALLS]);
 }

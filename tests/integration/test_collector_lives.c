@@ -470,7 +470,7 @@ static void test_full_table_charges_overflow_says_so_and_recovers_when_some_are_
     assert_int_equal(sums.rows, STRANGERS + 1);
 }
 
-#define LIVES_TESTS(set_up)                                                                                                      \
+#define LIVES_TESTS(set_up)                                                                                                     \
     cmocka_unit_test_setup_teardown(test_reboot_sets_tables_aside_keeps_the_name_and_is_exact, set_up, stage_tear_down),        \
         cmocka_unit_test_setup_teardown(test_memory_lost_and_the_name_kept_is_exact, set_up, stage_tear_down),                  \
         cmocka_unit_test_setup_teardown(test_name_lost_and_the_memory_kept_is_exact, set_up, stage_tear_down),                  \

@@ -67,8 +67,7 @@ static void test_sink_away_costs_memory_by_account_not_by_event(void **state)
                   (usage_after.anonymous_bytes - usage_before.anonymous_bytes) / 1024);
     assert_int_equal(after.accounts, KNOWN_ACCOUNTS + NEW_ACCOUNTS);
     assert_true(after.arena_bytes - before.arena_bytes <= NEW_ACCOUNTS * ENTRY_BYTES);
-    assert_true(after.file_bytes - before.file_bytes <=
-                NEW_ACCOUNTS * ENTRY_BYTES + NOISE_BYTES); /* allocated in steps */
+    assert_true(after.file_bytes - before.file_bytes <= NEW_ACCOUNTS * ENTRY_BYTES + NOISE_BYTES); /* allocated in steps */
     if (!procfs_instrumented())
         assert_true(usage_after.anonymous_bytes - usage_before.anonymous_bytes <=
                     (KNOWN_ACCOUNTS + NEW_ACCOUNTS) * OUTLET_BYTES + NOISE_BYTES);
@@ -121,8 +120,7 @@ static void test_memory_over_ten_cycles_of_users_who_leave_is_flat(void **state)
     assert_true(last.arena_bytes <= second.arena_bytes + second.arena_bytes / 10);
     assert_true(last.file_bytes <= second.file_bytes + second.file_bytes / 10);
     if (!procfs_instrumented())
-        assert_true(usage_last.anonymous_bytes <=
-                    usage_second.anonymous_bytes + usage_second.anonymous_bytes / 4 + NOISE_BYTES);
+        assert_true(usage_last.anonymous_bytes <= usage_second.anonymous_bytes + usage_second.anonymous_bytes / 4 + NOISE_BYTES);
     stage_collector_end(stage, 0);
     crowd_assert_exact(stage, (long)users * SHARDS * CYCLES, CALLS);
     stage_assert_law(stage, (uint64_t)users * SHARDS * CYCLES * CALLS);
@@ -131,10 +129,8 @@ static void test_memory_over_ten_cycles_of_users_who_leave_is_flat(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_sink_away_costs_memory_by_account_not_by_event, stage_set_up_redis,
-                                        stage_tear_down),
-        cmocka_unit_test_setup_teardown(test_memory_over_ten_cycles_of_users_who_leave_is_flat, stage_set_up,
-                                        stage_tear_down),
+        cmocka_unit_test_setup_teardown(test_sink_away_costs_memory_by_account_not_by_event, stage_set_up_redis, stage_tear_down),
+        cmocka_unit_test_setup_teardown(test_memory_over_ten_cycles_of_users_who_leave_is_flat, stage_set_up, stage_tear_down),
     };
 
     redis_server_require();

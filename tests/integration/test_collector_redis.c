@@ -100,8 +100,7 @@ static void test_redis_that_comes_late_gets_all(void **state)
     stage_collector_start(stage, "1");
     assert_int_equal(stage_exit_code(stage_fork(stage, stage_record_some, 5)), 0);
     stage_wait_regions(stage, 0);
-    assert_int_equal(
-        process_wait_text(&stage->collector, PROCESS_STDERR, "the sink does not take usage", STAGE_DEADLINE_MS), 0);
+    assert_int_equal(process_wait_text(&stage->collector, PROCESS_STDERR, "the sink does not take usage", STAGE_DEADLINE_MS), 0);
     assert_int_equal(redis_server_restart(&stage->server), 0);
     assert_int_equal(process_wait_text(&stage->collector, PROCESS_STDERR, "takes usage again", STAGE_DEADLINE_MS), 0);
     stage_assert_all_gone_and_exact(stage);
@@ -116,8 +115,7 @@ struct nonsense {
     _Atomic unsigned asked;
 };
 
-static const char *const nonsense_answers[] = {"HTTP/1.1 400 Bad Request\r\n\r\n", "*1\r\n:1\r\n", "$-1\r\n",
-                                               "+OK\r\n"};
+static const char *const nonsense_answers[] = {"HTTP/1.1 400 Bad Request\r\n\r\n", "*1\r\n:1\r\n", "$-1\r\n", "+OK\r\n"};
 #define NONSENSE_ANSWERS (sizeof(nonsense_answers) / sizeof(nonsense_answers[0]))
 
 static void *answer_nonsense(void *argument)
@@ -185,12 +183,10 @@ static void test_redis_that_answers_nonsense_costs_nothing(void **state)
     stage_collector_start(stage, "1");
     assert_int_equal(stage_exit_code(stage_fork(stage, stage_record_some, 0)), 0);
     stage_wait_regions(stage, 0); /* counted all the same */
-    assert_int_equal(
-        process_wait_text(&stage->collector, PROCESS_STDERR, "the sink does not take usage", STAGE_DEADLINE_MS), 0);
+    assert_int_equal(process_wait_text(&stage->collector, PROCESS_STDERR, "the sink does not take usage", STAGE_DEADLINE_MS), 0);
     stage_collector_end(stage, 1);
     assert_int_equal(times_said(process_text(&stage->collector, PROCESS_STDERR), "the sink does not take usage"), 1);
-    assert_int_equal(times_said(process_text(&stage->collector, PROCESS_STDERR), "the sink did not take 40 accounts"),
-                     1);
+    assert_int_equal(times_said(process_text(&stage->collector, PROCESS_STDERR), "the sink did not take 40 accounts"), 1);
     assert_true(atomic_load(&nonsense.asked) > NONSENSE_ANSWERS);
     nonsense_stop(&nonsense, stage->server.socket);
     assert_int_equal(redis_server_restart(&stage->server), 0);

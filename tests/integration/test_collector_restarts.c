@@ -72,9 +72,8 @@ static long long memory_of_keys(const struct stage *stage, const char *pattern)
     keys = redisCommand(context, "KEYS %s", pattern);
     assert_non_null(keys);
     for (size_t i = 0; i < keys->elements; i++)
-        assert_int_equal(
-            redisAppendCommand(context, "MEMORY USAGE %b SAMPLES 0", keys->element[i]->str, keys->element[i]->len),
-            REDIS_OK);
+        assert_int_equal(redisAppendCommand(context, "MEMORY USAGE %b SAMPLES 0", keys->element[i]->str, keys->element[i]->len),
+                         REDIS_OK);
     for (size_t i = 0; i < keys->elements; i++) {
         void *reply = NULL;
         assert_int_equal(redisGetReply(context, &reply), REDIS_OK);
@@ -101,8 +100,8 @@ static void test_fifty_lives_leave_redis_with_the_memory_of_one(void **state)
         live_once(stage);
     users = memory_of_keys(stage, "token_usage*");
     records = memory_of_keys(stage, "tr1:*");
-    print_message("%d accounts in Redis after 1 life: %lld + %lld bytes; after %d: %lld + %lld\n", ACCOUNTS,
-                  first_users, first_records, lives(), users, records);
+    print_message("%d accounts in Redis after 1 life: %lld + %lld bytes; after %d: %lld + %lld\n", ACCOUNTS, first_users,
+                  first_records, lives(), users, records);
     assert_true(first_records > 0 && first_users > 0);
     assert_true(10 * records <= 13 * first_records);
     assert_true(10 * (users + records) <= 13 * (first_users + first_records));
@@ -147,8 +146,8 @@ static void test_fifty_lives_leave_the_ledger_with_the_rows_of_two(void **state)
     for (int i = 2; i < lives(); i++)
         live_once(stage);
     bytes = ledger_bytes(stage);
-    print_message("%d accounts in the ledger after 1 life: %lld bytes; 2: %lld; %d: %lld\n", ACCOUNTS,
-                  (long long)first_bytes, (long long)second_bytes, lives(), (long long)bytes);
+    print_message("%d accounts in the ledger after 1 life: %lld bytes; 2: %lld; %d: %lld\n", ACCOUNTS, (long long)first_bytes,
+                  (long long)second_bytes, lives(), (long long)bytes);
     assert_int_equal(ask_ledger(stage, "SELECT count(*) FROM contribution"), 2 * ACCOUNTS);
     assert_true(10 * bytes <= 13 * second_bytes);
     crowd_assert_exact(stage, ACCOUNTS, lives());
@@ -157,10 +156,8 @@ static void test_fifty_lives_leave_the_ledger_with_the_rows_of_two(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_fifty_lives_leave_redis_with_the_memory_of_one, set_up_redis,
-                                        stage_tear_down),
-        cmocka_unit_test_setup_teardown(test_fifty_lives_leave_the_ledger_with_the_rows_of_two, set_up,
-                                        stage_tear_down),
+        cmocka_unit_test_setup_teardown(test_fifty_lives_leave_redis_with_the_memory_of_one, set_up_redis, stage_tear_down),
+        cmocka_unit_test_setup_teardown(test_fifty_lives_leave_the_ledger_with_the_rows_of_two, set_up, stage_tear_down),
     };
 
     redis_server_require();

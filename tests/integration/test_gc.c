@@ -194,8 +194,7 @@ static void test_dead_collector_leaves_its_totals_and_no_record(void **state)
     stage_collector_end(stage, 0);
     name = collector_name(stage);
     assert_int_equal(records(stage, name), STAGE_USERS - 1);
-    assert_true(gc_number(stage, name, "records", "--dry-run") >=
-                STAGE_USERS - 1); /* an account has one of each shard */
+    assert_true(gc_number(stage, name, "records", "--dry-run") >= STAGE_USERS - 1); /* an account has one of each shard */
     assert_int_equal(records(stage, name), STAGE_USERS - 1);
     assert_true(gc_number(stage, name, "records", NULL) >= STAGE_USERS - 1);
     assert_int_equal(records(stage, name), 0);
@@ -368,13 +367,13 @@ static void test_list_names_the_collectors_and_the_dead_among_them(void **state)
     process_end(&process);
 }
 
-#define IN_REDIS(test)                                                                                                 \
-    {                                                                                                                  \
-#test " (redis)", test, stage_set_up_redis, stage_tear_down, NULL                                              \
+#define IN_REDIS(test)                                                    \
+    {                                                                     \
+#test " (redis)", test, stage_set_up_redis, stage_tear_down, NULL \
     }
-#define IN_LEDGER(test)                                                                                                \
-    {                                                                                                                  \
-#test " (ledger)", test, stage_set_up, stage_tear_down, NULL                                                   \
+#define IN_LEDGER(test)                                              \
+    {                                                                \
+#test " (ledger)", test, stage_set_up, stage_tear_down, NULL \
     }
 
 int main(void)

@@ -77,14 +77,14 @@ static void run_trouble(void **state, bool user, const struct trouble *trouble)
 }
 
 /* A trouble that one command begins and another one ends. */
-#define COMMANDS(name, begin_command, end_command)                                                                               \
-    static void name##_begin(struct scene *scene)                                                                                \
-    {                                                                                                                            \
-        admin_command(scene->admin, begin_command);                                                                              \
-    }                                                                                                                            \
-    static void name##_end(struct scene *scene)                                                                                  \
-    {                                                                                                                            \
-        admin_command(scene->admin, end_command);                                                                                \
+#define COMMANDS(name, begin_command, end_command)  \
+    static void name##_begin(struct scene *scene)   \
+    {                                               \
+        admin_command(scene->admin, begin_command); \
+    }                                               \
+    static void name##_end(struct scene *scene)     \
+    {                                               \
+        admin_command(scene->admin, end_command);   \
     }
 
 COMMANDS(oom, "CONFIG SET maxmemory 1", "CONFIG SET maxmemory 0")

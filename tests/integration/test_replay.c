@@ -200,8 +200,8 @@ static json_t *write_trace(const struct stage *stage)
         char id[32];
 
         (void)snprintf(id, sizeof(id), "team:{%d} \xc3\xa9%s", user, user % 2 == 0 ? "," : "");
-        (void)fprintf(file, "model-%d,\"%s\",%" PRId64 ",%" PRId64 ",2024-0%d-15 10:%02d:%02d.%03d\r\n", i % 3, id,
-                      completion, prompt, 1 + i % 3, i / 60 % 60, i % 60, i % 1000);
+        (void)fprintf(file, "model-%d,\"%s\",%" PRId64 ",%" PRId64 ",2024-0%d-15 10:%02d:%02d.%03d\r\n", i % 3, id, completion,
+                      prompt, 1 + i % 3, i / 60 % 60, i % 60, i % 1000);
         add_call(users, id, prompt, completion);
     }
     assert_int_equal(fclose(file), 0);
@@ -214,7 +214,8 @@ static void assert_users_equal(json_t *found, json_t *expected)
     json_t *tally;
 
     assert_int_equal(json_object_size(found), json_object_size(expected));
-    json_object_foreach(expected, user, tally) assert_tally_equal(json_object_get(found, user), tally);
+    json_object_foreach (expected, user, tally)
+        assert_tally_equal(json_object_get(found, user), tally);
 }
 
 static void test_replay_without_collector_offers_the_whole_trace(void **state)
@@ -366,8 +367,7 @@ static json_t *read_usage(struct stage *stage, const char *field)
     json_t *row;
     size_t i;
 
-    json_array_foreach(json_object_get(usage, "rows"), i, row)
-    {
+    json_array_foreach (json_object_get(usage, "rows"), i, row) {
         const char *id = json_string_value(json_object_get(row, "id"));
         const json_t *counts = field == NULL ? row : json_object_get(row, field);
         json_t *tally = json_object_get(users, id);
@@ -409,15 +409,16 @@ static void assert_counted_or_cut_short(json_t *users, const json_t *offered, co
     const char *user;
     json_t *tally;
 
-    json_object_foreach(users, user, tally) counted += integer(tally, key);
+    json_object_foreach (users, user, tally)
+        counted += integer(tally, key);
     assert_in_range(counted, integer(offered, key), integer(offered, key) + interrupted(offered, key));
 }
 
 static void test_simulate_knows_what_producers_made_that_it_kills(void **state)
 {
     struct stage *stage = *state;
-    const char *argv[] = {COMMAND, "simulate", "--calls=400000", "--producers=4", "--users=20", "--kill=3",
-                          "--rate=200000", "--json", NULL};
+    const char *argv[] = {COMMAND,  "simulate", "--calls=400000", "--producers=4", "--users=20", "--kill=3", "--rate=200000",
+                          "--json", NULL};
     json_t *offered;
     json_t *users;
 
@@ -464,7 +465,7 @@ static void test_usage_shows_what_is_not_flushed_yet(void **state)
     json_decref(run_json(stage, argv, 0));
     flushed = read_usage(stage, NULL);
     unflushed = read_usage(stage, "unflushed");
-    json_object_foreach(truth, user, tally)
+    json_object_foreach (truth, user, tally)
         assert_int_equal(integer(json_object_get(flushed, user), "total_tokens") +
                              integer(json_object_get(unflushed, user), "total_tokens"),
                          integer(tally, "total_tokens"));
@@ -559,8 +560,8 @@ static void need_azure(void)
     }
 }
 
-static const char *const replay_azure[] = {
-    COMMAND, "replay", AZURE_CODE, AZURE_CONVERSATION, "--producers=4", "--users=1000", "--sync", "--json", NULL};
+static const char *const replay_azure[] = {COMMAND,  "replay", AZURE_CODE, AZURE_CONVERSATION, "--producers=4", "--users=1000",
+                                           "--sync", "--json", NULL};
 
 static void test_azure_traces_reach_redis_to_the_token(void **state)
 {

@@ -84,9 +84,9 @@ static void reset_user(struct stage *stage)
 {
     char text[64];
 
-    (void)snprintf(text, sizeof(text), "2026-11-01: %lld tokens, ",
-                   (long long)(atomic_load(&stage->truth->prompt[RESET_USER]) +
-                               atomic_load(&stage->truth->completion[RESET_USER])));
+    (void)snprintf(
+        text, sizeof(text), "2026-11-01: %lld tokens, ",
+        (long long)(atomic_load(&stage->truth->prompt[RESET_USER]) + atomic_load(&stage->truth->completion[RESET_USER])));
     assert_int_equal(reset(stage, "user-03", "2026-11-01", "user", text), 0);
     atomic_store(&stage->truth->prompt[RESET_USER], 0);
     atomic_store(&stage->truth->completion[RESET_USER], 0);
@@ -208,8 +208,14 @@ static void test_reset_leaves_the_limit_that_an_administrator_set(void **state)
     stage_collector_end(stage, 0);
 }
 
-#define IN_REDIS(test) {#test " (redis)", test, stage_set_up_redis, stage_tear_down, NULL}
-#define IN_LEDGER(test) {#test " (ledger)", test, stage_set_up, stage_tear_down, NULL}
+#define IN_REDIS(test)                                                    \
+    {                                                                     \
+#test " (redis)", test, stage_set_up_redis, stage_tear_down, NULL \
+    }
+#define IN_LEDGER(test)                                              \
+    {                                                                \
+#test " (ledger)", test, stage_set_up, stage_tear_down, NULL \
+    }
 
 int main(void)
 {

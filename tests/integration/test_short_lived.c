@@ -147,8 +147,7 @@ static void test_10000_short_lived_processes_leave_nothing_behind(void **state)
                   (shard_after.file_bytes - shard_before.file_bytes) / 1024);
     assert_true(after.files <= before.files);
     /* What grows does so with the regions that were there at one time, not with those that ever were. */
-    assert_true(shard_after.file_bytes - shard_before.file_bytes <=
-                (more_at_once + 2) * (long)sizeof(struct tkr_cursor));
+    assert_true(shard_after.file_bytes - shard_before.file_bytes <= (more_at_once + 2) * (long)sizeof(struct tkr_cursor));
     if (!procfs_instrumented()) {
         assert_true(after.anonymous_bytes - before.anonymous_bytes <= GROWTH_BYTES + more_at_once * VIEW_BYTES);
         assert_true(after.mappings <= before.mappings + 8); /* heaps of threads; a region each would be thousands */

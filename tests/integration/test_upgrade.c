@@ -110,8 +110,8 @@ static int regions_of_standing(const struct stage *stage, const char *standing)
     size_t i;
     int count = 0;
 
-    json_array_foreach(json_object_get(stat, "regions"), i, region) count +=
-        strcmp(json_string_value(json_object_get(region, "standing")), standing) == 0;
+    json_array_foreach (json_object_get(stat, "regions"), i, region)
+        count += strcmp(json_string_value(json_object_get(region, "standing")), standing) == 0;
     json_decref(stat);
     return count;
 }
@@ -187,8 +187,7 @@ static void test_gateway_of_a_newer_minor_is_counted_and_its_new_frames_skipped(
     assert_stat_says(stage, "skipped, frames that only newer versions know: 10\n");
     gateway_end(&gateway);
     stage_wait_regions(stage, 0);
-    assert_int_equal(host_number(stage, COMMAND, "skipped_frames"),
-                     2 * UPGRADE_UNKNOWN); /* nor forgotten with the region */
+    assert_int_equal(host_number(stage, COMMAND, "skipped_frames"), 2 * UPGRADE_UNKNOWN); /* nor forgotten with the region */
     stage_collector_end(stage, 0);
     assert_rounds(stage, "minor", 2);
 }

@@ -68,9 +68,8 @@ static int start_and_wait(struct redis_server *server)
 int redis_server_start(struct redis_server *ret_server, const char *const extra[])
 {
     struct redis_server *s = ret_server;
-    const char *const fixed[] = {"redis-server", "--port", "0", "--unixsocket", s->socket, "--dir",
-                                 s->dir,         "--save", "",  "--appendonly", "no",      "--loglevel",
-                                 "notice"};
+    const char *const fixed[] = {"redis-server", "--port", "0",          "--unixsocket", s->socket, "--dir", s->dir, "--save", "",
+                                 "--appendonly", "no",     "--loglevel", "notice"};
     size_t n = sizeof(fixed) / sizeof(fixed[0]);
 
     memset(s, 0, sizeof(*s));

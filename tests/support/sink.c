@@ -14,8 +14,7 @@ void test_chunk_begin(struct test_chunk *chunk, const char *source, uint64_t see
     chunk->chunk.item = chunk->item;
 }
 
-struct tkr_contribution *test_chunk_add(struct test_chunk *chunk, const char *id, struct tkr_record known,
-                                        struct tkr_record now)
+struct tkr_contribution *test_chunk_add(struct test_chunk *chunk, const char *id, struct tkr_record known, struct tkr_record now)
 {
     struct tkr_contribution *item = &chunk->item[chunk->chunk.count++];
 

@@ -20,8 +20,7 @@ struct test_chunk {
 void test_chunk_begin(struct test_chunk *chunk, const char *source, uint64_t seen_expected, uint64_t seen_next);
 
 /* Adds a contribution of user `id` (borrowed, ended by NUL) to SINK_TEST_CYCLE; the caller may change it. */
-struct tkr_contribution *test_chunk_add(struct test_chunk *chunk, const char *id, struct tkr_record known,
-                                        struct tkr_record now);
+struct tkr_contribution *test_chunk_add(struct test_chunk *chunk, const char *id, struct tkr_record known, struct tkr_record now);
 
 /* A record with total = prompt + completion; and none. */
 struct tkr_record test_record(uint64_t life, int64_t prompt, int64_t completion);

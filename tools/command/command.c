@@ -71,15 +71,14 @@ int tkr_command_option(int argc, char **argv, const struct option *options)
     if (value == '?')
         tell_wrong_option(argv, options);
     if (value == ':') {
-        (void)tkr_command_wrong(argv[0], "%s: a value is missing; see 'tokenring %s --help'", argv[optind - 1],
-                                argv[0]);
+        (void)tkr_command_wrong(argv[0], "%s: a value is missing; see 'tokenring %s --help'", argv[optind - 1], argv[0]);
         value = '?';
     }
     return value;
 }
 
-int tkr_command_parse(int argc, char **argv, const struct option *options, const char *help,
-                      int (*take)(void *arg, int option), void *arg)
+int tkr_command_parse(int argc, char **argv, const struct option *options, const char *help, int (*take)(void *arg, int option),
+                      void *arg)
 {
     int option;
 
@@ -115,13 +114,11 @@ int tkr_command_no_operand(int argc, char **argv)
     return tkr_command_wrong(argv[0], "%s: no operand is allowed; see 'tokenring %s --help'", argv[optind], argv[0]);
 }
 
-int tkr_command_integer(const char *command, const char *option, const char *text, int64_t min, int64_t max,
-                        int64_t *ret_value)
+int tkr_command_integer(const char *command, const char *option, const char *text, int64_t min, int64_t max, int64_t *ret_value)
 {
     if (tkr_parse_integer(text, min, max, ret_value))
         return 0;
-    return tkr_command_wrong(command, "--%s=%s: allowed is an integer from %" PRId64 " to %" PRId64, option, text, min,
-                             max);
+    return tkr_command_wrong(command, "--%s=%s: allowed is an integer from %" PRId64 " to %" PRId64, option, text, min, max);
 }
 
 int tkr_command_json_print(const char *command, json_t *object)

@@ -36,9 +36,9 @@ enum {
     TKR_COMMAND_OPTION_JSON,
     TKR_COMMAND_OPTION_FIRST /* a subcommand's own begin here */
 };
-#define TKR_COMMAND_OPTION_HELP                                                                                        \
-    {                                                                                                                  \
-        "help", no_argument, NULL, 'h'                                                                                 \
+#define TKR_COMMAND_OPTION_HELP        \
+    {                                  \
+        "help", no_argument, NULL, 'h' \
     }
 
 /*
@@ -51,8 +51,8 @@ int tkr_command_option(int argc, char **argv, const struct option *options);
  * Takes all options: --help prints the text, each other one goes to take(arg, option) with optarg, which returns 0, or
  * TKR_COMMAND_WRONG when it told of a wrong value. -1: go on, argv[optind] is the first operand; else the exit code.
  */
-int tkr_command_parse(int argc, char **argv, const struct option *options, const char *help,
-                      int (*take)(void *arg, int option), void *arg);
+int tkr_command_parse(int argc, char **argv, const struct option *options, const char *help, int (*take)(void *arg, int option),
+                      void *arg);
 
 /* What those that look at a collector are asked. */
 struct tkr_command_look {
@@ -61,11 +61,14 @@ struct tkr_command_look {
 };
 
 /* Rows for a table of options, and their help but for what --json prints. */
-#define TKR_COMMAND_LOOK_OPTIONS                                                                                       \
-    {"runtime-dir", required_argument, NULL, TKR_COMMAND_OPTION_RUNTIME_DIR}, {"json", no_argument, NULL, TKR_COMMAND_OPTION_JSON}
+#define TKR_COMMAND_LOOK_OPTIONS                                              \
+    {"runtime-dir", required_argument, NULL, TKR_COMMAND_OPTION_RUNTIME_DIR}, \
+    {                                                                         \
+        "json", no_argument, NULL, TKR_COMMAND_OPTION_JSON                    \
+    }
 
-#define TKR_COMMAND_LOOK_HELP                                                                                          \
-    "  --runtime-dir DIR  where the collector works; default TOKENRING_RUNTIME_DIR, else /run/tokenring, else\n"       \
+#define TKR_COMMAND_LOOK_HELP                                                                                    \
+    "  --runtime-dir DIR  where the collector works; default TOKENRING_RUNTIME_DIR, else /run/tokenring, else\n" \
     "                     /dev/shm/tokenring-UID\n"
 
 /* Takes one of them. 0, or TKR_COMMAND_WRONG: it is none, as tkr_command_option told. */
@@ -75,8 +78,7 @@ int tkr_command_look_option(struct tkr_command_look *look, int option);
 int tkr_command_no_operand(int argc, char **argv);
 
 /* Reads text as an integer min..max. 0, or TKR_COMMAND_WRONG with a sentence that names the option, value and range. */
-int tkr_command_integer(const char *command, const char *option, const char *text, int64_t min, int64_t max,
-                        int64_t *ret_value);
+int tkr_command_integer(const char *command, const char *option, const char *text, int64_t min, int64_t max, int64_t *ret_value);
 
 /* Prints the object as one line and frees it; NULL means that there was no memory. Returns the exit code. */
 int tkr_command_json_print(const char *command, json_t *object);

@@ -126,8 +126,8 @@ static json_t *list_json(const struct list *list)
 
         time_text(collector->seen, when);
         (void)json_array_append_new(array, json_pack("{s:s, s:I, s:s, s:b}", "name", collector->name, "shards",
-                                                     (json_int_t)collector->shards, "last_sign_of_life", when,
-                                                     "retired", (int)tkr_retire_number(collector->seen)));
+                                                     (json_int_t)collector->shards, "last_sign_of_life", when, "retired",
+                                                     (int)tkr_retire_number(collector->seen)));
     }
     return json_pack("{s:o}", "collectors", array);
 }
@@ -161,8 +161,7 @@ static int show_list(const char *command, const struct tkr_sink_config *config, 
         qsort(list.collector, list.count, sizeof(list.collector[0]), by_sign_of_life);
     tkr_sink_describe(config, &where);
     if (result != 0)
-        result =
-            tkr_command_failed(command, "%s", result > 0 ? "there is no memory for so many collectors" : message.text);
+        result = tkr_command_failed(command, "%s", result > 0 ? "there is no memory for so many collectors" : message.text);
     else if (json)
         result = tkr_command_json_print(command, list_json(&list));
     else
@@ -173,22 +172,20 @@ static int show_list(const char *command, const struct tkr_sink_config *config, 
 
 /* --- the removal --- */
 
-static int print_removal(const char *command, const struct tkr_retire_options *wanted,
-                         const struct tkr_retire_report *report, const char *sink, bool json)
+static int print_removal(const char *command, const struct tkr_retire_options *wanted, const struct tkr_retire_report *report,
+                         const char *sink, bool json)
 {
     if (json)
-        return tkr_command_json_print(command,
-                                      json_pack("{s:s, s:I, s:I, s:I, s:b}", "name", wanted->name, "shards",
-                                                (json_int_t)report->sources, "records", (json_int_t)report->records,
-                                                "left", (json_int_t)report->left, "dry_run", (int)wanted->dry_run));
+        return tkr_command_json_print(command, json_pack("{s:s, s:I, s:I, s:I, s:b}", "name", wanted->name, "shards",
+                                                         (json_int_t)report->sources, "records", (json_int_t)report->records,
+                                                         "left", (json_int_t)report->left, "dry_run", (int)wanted->dry_run));
     (void)printf("%s, %s: %" PRIu64 " record%s %s, %" PRIu64 " left alone; the totals stay\n", wanted->name, sink,
-                 report->records, report->records == 1 ? "" : "s", wanted->dry_run ? "to remove" : "removed",
-                 report->left);
+                 report->records, report->records == 1 ? "" : "s", wanted->dry_run ? "to remove" : "removed", report->left);
     return tkr_command_end(command, TKR_COMMAND_OK);
 }
 
-static int remove_records(const char *command, const struct tkr_retire_options *wanted,
-                          const struct tkr_sink_config *config, bool json)
+static int remove_records(const char *command, const struct tkr_retire_options *wanted, const struct tkr_sink_config *config,
+                          bool json)
 {
     struct tkr_retire_report report;
     tkr_message message = {""};

@@ -57,8 +57,7 @@ static int take_option(void *arg, int option)
 static int simulate(const struct wanted *wanted, const char *command)
 {
     const struct tkr_traffic_names no_models = {.name = NULL};
-    struct tkr_traffic_simulated simulated = {.seed = wanted->traffic.seed,
-                                              .producer_count = wanted->traffic.producer_count};
+    struct tkr_traffic_simulated simulated = {.seed = wanted->traffic.seed, .producer_count = wanted->traffic.producer_count};
     struct tkr_gateway_config config = {.call_count = (uint64_t)wanted->calls,
                                         .kill_count = (uint32_t)wanted->kill,
                                         .source = tkr_traffic_simulated_source,

@@ -17,8 +17,7 @@ static const char help[] =
     "Shows the law's numbers, offered = counted + in lanes + dropped, in usage records: per region (a gateway process),\n"
     "per shard of the collector and for the host; and whether the sink takes the totals, and which accounts it cannot take as\n"
     "they are. Read from shared memory; no collector need run.\n\n"
-    "Options:\n"
-    TKR_COMMAND_LOOK_HELP
+    "Options:\n" TKR_COMMAND_LOOK_HELP
     "  --json             print one JSON object: collector, collector_running, law_holds, host, shards, regions, sink\n"
     "  --help             this text\n\n" TKR_COMMAND_EXIT_HELP "1 also says that the law does not hold.\n";
 
@@ -52,9 +51,9 @@ static json_t *json_refused(const struct tkr_balance *balance)
 static json_t *json_balance(const struct tkr_balance *balance)
 {
     return json_pack("{s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:o, s:b}", "offered", (json_int_t)balance->offered, "counted",
-                     (json_int_t)balance->counted, "in_lanes", (json_int_t)balance->in_lanes, "dropped",
-                     json_dropped(balance), "skipped_frames", (json_int_t)balance->unknown, "settled",
-                     (json_int_t)balance->settled, "open_calls", (json_int_t)balance->open_calls, "refused", json_refused(balance), "law_holds",
+                     (json_int_t)balance->counted, "in_lanes", (json_int_t)balance->in_lanes, "dropped", json_dropped(balance),
+                     "skipped_frames", (json_int_t)balance->unknown, "settled", (json_int_t)balance->settled, "open_calls",
+                     (json_int_t)balance->open_calls, "refused", json_refused(balance), "law_holds",
                      (int)tkr_balance_holds(balance));
 }
 
@@ -153,8 +152,7 @@ static void print_regions(const struct tkr_host_balance *balance)
         const struct tkr_balance_region *region = &balance->region[i];
         char detail[64];
         (void)snprintf(detail, sizeof(detail), "%s %u%s", region->command, region->pid, region->alive ? "" : ", dead");
-        print_row(region->name, region->standing == TKR_REGION_ACTIVE ? detail : standings[region->standing],
-                  &region->balance);
+        print_row(region->name, region->standing == TKR_REGION_ACTIVE ? detail : standings[region->standing], &region->balance);
     }
 }
 
@@ -184,11 +182,11 @@ static void print_text(const struct tkr_host_balance *balance)
     const struct tkr_balance *host = &balance->host;
 
     if (balance->shard_count > 0)
-        (void)printf("collector %016" PRIx64 " %s\n", balance->shard[0].name, balance->collector_running ? "running" : "not running");
+        (void)printf("collector %016" PRIx64 " %s\n", balance->shard[0].name,
+                     balance->collector_running ? "running" : "not running");
     else
         (void)printf("collector %s\n", balance->collector_running ? "running" : "not running");
-    (void)printf("%-40s %-22s %12s %12s %10s %10s %10s\n", "", "", "offered", "counted", "in lanes", "dropped",
-                 "open calls");
+    (void)printf("%-40s %-22s %12s %12s %10s %10s %10s\n", "", "", "offered", "counted", "in lanes", "dropped", "open calls");
     print_regions(balance);
     print_shards(balance);
     print_row("host", "", host);

@@ -29,8 +29,7 @@ static int take_speed(struct tkr_command_traffic *traffic, const char *command, 
     }
     speed = value[strspn(value, "0123456789.")] == '\0' ? strtod(value, &end) : 0;
     if (speed < SPEED_MIN || speed > SPEED_MAX || *end != '\0')
-        return tkr_command_wrong(command, "--speed=%s: allowed is max, realtime or a number from 0.001 to 1000000",
-                                 value);
+        return tkr_command_wrong(command, "--speed=%s: allowed is max, realtime or a number from 0.001 to 1000000", value);
     traffic->speed = speed;
     return 0;
 }
@@ -132,8 +131,8 @@ static int print_offered(const char *command, const struct tkr_command_offered *
     return tkr_command_end(command, TKR_COMMAND_OK);
 }
 
-int tkr_command_traffic_run(const struct tkr_command_traffic *traffic, const char *command,
-                            struct tkr_gateway_config *config, const struct tkr_command_cycles *cycles)
+int tkr_command_traffic_run(const struct tkr_command_traffic *traffic, const char *command, struct tkr_gateway_config *config,
+                            const struct tkr_command_cycles *cycles)
 {
     struct tkr_gateway_report report;
     struct tkr_command_offered offered = {.traffic = traffic, .config = config, .report = &report};

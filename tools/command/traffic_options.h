@@ -16,12 +16,12 @@ struct tkr_command_traffic {
     double speed;             /* 0: as fast as possible; 1: realtime; else so many times as fast */
     uint32_t sync_timeout_ms; /* 0: do not wait */
     struct tkr_command_look look;
-    const char *command;      /* for what is told of its options */
+    const char *command; /* for what is told of its options */
 };
 
-#define TKR_COMMAND_TRAFFIC_INIT                                                                                       \
-    {                                                                                                                  \
-        .producer_count = 4, .user_count = 1000, .seed = 1                                                             \
+#define TKR_COMMAND_TRAFFIC_INIT                           \
+    {                                                      \
+        .producer_count = 4, .user_count = 1000, .seed = 1 \
     }
 
 enum {
@@ -34,11 +34,11 @@ enum {
 };
 
 /* Rows for a table of options. */
-#define TKR_COMMAND_TRAFFIC_OPTIONS                                                                                    \
-    {"producers", required_argument, NULL, TKR_COMMAND_OPTION_PRODUCERS},                                              \
-        {"users", required_argument, NULL, TKR_COMMAND_OPTION_USERS},                                                  \
-        {"seed", required_argument, NULL, TKR_COMMAND_OPTION_SEED},                                                    \
-        {"speed", required_argument, NULL, TKR_COMMAND_OPTION_SPEED},                                                  \
+#define TKR_COMMAND_TRAFFIC_OPTIONS                                       \
+    {"producers", required_argument, NULL, TKR_COMMAND_OPTION_PRODUCERS}, \
+        {"users", required_argument, NULL, TKR_COMMAND_OPTION_USERS},     \
+        {"seed", required_argument, NULL, TKR_COMMAND_OPTION_SEED},       \
+        {"speed", required_argument, NULL, TKR_COMMAND_OPTION_SPEED},     \
         {"sync", optional_argument, NULL, TKR_COMMAND_OPTION_SYNC}, TKR_COMMAND_LOOK_OPTIONS
 
 #define TKR_COMMAND_TRAFFIC_HELP                                                                                       \
@@ -68,7 +68,7 @@ struct tkr_command_cycles {
  * Runs the gateway and prints what it offered; config has calls, source and names, the rest is taken from traffic.
  * cycles may be NULL: those of now. Returns the exit code.
  */
-int tkr_command_traffic_run(const struct tkr_command_traffic *traffic, const char *command,
-                            struct tkr_gateway_config *config, const struct tkr_command_cycles *cycles);
+int tkr_command_traffic_run(const struct tkr_command_traffic *traffic, const char *command, struct tkr_gateway_config *config,
+                            const struct tkr_command_cycles *cycles);
 
 #endif

@@ -13,14 +13,13 @@ static bool any(const tkr_counts *counts)
     return false;
 }
 
-static int add_shard(struct tkr_reader *reader, const struct tkr_usage_query *query,
-                     struct tkr_command_usage_rows *rows, tkr_message *ret_message)
+static int add_shard(struct tkr_reader *reader, const struct tkr_usage_query *query, struct tkr_command_usage_rows *rows,
+                     tkr_message *ret_message)
 {
     struct tkr_entry_copy copy;
 
     while (tkr_reader_next(reader, &copy)) {
-        struct tkr_command_usage_key key = {
-            .kind = copy.kind, .id = copy.id, .id_len = copy.id_len, .cycle = copy.cycle};
+        struct tkr_command_usage_key key = {.kind = copy.kind, .id = copy.id, .id_len = copy.id_len, .cycle = copy.cycle};
         tkr_counts unflushed;
 
         tkr_entry_copy_unflushed(&copy, &unflushed);
@@ -32,8 +31,8 @@ static int add_shard(struct tkr_reader *reader, const struct tkr_usage_query *qu
 }
 
 /* Shards are numbered from 0 without a gap. */
-static int add_shards(int directory, const struct tkr_usage_query *query, struct tkr_command_usage_rows *rows,
-                      bool *ret_found, tkr_message *ret_message)
+static int add_shards(int directory, const struct tkr_usage_query *query, struct tkr_command_usage_rows *rows, bool *ret_found,
+                      tkr_message *ret_message)
 {
     for (uint32_t number = 0;; number++) {
         struct tkr_reader *reader;
@@ -50,8 +49,8 @@ static int add_shards(int directory, const struct tkr_usage_query *query, struct
     }
 }
 
-int tkr_command_unflushed_read(const char *runtime_dir, const struct tkr_usage_query *query,
-                               struct tkr_command_usage_rows *rows, bool *ret_found, tkr_message *ret_message)
+int tkr_command_unflushed_read(const char *runtime_dir, const struct tkr_usage_query *query, struct tkr_command_usage_rows *rows,
+                               bool *ret_found, tkr_message *ret_message)
 {
     struct tkr_folder at;
     int result = tkr_folder_open(runtime_dir, &at, ret_message);

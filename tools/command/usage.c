@@ -28,8 +28,7 @@ static const char help[] =
     "Options:\n"
     "  --kind KIND        user, team, organisation, key or another name of 1 to 12 letters a-z or '_'; default all\n"
     "  --cycle CYCLE      YYYY-MM-DD, a cycle's first day; or all (default)\n"
-    "  --top N            only the first N rows, 1..1000000000\n"
-    TKR_COMMAND_LOOK_HELP
+    "  --top N            only the first N rows, 1..1000000000\n" TKR_COMMAND_LOOK_HELP
     "  --json             print one JSON object: sink, rows with all counters\n"
     "  --help             this text\n\n"
     "Where the totals are: TOKENRING_SINK (redis, sqlite or null), REDIS_URL, REDIS_SOCKET, REDIS_HOST, REDIS_PORT,\n"
@@ -173,8 +172,7 @@ static void cell(const struct tkr_command_usage_row *row, enum column column, ch
         tkr_cycle_format(row->cycle, ret_text);
     else
         (void)snprintf(ret_text, CELL_BYTES, "%" PRId64,
-                       column == UNFLUSHED ? row->unflushed.value[TKR_COUNTER_TOTAL]
-                                           : row->counts.value[counter[column]]);
+                       column == UNFLUSHED ? row->unflushed.value[TKR_COUNTER_TOTAL] : row->counts.value[counter[column]]);
 }
 
 static size_t cell_columns(const struct tkr_command_usage_row *row, enum column column)

@@ -32,8 +32,7 @@ static int make_room(struct tkr_command_usage_rows *rows)
 }
 
 /* The key's row, a new one when there is none; NULL without memory. */
-static struct tkr_command_usage_row *find_row(struct tkr_command_usage_rows *rows,
-                                              const struct tkr_command_usage_key *key)
+static struct tkr_command_usage_row *find_row(struct tkr_command_usage_rows *rows, const struct tkr_command_usage_key *key)
 {
     char bytes[KEY_HEAD_BYTES + TKR_ID_BYTES_MAX];
     uint32_t number;

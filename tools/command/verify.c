@@ -17,16 +17,13 @@ static const char help[] =
     "says so in one line. It proves records, not totals: a reset, or another program that writes the same keys, is no fault.\n"
     "What is on its way to the sink is no fault either. May run beside the collector.\n\n"
     "Options:\n"
-    "  --repair           send again what the sink lacks; nothing is ever subtracted or added twice\n"
-    TKR_COMMAND_LOOK_HELP
+    "  --repair           send again what the sink lacks; nothing is ever subtracted or added twice\n" TKR_COMMAND_LOOK_HELP
     "  --json             print one JSON object\n"
     "  --help             this text\n\n" TKR_COMMAND_EXIT_HELP
     "1 says that a record is missing, ahead of what was counted, or cannot be written, or that the law does not hold.\n";
 
-static const struct option options[] = {{"repair", no_argument, NULL, OPTION_REPAIR},
-                                        TKR_COMMAND_LOOK_OPTIONS,
-                                        TKR_COMMAND_OPTION_HELP,
-                                        {NULL, 0, NULL, 0}};
+static const struct option options[] = {
+    {"repair", no_argument, NULL, OPTION_REPAIR}, TKR_COMMAND_LOOK_OPTIONS, TKR_COMMAND_OPTION_HELP, {NULL, 0, NULL, 0}};
 
 struct wanted {
     struct tkr_command_look look;
@@ -35,12 +32,12 @@ struct wanted {
 
 static int print_json(const char *command, const struct tkr_verify_report *report, bool law)
 {
-    return tkr_command_json_print(
-        command, json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b}", "shards", (json_int_t)report->shards, "accounts",
-                           (json_int_t)report->accounts, "agree", (json_int_t)report->agree, "unflushed",
-                           (json_int_t)report->unflushed, "missing", (json_int_t)report->missing, "ahead",
-                           (json_int_t)report->ahead, "poison", (json_int_t)report->poison, "repaired",
-                           (json_int_t)report->repaired, "law_holds", (int)law));
+    return tkr_command_json_print(command,
+                                  json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b}", "shards", (json_int_t)report->shards,
+                                            "accounts", (json_int_t)report->accounts, "agree", (json_int_t)report->agree,
+                                            "unflushed", (json_int_t)report->unflushed, "missing", (json_int_t)report->missing,
+                                            "ahead", (json_int_t)report->ahead, "poison", (json_int_t)report->poison, "repaired",
+                                            (json_int_t)report->repaired, "law_holds", (int)law));
 }
 
 static void print_line(const struct tkr_verify_report *report, const char *sink, bool law)

@@ -15,8 +15,8 @@
 #define FRACTION_DIGITS 9
 #define S_PER_DAY INT64_C(86400)
 
-static const char *const column_name[TKR_TRAFFIC_COLUMN_COUNT] = {"TIMESTAMP", "ContextTokens", "GeneratedTokens",
-                                                                  "User", "Model"};
+static const char *const column_name[TKR_TRAFFIC_COLUMN_COUNT] = {"TIMESTAMP", "ContextTokens", "GeneratedTokens", "User",
+                                                                  "Model"};
 
 /* A field where it stands in the buffer: without the quotes around it, with "" still doubled. */
 struct field {
@@ -72,8 +72,7 @@ static int scan_quoted(struct tkr_traffic_csv *csv, uint32_t number, struct fiel
     *ret_field = (struct field){.text = from, .len = (size_t)(csv->at - from), .quoted = true};
     csv->at++;
     if (!end_field(csv, ret_field))
-        return fail_form(csv, number, "after a closing quote only a comma or the end of the line is allowed",
-                         ret_message);
+        return fail_form(csv, number, "after a closing quote only a comma or the end of the line is allowed", ret_message);
     return 0;
 }
 
@@ -125,8 +124,8 @@ static int fail_value(uint64_t line, enum tkr_traffic_column column, const struc
         if ((unsigned char)shown[i] < 0x20 || (unsigned char)shown[i] > 0x7e)
             shown[i] = '?';
     }
-    return tkr_message_set(ret_message, "line %" PRIu64 ", %s=%.*s%s: allowed is %s", line, column_name[column],
-                           (int)len, shown, cut ? "..." : "", allowed);
+    return tkr_message_set(ret_message, "line %" PRIu64 ", %s=%.*s%s: allowed is %s", line, column_name[column], (int)len, shown,
+                           cut ? "..." : "", allowed);
 }
 
 /* The field's value with its NUL; false when it is longer or holds a NUL itself. */
@@ -296,9 +295,9 @@ static int check_columns(const struct tkr_traffic_csv *csv, tkr_message *ret_mes
 {
     for (int column = 0; column < TKR_TRAFFIC_REQUIRED_COUNT; column++) {
         if (csv->place[column] == 0)
-            return tkr_message_set(ret_message, "line 1: column %s is missing; required are %s, %s and %s",
-                                   column_name[column], column_name[TKR_TRAFFIC_TIMESTAMP],
-                                   column_name[TKR_TRAFFIC_CONTEXT], column_name[TKR_TRAFFIC_GENERATED]);
+            return tkr_message_set(ret_message, "line 1: column %s is missing; required are %s, %s and %s", column_name[column],
+                                   column_name[TKR_TRAFFIC_TIMESTAMP], column_name[TKR_TRAFFIC_CONTEXT],
+                                   column_name[TKR_TRAFFIC_GENERATED]);
     }
     return 0;
 }
@@ -317,8 +316,7 @@ static int read_header(struct tkr_traffic_csv *csv, tkr_message *ret_message)
         if (column == TKR_TRAFFIC_COLUMN_COUNT)
             continue;
         if (csv->place[column] != 0)
-            return tkr_message_set(ret_message, "line 1: column %s stands there twice; once is allowed",
-                                   column_name[column]);
+            return tkr_message_set(ret_message, "line 1: column %s stands there twice; once is allowed", column_name[column]);
         csv->place[column] = csv->field_count;
     }
     return check_columns(csv, ret_message);

@@ -23,8 +23,8 @@ struct gateway {
     struct tkr_gateway_shared *shared;
     size_t shared_bytes;
     uint32_t running;
-    pid_t pid[TKR_GATEWAY_PRODUCERS_MAX]; /* 0: ended and collected */
-    bool died[TKR_GATEWAY_PRODUCERS_MAX]; /* by a signal: its tally may be short */
+    pid_t pid[TKR_GATEWAY_PRODUCERS_MAX];   /* 0: ended and collected */
+    bool died[TKR_GATEWAY_PRODUCERS_MAX];   /* by a signal: its tally may be short */
     bool killed[TKR_GATEWAY_PRODUCERS_MAX]; /* by us */
     struct sigaction old_int;
     struct sigaction old_term;
@@ -247,8 +247,7 @@ static int check_children(const struct gateway *gateway, tkr_message *ret_messag
         uint64_t stat_offered = atomic_load_explicit(&child->stat_offered, memory_order_relaxed);
 
         if (!gateway->died[i] && offered != stat_offered)
-            return tkr_message_set(ret_message,
-                                   "producer %" PRIu32 " offered %" PRIu64 " calls, the library counted %" PRIu64,
+            return tkr_message_set(ret_message, "producer %" PRIu32 " offered %" PRIu64 " calls, the library counted %" PRIu64,
                                    i + 1, offered, stat_offered);
     }
     return 0;
@@ -280,8 +279,7 @@ static int sum_up(const struct gateway *gateway, struct tkr_gateway_report *repo
         return check_children(gateway, ret_message);
     if (report->all.calls + failed != done ||
         (report->failed_count == 0 && !report->stopped && done != gateway->config->call_count))
-        return tkr_message_set(ret_message,
-                               "%" PRIu64 " of %" PRIu64 " calls were made, but %" PRIu64 " are accounted for", done,
+        return tkr_message_set(ret_message, "%" PRIu64 " of %" PRIu64 " calls were made, but %" PRIu64 " are accounted for", done,
                                gateway->config->call_count, report->all.calls + failed);
     return check_children(gateway, ret_message);
 }
@@ -292,8 +290,8 @@ static int map_shared(struct gateway *gateway, tkr_message *ret_message)
     void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
     if (at == MAP_FAILED)
-        return tkr_message_set(ret_message, "no memory for the figures of %" PRIu32 " users: %s",
-                               gateway->config->users->count, strerror(errno));
+        return tkr_message_set(ret_message, "no memory for the figures of %" PRIu32 " users: %s", gateway->config->users->count,
+                               strerror(errno));
     gateway->shared = at;
     gateway->shared_bytes = bytes;
     return 0;
@@ -313,8 +311,7 @@ static int run(struct gateway *gateway, struct tkr_gateway_report *report, tkr_m
     return result;
 }
 
-int tkr_gateway_run(const struct tkr_gateway_config *config, struct tkr_gateway_report *ret_report,
-                    tkr_message *ret_message)
+int tkr_gateway_run(const struct tkr_gateway_config *config, struct tkr_gateway_report *ret_report, tkr_message *ret_message)
 {
     struct gateway gateway = {.config = config};
     struct tkr_gateway_report report = {.all = {0}};

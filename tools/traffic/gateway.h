@@ -74,7 +74,7 @@ struct tkr_gateway_report {
     uint32_t killed_count;              /* processes killed as config wants it */
     uint32_t interrupted_count;         /* calls that they were making */
     struct tkr_traffic_call interrupted[TKR_GATEWAY_PRODUCERS_MAX];
-    uint32_t failed_count;              /* processes that did not do their work */
+    uint32_t failed_count;                         /* processes that did not do their work */
     tkr_message failed[TKR_GATEWAY_PRODUCERS_MAX]; /* [0..failed_count): which, and why */
 };
 
@@ -83,8 +83,7 @@ struct tkr_gateway_report {
  * with the reason: no memory, no process, or figures that do not agree with each other, which must not be believed.
  * Catches SIGINT and SIGTERM while it runs; one thread of a process at a time.
  */
-int tkr_gateway_run(const struct tkr_gateway_config *config, struct tkr_gateway_report *ret_report,
-                    tkr_message *ret_message);
+int tkr_gateway_run(const struct tkr_gateway_config *config, struct tkr_gateway_report *ret_report, tkr_message *ret_message);
 
 void tkr_gateway_report_free(struct tkr_gateway_report *report);
 

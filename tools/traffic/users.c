@@ -86,8 +86,7 @@ static int64_t log_normal(double mu, double sigma, double normal)
 }
 
 /* Box and Muller, "A Note on the Generation of Random Normal Deviates", 1958: two uniform numbers make two normal. */
-void tkr_traffic_tokens_draw(struct tkr_traffic_random *random, int64_t *ret_prompt_tokens,
-                             int64_t *ret_completion_tokens)
+void tkr_traffic_tokens_draw(struct tkr_traffic_random *random, int64_t *ret_prompt_tokens, int64_t *ret_completion_tokens)
 {
     const double two_pi = 6.283185307179586;
     double radius = sqrt(-2.0 * log(unit_interval(random)));

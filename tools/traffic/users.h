@@ -49,7 +49,6 @@ uint32_t tkr_traffic_users_draw(const struct tkr_traffic_users *users, struct tk
 void tkr_traffic_user_name(uint32_t user, char ret_name[TKR_TRAFFIC_USER_NAME_BYTES]);
 
 /* Draws the tokens of one call. */
-void tkr_traffic_tokens_draw(struct tkr_traffic_random *random, int64_t *ret_prompt_tokens,
-                             int64_t *ret_completion_tokens);
+void tkr_traffic_tokens_draw(struct tkr_traffic_random *random, int64_t *ret_prompt_tokens, int64_t *ret_completion_tokens);
 
 #endif

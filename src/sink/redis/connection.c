@@ -68,8 +68,7 @@ static bool timed_out(const redisContext *context, int error_number)
     if (context->err == REDIS_ERR_TIMEOUT)
         return true;
 #endif
-    return context->err == REDIS_ERR_IO &&
-           (error_number == EAGAIN || error_number == EWOULDBLOCK || error_number == ETIMEDOUT);
+    return context->err == REDIS_ERR_IO && (error_number == EAGAIN || error_number == EWOULDBLOCK || error_number == ETIMEDOUT);
 }
 
 int tkr_redis_refused_text(const char *error, tkr_message *ret_message)

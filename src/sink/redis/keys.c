@@ -47,16 +47,14 @@ static size_t put_key(char *key, uint64_t kind, const char *id, size_t id_len, u
     return (size_t)(put_date(at, cycle) - key);
 }
 
-size_t tkr_redis_usage_key(uint64_t kind, const char *id, size_t id_len, uint32_t cycle,
-                           char ret_key[TKR_REDIS_KEY_BYTES])
+size_t tkr_redis_usage_key(uint64_t kind, const char *id, size_t id_len, uint32_t cycle, char ret_key[TKR_REDIS_KEY_BYTES])
 {
     char *at = put(ret_key, USAGE, sizeof(USAGE) - 1);
 
     return sizeof(USAGE) - 1 + put_key(at, kind, id, id_len, cycle);
 }
 
-size_t tkr_redis_record_key(uint64_t kind, const char *id, size_t id_len, uint32_t cycle,
-                            char ret_key[TKR_REDIS_KEY_BYTES])
+size_t tkr_redis_record_key(uint64_t kind, const char *id, size_t id_len, uint32_t cycle, char ret_key[TKR_REDIS_KEY_BYTES])
 {
     char *at = put(ret_key, RECORD, sizeof(RECORD) - 1);
 

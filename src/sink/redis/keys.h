@@ -24,10 +24,8 @@
 #define TKR_REDIS_SEEN_KEY "tr1:{0}:seen"
 
 /* Write the key, without a NUL, and return its length. kind is valid, id_len is 1..255, cycle is valid. */
-size_t tkr_redis_usage_key(uint64_t kind, const char *id, size_t id_len, uint32_t cycle,
-                           char ret_key[TKR_REDIS_KEY_BYTES]);
-size_t tkr_redis_record_key(uint64_t kind, const char *id, size_t id_len, uint32_t cycle,
-                            char ret_key[TKR_REDIS_KEY_BYTES]);
+size_t tkr_redis_usage_key(uint64_t kind, const char *id, size_t id_len, uint32_t cycle, char ret_key[TKR_REDIS_KEY_BYTES]);
+size_t tkr_redis_record_key(uint64_t kind, const char *id, size_t id_len, uint32_t cycle, char ret_key[TKR_REDIS_KEY_BYTES]);
 
 /* Take a key of totals, or of records, apart: kind, id (inside key) and cycle of *ret_row. False when it is none of ours. */
 bool tkr_redis_usage_key_parse(const char *key, size_t len, struct tkr_usage_row *ret_row);

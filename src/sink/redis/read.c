@@ -105,8 +105,7 @@ static bool wanted(const struct tkr_usage_query *query, const struct tkr_usage_r
     return query->any_kind || row->kind == query->kind;
 }
 
-static int add_found(struct keys *keys, const redisReply *found, const struct tkr_usage_query *query,
-                     tkr_message *ret_message)
+static int add_found(struct keys *keys, const redisReply *found, const struct tkr_usage_query *query, tkr_message *ret_message)
 {
     struct tkr_usage_row row;
 
@@ -115,8 +114,7 @@ static int add_found(struct keys *keys, const redisReply *found, const struct tk
 
         if (key->type != REDIS_REPLY_STRING)
             return tkr_message_set(ret_message, "Redis answered something else than keys to SCAN");
-        if (tkr_redis_usage_key_parse(key->str, key->len, &row) && wanted(query, &row) &&
-            !keys_add(keys, key->str, key->len))
+        if (tkr_redis_usage_key_parse(key->str, key->len, &row) && wanted(query, &row) && !keys_add(keys, key->str, key->len))
             return tkr_message_set(ret_message, "out of memory");
     }
     return 0;
@@ -189,8 +187,7 @@ static int visit_reply(const struct key *key, const redisReply *reply, tkr_usage
 
     if (reply->type == REDIS_REPLY_ERROR && strncmp(reply->str, "WRONGTYPE", 9) != 0)
         return tkr_redis_refused(reply, ret_message);
-    if (reply->type != REDIS_REPLY_ARRAY || reply->elements == 0 ||
-        !tkr_redis_usage_key_parse(key->bytes, key->len, &row))
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements == 0 || !tkr_redis_usage_key_parse(key->bytes, key->len, &row))
         return 0;
     for (size_t i = 0; i + 1 < reply->elements; i += 2)
         take_field(reply->element[i], reply->element[i + 1], &row);
@@ -230,8 +227,7 @@ static int visit_batch(redisContext *context, const struct key *key, size_t coun
     return rc;
 }
 
-static int visit_keys(redisContext *context, const struct keys *keys, tkr_usage_visit *visit, void *arg,
-                      tkr_message *ret_message)
+static int visit_keys(redisContext *context, const struct keys *keys, tkr_usage_visit *visit, void *arg, tkr_message *ret_message)
 {
     struct tkr_redis_wire wire = {0};
     int rc = 0;
@@ -247,8 +243,7 @@ static int visit_keys(redisContext *context, const struct keys *keys, tkr_usage_
     return rc;
 }
 
-static int find_keys(redisContext *context, const struct tkr_usage_query *query, struct keys *keys,
-                     tkr_message *ret_message)
+static int find_keys(redisContext *context, const struct tkr_usage_query *query, struct keys *keys, tkr_message *ret_message)
 {
     char key[TKR_REDIS_KEY_BYTES];
 

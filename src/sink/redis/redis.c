@@ -227,8 +227,7 @@ static int take_seen(const redisReply *reply, uint64_t *ret_seen, tkr_message *r
         uint64_t digit = (uint64_t)(unsigned char)reply->str[i] - '0';
 
         if (digit > 9 || __builtin_mul_overflow(seen, 10, &seen) || __builtin_add_overflow(seen, digit, &seen))
-            return tkr_message_set(ret_message, "Redis: %s holds something that is not a chunk's number",
-                                   TKR_REDIS_SEEN_KEY);
+            return tkr_message_set(ret_message, "Redis: %s holds something that is not a chunk's number", TKR_REDIS_SEEN_KEY);
     }
     *ret_seen = seen;
     return 0;

@@ -7,6 +7,7 @@
 /* #letter is a character constant, 'p', which in Lua is the string "p". */
 #define TKR_COUNTER(symbol, name, letter, help) "[" #letter "]='" #name "',"
 
+/* clang-format off */
 const char tkr_redis_script[] =
     "local call,try,sub=redis.call,redis.pcall,string.sub\n"
     "local F={"
@@ -48,6 +49,7 @@ const char tkr_redis_script[] =
     " j=j+#f+1\n"
     "end\n"
     "return out\n";
+/* clang-format on */
 
 #undef TKR_COUNTER
 

@@ -160,8 +160,8 @@ static int read_standing(const struct tkr_ledger *ledger, sqlite3_stmt *rows, co
     return rc;
 }
 
-static int put(const struct tkr_ledger *ledger, sqlite3_stmt *statement, const struct tkr_contribution *item,
-               const char *source, const struct tkr_record *record, tkr_message *ret_message)
+static int put(const struct tkr_ledger *ledger, sqlite3_stmt *statement, const struct tkr_contribution *item, const char *source,
+               const struct tkr_record *record, tkr_message *ret_message)
 {
     bool bound = bind_account(statement, item) && bind_text(statement, SOURCE, source, strlen(source)) &&
                  sqlite3_bind_int64(statement, LIFE, (sqlite3_int64)record->life) == SQLITE_OK;
@@ -171,8 +171,8 @@ static int put(const struct tkr_ledger *ledger, sqlite3_stmt *statement, const s
     return step_done(ledger, statement, bound, ret_message);
 }
 
-static int drop(const struct tkr_ledger *ledger, sqlite3_stmt *statement, const struct tkr_contribution *item,
-                const char *source, tkr_message *ret_message)
+static int drop(const struct tkr_ledger *ledger, sqlite3_stmt *statement, const struct tkr_contribution *item, const char *source,
+                tkr_message *ret_message)
 {
     bool bound = bind_account(statement, item) && bind_text(statement, SOURCE, source, strlen(source));
 
@@ -212,8 +212,7 @@ static bool decide(struct tkr_contribution *item, struct standing *standing)
         return false;
     }
     folds = standing->own.life != 0 && standing->own.life != item->now.life;
-    if (!add_counts(&standing->total, &delta) ||
-        (folds && !add_counts(&standing->base.counts, &standing->own.counts))) {
+    if (!add_counts(&standing->total, &delta) || (folds && !add_counts(&standing->base.counts, &standing->own.counts))) {
         refuse(item, "the total would be above 2^63-1");
         return false;
     }
@@ -221,8 +220,8 @@ static bool decide(struct tkr_contribution *item, struct standing *standing)
     return !tkr_record_same(&item->now, &item->known);
 }
 
-int tkr_ledger_apply(const struct tkr_ledger *ledger, const struct tkr_ledger_statements *statements,
-                     const char *source, struct tkr_contribution *item, tkr_message *ret_message)
+int tkr_ledger_apply(const struct tkr_ledger *ledger, const struct tkr_ledger_statements *statements, const char *source,
+                     struct tkr_contribution *item, tkr_message *ret_message)
 {
     struct standing standing;
 
@@ -261,7 +260,6 @@ int tkr_ledger_advance_seen(const struct tkr_ledger *ledger, const struct tkr_le
         return -1;
     if (chunk->seen_found != chunk->seen_expected || chunk->seen_next == chunk->seen_expected)
         return 0;
-    bound = bind_text(set, 1, chunk->source, len) &&
-            sqlite3_bind_int64(set, 2, (sqlite3_int64)chunk->seen_next) == SQLITE_OK;
+    bound = bind_text(set, 1, chunk->source, len) && sqlite3_bind_int64(set, 2, (sqlite3_int64)chunk->seen_next) == SQLITE_OK;
     return step_done(ledger, set, bound, ret_message);
 }

@@ -28,7 +28,7 @@ int tkr_ledger_advance_seen(const struct tkr_ledger *ledger, const struct tkr_le
  * nothing was written. A row of another life is added to the base row in the same step. 0, or -1 with the reason, and
  * the transaction must not be committed.
  */
-int tkr_ledger_apply(const struct tkr_ledger *ledger, const struct tkr_ledger_statements *statements,
-                     const char *source, struct tkr_contribution *item, tkr_message *ret_message);
+int tkr_ledger_apply(const struct tkr_ledger *ledger, const struct tkr_ledger_statements *statements, const char *source,
+                     struct tkr_contribution *item, tkr_message *ret_message);
 
 #endif

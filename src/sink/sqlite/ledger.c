@@ -46,8 +46,7 @@ int tkr_ledger_run(const struct tkr_ledger *ledger, const char *sql, tkr_message
     return sqlite3_exec(ledger->db, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : tkr_ledger_failed(ledger, ret_message);
 }
 
-int tkr_ledger_prepare(const struct tkr_ledger *ledger, const char *sql, sqlite3_stmt **ret_statement,
-                       tkr_message *ret_message)
+int tkr_ledger_prepare(const struct tkr_ledger *ledger, const char *sql, sqlite3_stmt **ret_statement, tkr_message *ret_message)
 {
     int rc = sqlite3_prepare_v3(ledger->db, sql, -1, SQLITE_PREPARE_PERSISTENT, ret_statement, NULL);
 
@@ -94,14 +93,14 @@ static int check(const struct tkr_ledger *ledger, const struct identity *identit
     if (unused(identity))
         return 0;
     if (identity->application_id != TKR_LEDGER_APPLICATION_ID)
-        return tkr_message_set(ret_message, "ledger %.*s: this SQLite file is not a ledger of tokenring; left alone",
-                               SHOWN_BYTES, ledger->path);
+        return tkr_message_set(ret_message, "ledger %.*s: this SQLite file is not a ledger of tokenring; left alone", SHOWN_BYTES,
+                               ledger->path);
     if (identity->version > VERSION)
-        return tkr_message_set(ret_message, "ledger %.*s: written by a newer tokenring (version %d, known is %d)",
-                               SHOWN_BYTES, ledger->path, (int)identity->version, VERSION);
+        return tkr_message_set(ret_message, "ledger %.*s: written by a newer tokenring (version %d, known is %d)", SHOWN_BYTES,
+                               ledger->path, (int)identity->version, VERSION);
     if (identity->version < TKR_LEDGER_LAYOUT * 100)
-        return tkr_message_set(ret_message, "ledger %.*s: its version is %d, which no tokenring wrote", SHOWN_BYTES,
-                               ledger->path, (int)identity->version);
+        return tkr_message_set(ret_message, "ledger %.*s: its version is %d, which no tokenring wrote", SHOWN_BYTES, ledger->path,
+                               (int)identity->version);
     return 0;
 }
 
@@ -125,8 +124,7 @@ static int create(const struct tkr_ledger *ledger, int64_t counters, tkr_message
     }
     if (tkr_ledger_run(ledger, create_view, ret_message) != 0)
         return -1;
-    (void)snprintf(sql, sizeof(sql), "PRAGMA application_id=%d; PRAGMA user_version=%d", TKR_LEDGER_APPLICATION_ID,
-                   VERSION);
+    (void)snprintf(sql, sizeof(sql), "PRAGMA application_id=%d; PRAGMA user_version=%d", TKR_LEDGER_APPLICATION_ID, VERSION);
     return tkr_ledger_run(ledger, sql, ret_message);
 }
 
@@ -161,8 +159,8 @@ static int use_wal(const struct tkr_ledger *ledger, tkr_message *ret_message)
     wal = strcmp((const char *)sqlite3_column_text(statement, 0), "wal") == 0;
     (void)sqlite3_finalize(statement);
     if (!wal)
-        return tkr_message_set(ret_message, "ledger %.*s: no WAL mode there; is it on a network file system?",
-                               SHOWN_BYTES, ledger->path);
+        return tkr_message_set(ret_message, "ledger %.*s: no WAL mode there; is it on a network file system?", SHOWN_BYTES,
+                               ledger->path);
     return tkr_ledger_run(ledger, "PRAGMA synchronous=FULL; PRAGMA journal_size_limit=" WAL_KEPT_BYTES, ret_message);
 }
 
@@ -205,8 +203,7 @@ static int note_file(struct tkr_ledger *ledger, tkr_message *ret_message)
     ledger->wal_inode = inode_beside(ledger, "-wal", beside);
     ledger->shm_inode = inode_beside(ledger, "-shm", beside);
     if (tkr_ledger_gone(ledger))
-        return tkr_message_set(ret_message, "ledger %.*s: the file was replaced while it was opened", SHOWN_BYTES,
-                               ledger->path);
+        return tkr_message_set(ret_message, "ledger %.*s: the file was replaced while it was opened", SHOWN_BYTES, ledger->path);
     return 0;
 }
 
@@ -240,8 +237,7 @@ static void make_default_directory(const char *path)
     const char *home = getenv("HOME");
     size_t len = home != NULL ? strlen(home) : 0;
 
-    if (len > 0 && strncmp(path, home, len) == 0 &&
-        strncmp(path + len, STATE_DIR_USER "/", sizeof(STATE_DIR_USER)) == 0)
+    if (len > 0 && strncmp(path, home, len) == 0 && strncmp(path + len, STATE_DIR_USER "/", sizeof(STATE_DIR_USER)) == 0)
         make_directories(path, len);
 }
 
@@ -265,8 +261,7 @@ int tkr_ledger_open(const char *path, int timeout_ms, struct tkr_ledger *ret_led
 
     make_default_directory(path);
     if (open_file(&ledger, path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, timeout_ms, ret_message) != 0 ||
-        use_wal(&ledger, ret_message) != 0 || bring_up(&ledger, ret_message) != 0 ||
-        note_file(&ledger, ret_message) != 0) {
+        use_wal(&ledger, ret_message) != 0 || bring_up(&ledger, ret_message) != 0 || note_file(&ledger, ret_message) != 0) {
         tkr_ledger_close(&ledger);
         return -1;
     }

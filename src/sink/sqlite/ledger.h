@@ -54,8 +54,7 @@ bool tkr_ledger_gone(const struct tkr_ledger *ledger);
 int tkr_ledger_run(const struct tkr_ledger *ledger, const char *sql, tkr_message *ret_message);
 
 /* Prepares a statement to be kept; the caller finalizes it. 0, or -1 with the reason. */
-int tkr_ledger_prepare(const struct tkr_ledger *ledger, const char *sql, sqlite3_stmt **ret_statement,
-                       tkr_message *ret_message);
+int tkr_ledger_prepare(const struct tkr_ledger *ledger, const char *sql, sqlite3_stmt **ret_statement, tkr_message *ret_message);
 
 /* "ledger PATH: " and what SQLite says about its last failure. Always -1. */
 int tkr_ledger_failed(const struct tkr_ledger *ledger, tkr_message *ret_message);

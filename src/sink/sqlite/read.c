@@ -66,8 +66,8 @@ static bool take_row(sqlite3_stmt *statement, int counters, struct tkr_usage_row
     return true;
 }
 
-static int visit_rows(const struct tkr_ledger *ledger, sqlite3_stmt *statement, int counters, tkr_usage_visit *visit,
-                      void *arg, tkr_message *ret_message)
+static int visit_rows(const struct tkr_ledger *ledger, sqlite3_stmt *statement, int counters, tkr_usage_visit *visit, void *arg,
+                      tkr_message *ret_message)
 {
     struct tkr_usage_row row;
     int step;
@@ -82,8 +82,8 @@ static int visit_rows(const struct tkr_ledger *ledger, sqlite3_stmt *statement, 
     return rc;
 }
 
-static int read_open(const struct tkr_ledger *ledger, int counters, const struct tkr_usage_query *query,
-                     tkr_usage_visit *visit, void *arg, tkr_message *ret_message)
+static int read_open(const struct tkr_ledger *ledger, int counters, const struct tkr_usage_query *query, tkr_usage_visit *visit,
+                     void *arg, tkr_message *ret_message)
 {
     sqlite3_stmt *statement;
     char *sql = compose(query, counters);
@@ -103,8 +103,8 @@ static int read_open(const struct tkr_ledger *ledger, int counters, const struct
     return rc;
 }
 
-int tkr_ledger_read(const char *path, int timeout_ms, const struct tkr_usage_query *query, tkr_usage_visit *visit,
-                    void *arg, tkr_message *ret_message)
+int tkr_ledger_read(const char *path, int timeout_ms, const struct tkr_usage_query *query, tkr_usage_visit *visit, void *arg,
+                    tkr_message *ret_message)
 {
     struct tkr_ledger ledger;
     int counters;

@@ -9,7 +9,7 @@
  * Visits each account and cycle that the query asks for, ordered by kind, account and cycle, all as of one moment.
  * Sums below 0 count as 0. 0, the visitor's number, or -1 with the reason.
  */
-int tkr_ledger_read(const char *path, int timeout_ms, const struct tkr_usage_query *query, tkr_usage_visit *visit,
-                    void *arg, tkr_message *ret_message);
+int tkr_ledger_read(const char *path, int timeout_ms, const struct tkr_usage_query *query, tkr_usage_visit *visit, void *arg,
+                    tkr_message *ret_message);
 
 #endif

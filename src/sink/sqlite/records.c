@@ -17,10 +17,9 @@ enum { KIND, ACCOUNT, CYCLE };
 enum { PARAMETER_COLLECTOR = CYCLE + 2, PARAMETER_ROWS };
 
 /* Sources are "NAME.0" and so on; '/' follows '.' */
-static const char sql_page[] =
-    "SELECT kind, account, cycle FROM contribution WHERE (kind, account, cycle) > (?1, ?2, ?3)"
-    " AND source > ?4 || '.' AND source < ?4 || '/'"
-    " GROUP BY kind, account, cycle ORDER BY kind, account, cycle LIMIT ?5";
+static const char sql_page[] = "SELECT kind, account, cycle FROM contribution WHERE (kind, account, cycle) > (?1, ?2, ?3)"
+                               " AND source > ?4 || '.' AND source < ?4 || '/'"
+                               " GROUP BY kind, account, cycle ORDER BY kind, account, cycle LIMIT ?5";
 static const char sql_sources[] = "SELECT source, number FROM seen ORDER BY source";
 
 /* The key of a row, as it lies in the ledger. */

@@ -52,8 +52,7 @@ static int write_chunk(struct sqlite_sink *sink, struct tkr_chunk *chunk, tkr_me
     if (tkr_ledger_gone(&sink->ledger)) {
         tkr_ledger_statements_finalize(&sink->statements);
         tkr_ledger_leave(&sink->ledger);
-        return tkr_message_set(ret_message, "ledger %.*s: the file was moved, removed or replaced", 120,
-                               sink->config.ledger);
+        return tkr_message_set(ret_message, "ledger %.*s: the file was moved, removed or replaced", 120, sink->config.ledger);
     }
     if (tkr_ledger_run(&sink->ledger, "BEGIN IMMEDIATE", ret_message) != 0)
         return -1;
@@ -97,8 +96,7 @@ static int sqlite_collect(tkr_sink *sink, struct tkr_chunk **ret_chunk, tkr_mess
 static int sqlite_read(tkr_sink *sink, const struct tkr_usage_query *query, tkr_usage_visit *visit, void *arg,
                        tkr_message *ret_message)
 {
-    return tkr_ledger_read(of(sink)->config.ledger, of(sink)->config.command_timeout_ms, query, visit, arg,
-                           ret_message);
+    return tkr_ledger_read(of(sink)->config.ledger, of(sink)->config.command_timeout_ms, query, visit, arg, ret_message);
 }
 
 static int sqlite_sources(tkr_sink *sink, tkr_source_visit *visit, void *arg, tkr_message *ret_message)

@@ -32,16 +32,15 @@ static void test_days_from_civil_agrees_with_timegm(void **state)
         time_t t = (time_t)(test_random_below(&random, 9214646400) / 86400 * 86400);
         struct tm tm;
         assert_non_null(gmtime_r(&t, &tm));
-        assert_int_equal(tkr_days_from_civil(tm.tm_year + 1900, (unsigned)tm.tm_mon + 1, (unsigned)tm.tm_mday) * DAY_S,
-                         t);
+        assert_int_equal(tkr_days_from_civil(tm.tm_year + 1900, (unsigned)tm.tm_mon + 1, (unsigned)tm.tm_mday) * DAY_S, t);
     }
 }
 
 static void test_cycle_valid_is_exactly_the_real_dates(void **state)
 {
-    static const uint32_t bad[] = {0, 1, 19691231, 22620101, 99991231, 20240230, 20240231, 20230229, 21000229, 19000101,
-                                   20240001, 20241301, 20240100, 20240132, 20240431, 20240631, 20240931, 20241131,
-                                   202401, 2024010, UINT32_MAX};
+    static const uint32_t bad[] = {0,        1,        19691231, 22620101, 99991231, 20240230, 20240231,
+                                   20230229, 21000229, 19000101, 20240001, 20241301, 20240100, 20240132,
+                                   20240431, 20240631, 20240931, 20241131, 202401,   2024010,  UINT32_MAX};
     static const uint32_t good[] = {19700101, 22611231, 20240229, 20000229, 20240131, 20241231, 20240430};
 
     (void)state;
@@ -105,12 +104,11 @@ static void test_cycle_format_of_any_number_ends_in_time(void **state)
 
 static void test_cycle_parse_bad_texts_are_refused(void **state)
 {
-    static const char *const texts[] = {"",           "2",          "2024",        "2024-",       "2024-0",
-                                        "2024-02",    "2024-02-",   "2024-02-0",   "2024-02-30",  "2024-2-03",
-                                        "20240203",   "2024/02/03", "2024-02-03 ", " 2024-02-03", "2024-02-03\n",
-                                        "+024-02-03", "-024-02-03", "2024-13-01",  "2024-00-10",  "2024-01-00",
-                                        "1969-12-31", "2262-01-01", "2024-02-031", "2O24-02-03",  "2024_02_03",
-                                        "2023-02-29"};
+    static const char *const texts[] = {
+        "",           "2",          "2024",       "2024-",      "2024-0",      "2024-02",     "2024-02-",     "2024-02-0",
+        "2024-02-30", "2024-2-03",  "20240203",   "2024/02/03", "2024-02-03 ", " 2024-02-03", "2024-02-03\n", "+024-02-03",
+        "-024-02-03", "2024-13-01", "2024-00-10", "2024-01-00", "1969-12-31",  "2262-01-01",  "2024-02-031",  "2O24-02-03",
+        "2024_02_03", "2023-02-29"};
 
     (void)state;
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
@@ -129,8 +127,7 @@ static void test_cycle_anchor_days_begin_on_their_day_or_the_last(void **state)
         int year;
         unsigned month;
         unsigned days;
-    } months[] = {{2023, 1, 31}, {2023, 2, 28}, {2024, 2, 29}, {2000, 2, 29},
-                  {2100, 2, 28}, {2024, 4, 30}, {2024, 12, 31}};
+    } months[] = {{2023, 1, 31}, {2023, 2, 28}, {2024, 2, 29}, {2000, 2, 29}, {2100, 2, 28}, {2024, 4, 30}, {2024, 12, 31}};
 
     (void)state;
     for (int32_t anchor = 1; anchor <= 31; anchor++) {
@@ -223,8 +220,7 @@ static void check_span(const struct tkr_cycle_rule *rule, int64_t t)
 
     tkr_cycle_find(rule, t, &span);
     if (!tkr_cycle_valid(span.cycle) || span.begin_ns > t || t >= span.end_ns)
-        fail_msg("t %lld: cycle %u, %lld..%lld", (long long)t, span.cycle, (long long)span.begin_ns,
-                 (long long)span.end_ns);
+        fail_msg("t %lld: cycle %u, %lld..%lld", (long long)t, span.cycle, (long long)span.begin_ns, (long long)span.end_ns);
     tkr_cycle_find(rule, span.begin_ns < 0 ? 0 : span.begin_ns, &edge);
     if (edge.cycle != span.cycle)
         fail_msg("t %lld: cycle %u, but %u at the begin of its span", (long long)t, span.cycle, edge.cycle);
@@ -318,8 +314,7 @@ static void test_cycle_day_is_the_local_day_and_constant_within_its_span(void **
         use_zone(zones[i]);
         for (int j = 0; j < 3000; j++) {
             /* From the second day on, and not into the last year: there names are clamped. */
-            int64_t t =
-                (int64_t)test_random_below(&random, INT64_C(4102444800)) * TKR_NS_PER_S + 2 * DAY_S * TKR_NS_PER_S;
+            int64_t t = (int64_t)test_random_below(&random, INT64_C(4102444800)) * TKR_NS_PER_S + 2 * DAY_S * TKR_NS_PER_S;
             struct tkr_cycle_span span;
             check_span(&rule, t);
             tkr_cycle_find(&rule, t, &span);
@@ -337,10 +332,13 @@ static void test_cycle_day_around_changes_of_the_clock_is_exact_to_the_second(vo
         unsigned month, day;
         int64_t second; /* UTC */
     } changes[] = {
-        {"CET-1CEST,M3.5.0,M10.5.0/3", 2024, 3, 31, 3600},  {"CET-1CEST,M3.5.0,M10.5.0/3", 2024, 10, 27, 3600},
-        {"CET-1CEST,M3.5.0,M10.5.0/3", 2024, 10, 26, 79200}, {"NST3:30NDT,M3.2.0/0:01,M11.1.0/0:01", 2024, 11, 3, 9060},
+        {"CET-1CEST,M3.5.0,M10.5.0/3", 2024, 3, 31, 3600},
+        {"CET-1CEST,M3.5.0,M10.5.0/3", 2024, 10, 27, 3600},
+        {"CET-1CEST,M3.5.0,M10.5.0/3", 2024, 10, 26, 79200},
+        {"NST3:30NDT,M3.2.0/0:01,M11.1.0/0:01", 2024, 11, 3, 9060},
         {"NST3:30NDT,M3.2.0/0:01,M11.1.0/0:01", 2024, 3, 10, 12660},
-        {"ODD0:44:30", 2024, 5, 5, 2670},                    {"FAR-24:59:59", 2024, 5, 5, 82801},
+        {"ODD0:44:30", 2024, 5, 5, 2670},
+        {"FAR-24:59:59", 2024, 5, 5, 82801},
     };
     const struct tkr_cycle_rule rule = {.zone = &zone_used, .anchor_day = 1};
 

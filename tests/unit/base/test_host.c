@@ -289,19 +289,15 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_runtime_path_given_wins_over_the_environment, make_dir, remove_dir),
-        cmocka_unit_test_setup_teardown(test_runtime_path_without_a_hint_is_the_system_or_the_users, make_dir,
-                                        remove_dir),
+        cmocka_unit_test_setup_teardown(test_runtime_path_without_a_hint_is_the_system_or_the_users, make_dir, remove_dir),
         cmocka_unit_test_setup_teardown(test_runtime_path_relative_is_made_absolute, make_dir, remove_dir),
         cmocka_unit_test_setup_teardown(test_runtime_path_too_long_is_refused, make_dir, remove_dir),
         cmocka_unit_test_setup_teardown(test_runtime_open_missing_is_refused_or_made_when_asked, make_dir, remove_dir),
         cmocka_unit_test_setup_teardown(test_runtime_open_file_or_link_or_fifo_is_refused, make_dir, remove_dir),
         cmocka_unit_test_setup_teardown(test_runtime_open_disk_directory_is_refused, make_dir, remove_dir),
-        cmocka_unit_test_setup_teardown(test_runtime_open_own_directory_that_others_may_write_is_refused, make_dir,
-                                        remove_dir),
-        cmocka_unit_test_setup_teardown(test_runtime_open_own_directory_of_somebody_else_is_refused, make_dir,
-                                        remove_dir),
-        cmocka_unit_test_setup_teardown(test_runtime_open_shared_directory_serves_who_may_not_list_it, make_dir,
-                                        remove_dir),
+        cmocka_unit_test_setup_teardown(test_runtime_open_own_directory_that_others_may_write_is_refused, make_dir, remove_dir),
+        cmocka_unit_test_setup_teardown(test_runtime_open_own_directory_of_somebody_else_is_refused, make_dir, remove_dir),
+        cmocka_unit_test_setup_teardown(test_runtime_open_shared_directory_serves_who_may_not_list_it, make_dir, remove_dir),
         cmocka_unit_test(test_boot_id_is_the_kernels_and_constant),
         cmocka_unit_test(test_random_fills_all_bytes),
     };

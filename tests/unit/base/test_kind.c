@@ -28,8 +28,7 @@ static void test_kind_known_names_equal_their_constants(void **state)
 
 static void test_kind_every_name_comes_back(void **state)
 {
-    static const char *const names[] = {"a",           "z", "zz", "a_b", "a__b", "org", "aaaaaaaaaaaa", "zzzzzzzzzzzz",
-                                        "z__________z"};
+    static const char *const names[] = {"a", "z", "zz", "a_b", "a__b", "org", "aaaaaaaaaaaa", "zzzzzzzzzzzz", "z__________z"};
     char name[TKR_KIND_NAME_BYTES];
 
     (void)state;
@@ -56,8 +55,7 @@ static void test_kind_random_names_come_back_and_differ(void **state)
         size_t len = 1 + test_random_below(&random, TKR_KIND_NAME_MAX);
         for (size_t j = 0; j < len; j++) {
             bool inner = j > 0 && j + 1 < len;
-            name[j] =
-                inner && test_random_below(&random, 5) == 0 ? '_' : (char)('a' + (int)test_random_below(&random, 26));
+            name[j] = inner && test_random_below(&random, 5) == 0 ? '_' : (char)('a' + (int)test_random_below(&random, 26));
         }
         tkr_kind_name(kind_of(name), again);
         assert_string_equal(name, again);
@@ -69,8 +67,9 @@ static void test_kind_random_names_come_back_and_differ(void **state)
 
 static void test_kind_bad_names_are_refused(void **state)
 {
-    static const char *const names[] = {"", "_", "_a", "a_", "A", "User", "a b", "a-b", "a1", "0", "aaaaaaaaaaaaa",
-                                        "aaaaaaaaaaa_a", "t\xc3\xa4m", "a\n", "`", "{", "a:b", "a\x7f"};
+    static const char *const names[] = {
+        "",           "_",   "_a", "a_", "A",   "User", "a b", "a-b", "a1", "0", "aaaaaaaaaaaaa", "aaaaaaaaaaa_a",
+        "t\xc3\xa4m", "a\n", "`",  "{",  "a:b", "a\x7f"};
 
     (void)state;
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
@@ -94,14 +93,17 @@ static void test_kind_null_is_refused(void **state)
 static void test_kind_numbers_that_no_name_gives_are_invalid(void **state)
 {
     static const uint64_t kinds[] = {
-        21 | 19 << 5 | 5 << 10 | 18 << 15,    /* "user" as letters */
-        27,                                   /* "_" */
-        27 | 1 << 5,                          /* "_a" */
-        1 | 27 << 5,                          /* "a_" */
-        28, 31, 1 | 28 << 5,                  /* no letters */
-        1 << 5,                               /* a hole before the first letter */
-        1 | UINT64_C(1) << 10,                /* a hole within */
-        UINT64_C(1) << 60, UINT64_C(1) << 63, /* a 13th letter */
+        21 | 19 << 5 | 5 << 10 | 18 << 15, /* "user" as letters */
+        27,                                /* "_" */
+        27 | 1 << 5,                       /* "_a" */
+        1 | 27 << 5,                       /* "a_" */
+        28,
+        31,
+        1 | 28 << 5,           /* no letters */
+        1 << 5,                /* a hole before the first letter */
+        1 | UINT64_C(1) << 10, /* a hole within */
+        UINT64_C(1) << 60,
+        UINT64_C(1) << 63, /* a 13th letter */
         UINT64_MAX,
         TKR_KIND_ORGANISATION | UINT64_C(1) << 60,
     };

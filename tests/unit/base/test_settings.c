@@ -26,8 +26,9 @@ static void test_setting_integer_good_texts_are_read(void **state)
     static const struct {
         const char *text;
         int64_t value;
-    } cases[] = {{"0", 0}, {"7", 7}, {"-7", -7}, {"007", 7}, {"9223372036854775807", INT64_MAX},
-                 {"-9223372036854775808", INT64_MIN}, {"-0", 0}};
+    } cases[] = {
+        {"0", 0}, {"7", 7}, {"-7", -7}, {"007", 7}, {"9223372036854775807", INT64_MAX}, {"-9223372036854775808", INT64_MIN},
+        {"-0", 0}};
     tkr_message message;
     int64_t value;
 

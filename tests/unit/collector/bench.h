@@ -66,8 +66,7 @@ static inline int bench_tear_down(void **state)
 
 static inline void hand_open(struct hand *hand, const struct bench *bench)
 {
-    const struct tkr_region_geometry geometry = {
-        .slots_max = 256, .lane_bytes = TKR_LANE_BYTES_MIN, .data_bytes_max = 1 << 20};
+    const struct tkr_region_geometry geometry = {.slots_max = 256, .lane_bytes = TKR_LANE_BYTES_MIN, .data_bytes_max = 1 << 20};
 
     memset(hand, 0, sizeof(*hand));
     assert_int_equal(tkr_region_create(bench->directory, &geometry, &hand->region), 0);

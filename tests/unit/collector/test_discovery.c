@@ -133,15 +133,15 @@ static uint32_t cursors_in_use(const struct fixture *f)
     return used;
 }
 
-#define WAIT(f, condition)                                                                                             \
-    do {                                                                                                               \
-        long end_ms = process_now_ms() + LIMIT_MS;                                                                     \
-        while (!(condition)) {                                                                                         \
-            tkr_discovery_look((f)->discovery);                                                                        \
-            if (process_now_ms() > end_ms)                                                                             \
-                fail_msg("waited in vain: %s", #condition);                                                            \
-            process_sleep_ms(2);                                                                                       \
-        }                                                                                                              \
+#define WAIT(f, condition)                                  \
+    do {                                                    \
+        long end_ms = process_now_ms() + LIMIT_MS;          \
+        while (!(condition)) {                              \
+            tkr_discovery_look((f)->discovery);             \
+            if (process_now_ms() > end_ms)                  \
+                fail_msg("waited in vain: %s", #condition); \
+            process_sleep_ms(2);                            \
+        }                                                   \
     } while (0)
 
 /* Looks on for a while in which nothing should happen. */
@@ -326,8 +326,7 @@ static void test_file_replaced_by_another_is_not_gone_on_with(void **state)
 
     make_counted_region(f, &hand);
     hand_close(&hand);
-    (void)snprintf(command, sizeof(command), "cd %s && cp %s copy && mv copy %s", f->bench->runtime, hand.name,
-                   hand.name);
+    (void)snprintf(command, sizeof(command), "cd %s && cp %s copy && mv copy %s", f->bench->runtime, hand.name, hand.name);
     assert_int_equal(system(command), 0); /* NOLINT: a fixed command in a directory of our own */
     collector_begin(f);
     WAIT(f, cursors_in_use(f) == 0);

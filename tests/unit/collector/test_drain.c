@@ -336,8 +336,8 @@ static void test_region_that_breaks_the_rules_is_quarantined_and_the_law_balance
         (void)bench_drain(bench);
         assert_int_equal(tkr_feed_state(feed), TKR_CURSOR_QUARANTINED);
         assert_int_equal(bench_counter(bench, "a", TKR_COUNTER_PROMPT), 2 * (damage + 1)); /* what came before counts */
-        assert_int_equal(bench_counter(bench, "good", TKR_COUNTER_CALLS), damage + 1); /* others are not disturbed */
-        (void)bench_drain(bench);                                                      /* nothing more is read of it */
+        assert_int_equal(bench_counter(bench, "good", TKR_COUNTER_CALLS), damage + 1);     /* others are not disturbed */
+        (void)bench_drain(bench);                                                          /* nothing more is read of it */
         assert_int_equal(bench_counter(bench, "a", TKR_COUNTER_PROMPT), 2 * (damage + 1));
         if (damage != TRUNCATED)
             hand_close(&hand);
@@ -465,8 +465,7 @@ static void test_reclaim_begun_again_folds_once(void **state)
     assert_int_equal(tkr_feed_state(feed), TKR_CURSOR_ACTIVE);
     tkr_feed_reclaim(bench->table.shard, feed);
     bench_assert_law(bench, 5, 0);
-    feed->cursor =
-        &bench->table.shard->cursor[0]; /* GONE was committed, the wiping was lost: half the lanes are zero */
+    feed->cursor = &bench->table.shard->cursor[0]; /* GONE was committed, the wiping was lost: half the lanes are zero */
     assert_true(tkr_batch_begin(bench->table.shard));
     tkr_batch_touch(bench->table.shard, feed->cursor, TKR_CURSOR_HEAD_BYTES);
     tkr_batch_set(&feed->cursor->state, TKR_CURSOR_GONE);

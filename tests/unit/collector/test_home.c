@@ -259,13 +259,8 @@ static void test_state_directory_that_cannot_be_opened_is_refused(void **state)
 /* With a new name all usage would be sent again: better not to start. */
 static void test_broken_name_is_refused_and_left_as_it_is(void **state)
 {
-    static const char *const broken[] = {"",
-                                         "short",
-                                         "0123456789abcde",
-                                         "0123456789ABCDEF\n",
-                                         "0123456789abcdef0",
-                                         "0000000000000000\n",
-                                         "0123456789abcdeg\n"};
+    static const char *const broken[] = {
+        "", "short", "0123456789abcde", "0123456789ABCDEF\n", "0123456789abcdef0", "0000000000000000\n", "0123456789abcdeg\n"};
     struct fixture *f = *state;
     char path[PATH_BYTES];
 

@@ -294,8 +294,7 @@ static void check_in_range(const struct tkr_event *event, const unsigned char *f
     assert_true(event->model >= begin && event->model + event->model_len <= end);
     assert_true(event->provider >= begin && event->provider + event->provider_len <= end);
     assert_true(tkr_text_clean(event->model, event->model_len) && tkr_text_clean(event->provider, event->provider_len));
-    assert_true(event->call_id == NULL ||
-                ((const char *)event->call_id >= begin && (const char *)event->call_id + 20 <= end));
+    assert_true(event->call_id == NULL || ((const char *)event->call_id >= begin && (const char *)event->call_id + 20 <= end));
     assert_int_equal(event->values.present & ~VALUE_BITS, 0);
     for (rest = event->values.present; rest != 0; rest &= rest - 1) {
         int64_t value = event->values.value[count++];
@@ -424,11 +423,11 @@ static void test_frame_each_broken_rule_is_refused(void **state)
     tkr_frame_head_put(good, head_bytes, &start, 20240101, 1);
     tkr_frame_finish(good, head_bytes, &values, 1);
     assert_true(tkr_frame_decode(good, bytes, &event));
-#define REFUSED(change)                                                                                                \
-    do {                                                                                                               \
-        memcpy(frame, good, bytes);                                                                                    \
-        change;                                                                                                        \
-        assert_false(tkr_frame_decode(frame, bytes, &event));                                                          \
+#define REFUSED(change)                                       \
+    do {                                                      \
+        memcpy(frame, good, bytes);                           \
+        change;                                               \
+        assert_false(tkr_frame_decode(frame, bytes, &event)); \
     } while (0)
     REFUSED(header->type = 0);
     REFUSED(header->values_offset = 0);
@@ -439,8 +438,8 @@ static void test_frame_each_broken_rule_is_refused(void **state)
     REFUSED(header->values_offset = (uint16_t)(bytes + 8));
     REFUSED(header->flags = 4);
     REFUSED(header->flags = 0x80);
-    REFUSED(header->flags = 2);     /* a call id that is not there */
-    REFUSED(header->values = 0);    /* bytes that are no values */
+    REFUSED(header->flags = 2);  /* a call id that is not there */
+    REFUSED(header->values = 0); /* bytes that are no values */
     REFUSED(header->values = 1u << TKR_COUNTER_CALLS);
     REFUSED(header->values = 1u << TKR_COUNTER_ERRORS);
     REFUSED(header->values = 1u << TKR_COUNTER_COUNT);
@@ -454,14 +453,14 @@ static void test_frame_each_broken_rule_is_refused(void **state)
     REFUSED(header->model_len = 200);
     REFUSED(header->provider_len = 64);
     REFUSED(header->provider_len = 20);
-    REFUSED(frame[32] = 0);       /* an id of no bytes */
+    REFUSED(frame[32] = 0); /* an id of no bytes */
     REFUSED(frame[32] = 255);
-    REFUSED(frame[33] = 2);       /* neither user nor a kind */
+    REFUSED(frame[33] = 2);            /* neither user nor a kind */
     REFUSED(memset(frame + 34, 0, 8)); /* kind user has no kind */
     REFUSED(memset(frame + 34, 0xff, 8));
-    REFUSED(frame[42] = '\n');    /* in the id */
+    REFUSED(frame[42] = '\n'); /* in the id */
     REFUSED(frame[42] = 0);
-    REFUSED(frame[50] = 0x7f);    /* in the model */
+    REFUSED(frame[50] = 0x7f); /* in the model */
 #undef REFUSED
 }
 

@@ -64,8 +64,8 @@ static inline void drain_event(const struct tkr_event *event, struct drained *su
 }
 
 /* Frames in a copy that begins at position; each must follow the one before. */
-static inline bool drain_bytes(const unsigned char *bytes, size_t count, uint32_t lane, uint64_t position,
-                               uint64_t *sequence, struct drained *sum)
+static inline bool drain_bytes(const unsigned char *bytes, size_t count, uint32_t lane, uint64_t position, uint64_t *sequence,
+                               struct drained *sum)
 {
     for (size_t at = 0; at < count;) {
         size_t length = tkr_frame_length(bytes + at, count - at);

@@ -54,38 +54,38 @@ static inline void check_only_refused(const struct drained *before, int code, un
         fail_msg("%s: something else has changed", what);
 }
 
-#define REFUSED(code, expression)                                                                                      \
-    do {                                                                                                               \
-        struct drained before = look();                                                                                \
-        int result = (expression);                                                                                     \
-        if (result != (code))                                                                                          \
-            fail_msg("%s: %d, not %d", #expression, result, (int)(code));                                              \
-        check_only_refused(&before, (code), 1, #expression);                                                           \
+#define REFUSED(code, expression)                                         \
+    do {                                                                  \
+        struct drained before = look();                                   \
+        int result = (expression);                                        \
+        if (result != (code))                                             \
+            fail_msg("%s: %d, not %d", #expression, result, (int)(code)); \
+        check_only_refused(&before, (code), 1, #expression);              \
     } while (0)
 
 /* A start with one thing wrong, in each function that takes one. */
-#define BAD_START(code, change)                                                                                        \
-    do {                                                                                                               \
-        tkr_call call = 77;                                                                                            \
-        good();                                                                                                        \
-        change;                                                                                                        \
-        REFUSED(code, tkr_record(producer, &start, &usage));                                                           \
-        REFUSED(code, tkr_call_begin(producer, &start, &call));                                                        \
-        assert_true(call == 77);                                                                                       \
-        REFUSED(code, tkr_record_many(producer, &start, &usage, 1, NULL));                                             \
+#define BAD_START(code, change)                                            \
+    do {                                                                   \
+        tkr_call call = 77;                                                \
+        good();                                                            \
+        change;                                                            \
+        REFUSED(code, tkr_record(producer, &start, &usage));               \
+        REFUSED(code, tkr_call_begin(producer, &start, &call));            \
+        assert_true(call == 77);                                           \
+        REFUSED(code, tkr_record_many(producer, &start, &usage, 1, NULL)); \
     } while (0)
 
 /* A usage with one thing wrong, for a record and for the end of a call, which then is still open. */
-#define BAD_USAGE(code, change)                                                                                        \
-    do {                                                                                                               \
-        tkr_call call = 0;                                                                                             \
-        good();                                                                                                        \
-        assert_int_equal(tkr_call_begin(producer, &start, &call), TKR_OK);                                             \
-        change;                                                                                                        \
-        REFUSED(code, tkr_record(producer, &start, &usage));                                                           \
-        REFUSED(code, tkr_call_end(producer, call, &usage));                                                           \
-        good();                                                                                                        \
-        assert_int_equal(tkr_call_end(producer, call, &usage), TKR_OK);                                                \
+#define BAD_USAGE(code, change)                                            \
+    do {                                                                   \
+        tkr_call call = 0;                                                 \
+        good();                                                            \
+        assert_int_equal(tkr_call_begin(producer, &start, &call), TKR_OK); \
+        change;                                                            \
+        REFUSED(code, tkr_record(producer, &start, &usage));               \
+        REFUSED(code, tkr_call_end(producer, call, &usage));               \
+        good();                                                            \
+        assert_int_equal(tkr_call_end(producer, call, &usage), TKR_OK);    \
     } while (0)
 
 #define PRODUCER_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)

@@ -41,9 +41,9 @@ static void test_accepted_estimates_are_a_part_of_the_total(void **state)
         uint32_t flags;
         int64_t estimated, sum;
     } cases[] = {
-        {10, 20, -1, 0, 0, 30},   {10, 20, -1, 1, 10, 30}, {10, 20, -1, 2, 20, 30}, {10, 20, -1, 3, 30, 30},
-        {10, 20, -1, 4, 30, 30},  {10, 20, 50, 4, 50, 50}, {10, 20, 50, 3, 30, 50}, {10, 20, 5, 3, 5, 5},
-        {-1, -1, -1, 7, 0, 0},    {-1, 20, -1, 3, 20, 20}, {0, 0, 0, 7, 0, 0},      {-1, -1, 9, 3, 0, 9},
+        {10, 20, -1, 0, 0, 30},  {10, 20, -1, 1, 10, 30}, {10, 20, -1, 2, 20, 30}, {10, 20, -1, 3, 30, 30},
+        {10, 20, -1, 4, 30, 30}, {10, 20, 50, 4, 50, 50}, {10, 20, 50, 3, 30, 50}, {10, 20, 5, 3, 5, 5},
+        {-1, -1, -1, 7, 0, 0},   {-1, 20, -1, 3, 20, 20}, {0, 0, 0, 7, 0, 0},      {-1, -1, 9, 3, 0, 9},
     };
 
     (void)state;
@@ -107,7 +107,8 @@ static void test_accepted_random_calls_can_all_be_read(void **state)
         start.account_count = 1 + (uint32_t)test_random_below(&random, 4);
         for (uint32_t j = 0; j < start.account_count; j++) {
             memset(ids[j], 'a' + (int)j, sizeof(ids[j]));
-            start.account[j] = (tkr_account){.id = ids[j], .len = 1 + (uint32_t)test_random_below(&random, 255),
+            start.account[j] = (tkr_account){.id = ids[j],
+                                             .len = 1 + (uint32_t)test_random_below(&random, 255),
                                              .kind = j % 2 ? TKR_KIND_TEAM : TKR_KIND_USER};
         }
         start.model = ids[0];

@@ -571,8 +571,8 @@ int main(void)
         FORK_TEST(test_raw_clone_child_records_in_a_region_of_its_own),
         FORK_TEST(test_fork_child_whose_directory_is_gone_for_a_while_records_again),
         FORK_TEST(test_fork_child_has_no_descriptor_of_the_parents_region),
-        cmocka_unit_test_setup_teardown(test_fork_child_that_becomes_another_user_records_in_that_users_directory,
-                                        setup_users, teardown_users),
+        cmocka_unit_test_setup_teardown(test_fork_child_that_becomes_another_user_records_in_that_users_directory, setup_users,
+                                        teardown_users),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -14,8 +14,8 @@ static void test_handle_refusals(void **state)
     REFUSED(TKR_EHANDLE, tkr_call_progress(producer, 0, 1));
     assert_int_equal(tkr_call_begin(producer, &start, &call), TKR_OK);
     REFUSED(TKR_EHANDLE, tkr_call_end(producer, UINT64_MAX, &usage));
-    REFUSED(TKR_EHANDLE, tkr_call_end(producer, call + 1, &usage));                /* a call still to come */
-    REFUSED(TKR_EHANDLE, tkr_call_end(producer, call + (1u << 28), &usage));       /* a slot never begun */
+    REFUSED(TKR_EHANDLE, tkr_call_end(producer, call + 1, &usage));                  /* a call still to come */
+    REFUSED(TKR_EHANDLE, tkr_call_end(producer, call + (1u << 28), &usage));         /* a slot never begun */
     REFUSED(TKR_EHANDLE, tkr_call_end(producer, call + (INT64_C(1) << 40), &usage)); /* no slot */
     REFUSED(TKR_ERANGE, tkr_call_progress(producer, call, -1));
     REFUSED(TKR_ERANGE, tkr_call_progress(producer, call, TKR_TOKENS_MAX + 1));

@@ -63,9 +63,8 @@ static void test_refused_accounts(void **state)
     BAD_START(TKR_EACCOUNT, start.account[0].id = "\x1flice");
     BAD_START(TKR_EACCOUNT, start.account[0].id = "alic\x7f");
     BAD_START(TKR_EACCOUNT, (start.account_count = 2, start.account[1] = start.account[0])); /* charged twice */
-    BAD_START(TKR_EACCOUNT,
-              (start.account_count = 4, start.account[1] = (tkr_account){.id = "b", .len = 1},
-               start.account[2] = (tkr_account){.id = "c", .len = 1}, start.account[3] = start.account[0]));
+    BAD_START(TKR_EACCOUNT, (start.account_count = 4, start.account[1] = (tkr_account){.id = "b", .len = 1},
+                             start.account[2] = (tkr_account){.id = "c", .len = 1}, start.account[3] = start.account[0]));
     good();
     start.account[0].id = long_id;
     start.account[0].len = 255;
@@ -128,10 +127,10 @@ static void test_refused_cycles_and_numbers_of_a_start(void **state)
 static void test_refused_numbers_of_a_usage(void **state)
 {
     (void)state;
-#define BAD_TOKENS(field)                                                                                              \
-    BAD_USAGE(TKR_ERANGE, usage.field = -2);                                                                           \
-    BAD_USAGE(TKR_ERANGE, usage.field = INT64_MIN);                                                                    \
-    BAD_USAGE(TKR_ERANGE, usage.field = TKR_TOKENS_MAX + 1);                                                           \
+#define BAD_TOKENS(field)                                    \
+    BAD_USAGE(TKR_ERANGE, usage.field = -2);                 \
+    BAD_USAGE(TKR_ERANGE, usage.field = INT64_MIN);          \
+    BAD_USAGE(TKR_ERANGE, usage.field = TKR_TOKENS_MAX + 1); \
     BAD_USAGE(TKR_ERANGE, usage.field = INT64_MAX)
     BAD_TOKENS(prompt);
     BAD_TOKENS(completion);
@@ -171,14 +170,14 @@ static void test_open_bad_options_are_refused(void **state)
     struct drained before = look();
 
     (void)state;
-#define BAD_OPTION(code, change)                                                                                       \
-    do {                                                                                                               \
-        tkr_options options = fixture_options();                                                                       \
-        tkr_producer *none = (tkr_producer *)&options;                                                                 \
-        change;                                                                                                        \
-        if (tkr_open(&options, &none) != (code))                                                                       \
-            fail_msg("%s was not refused with %d", #change, (int)(code));                                              \
-        assert_ptr_equal(none, &options);                                                                              \
+#define BAD_OPTION(code, change)                                          \
+    do {                                                                  \
+        tkr_options options = fixture_options();                          \
+        tkr_producer *none = (tkr_producer *)&options;                    \
+        change;                                                           \
+        if (tkr_open(&options, &none) != (code))                          \
+            fail_msg("%s was not refused with %d", #change, (int)(code)); \
+        assert_ptr_equal(none, &options);                                 \
     } while (0)
     BAD_OPTION(TKR_ESIZE, options.size = 0);
     BAD_OPTION(TKR_ESIZE, options.size = 3);

@@ -11,7 +11,7 @@
 
 struct worker {
     tkr_producer *producer;
-    tkr_producer *other;       /* used in turn, may be NULL */
+    tkr_producer *other;        /* used in turn, may be NULL */
     pthread_barrier_t *barrier; /* all have recorded once before one goes on; may be NULL */
     unsigned number;
     unsigned count;
@@ -39,8 +39,8 @@ static void *work(void *context)
     return NULL;
 }
 
-static struct done run_workers(tkr_producer *producer, tkr_producer *other, unsigned threads, unsigned count,
-                               bool together, struct done *ret_other)
+static struct done run_workers(tkr_producer *producer, tkr_producer *other, unsigned threads, unsigned count, bool together,
+                               struct done *ret_other)
 {
     struct done sum = {0};
     struct done sum_other = {0};
@@ -48,8 +48,8 @@ static struct done run_workers(tkr_producer *producer, tkr_producer *other, unsi
 
     assert_int_equal(pthread_barrier_init(&barrier, NULL, threads), 0);
     for (unsigned i = 0; i < threads; i++) {
-        workers[i] = (struct worker){.producer = producer, .other = other, .barrier = together ? &barrier : NULL,
-                                     .number = i, .count = count};
+        workers[i] = (struct worker){
+            .producer = producer, .other = other, .barrier = together ? &barrier : NULL, .number = i, .count = count};
         assert_int_equal(pthread_create(&workers[i].thread, NULL, work, &workers[i]), 0);
     }
     for (unsigned i = 0; i < threads; i++) {

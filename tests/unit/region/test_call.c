@@ -238,8 +238,7 @@ static void *race_to_end(void *context)
         (void)pthread_barrier_wait(&race->barrier);
         for (uint32_t i = 0; i < RACE_SLOTS; i++) {
             int result = tkr_call_slot_claim(&race->slots[i], (uint32_t)race->handles[i] & 0xfffffff);
-            (void)atomic_fetch_add(result == TKR_OK ? &race->won : &race->ended,
-                                   result == TKR_OK || result == TKR_EENDED);
+            (void)atomic_fetch_add(result == TKR_OK ? &race->won : &race->ended, result == TKR_OK || result == TKR_EENDED);
         }
         (void)pthread_barrier_wait(&race->barrier);
     }

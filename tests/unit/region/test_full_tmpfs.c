@@ -196,14 +196,13 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_full_open_is_refused_and_leaves_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(test_full_inodes_open_is_refused, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_full_growth_is_a_counted_drop_and_goes_on_when_there_is_room, setup,
-                                        teardown),
+        cmocka_unit_test_setup_teardown(test_full_growth_is_a_counted_drop_and_goes_on_when_there_is_room, setup, teardown),
         cmocka_unit_test_setup_teardown(test_full_slots_are_refused_and_come_when_there_is_room, setup, teardown),
         cmocka_unit_test_setup_teardown(test_full_end_of_a_call_is_a_counted_drop, setup, teardown),
     };
 
-    if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) != 0 ||
-        tempdir_make(base) != 0 || mount("tmpfs", base, "tmpfs", 0, "size=4k") != 0) {
+    if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) != 0 || tempdir_make(base) != 0 ||
+        mount("tmpfs", base, "tmpfs", 0, "size=4k") != 0) {
         (void)printf("skipped: no mount of one's own is allowed here: %s\n", strerror(errno));
         tempdir_remove(base);
         return TEST_SKIPPED;

@@ -123,8 +123,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_lane_allocated_between_signals_is_whole, make_dir, remove_dir),
         cmocka_unit_test_setup_teardown(test_lane_that_memory_does_not_suffice_for_takes_none, make_dir, remove_dir),
-        cmocka_unit_test_setup_teardown(test_region_that_memory_does_not_suffice_for_leaves_nothing, make_dir,
-                                        remove_dir),
+        cmocka_unit_test_setup_teardown(test_region_that_memory_does_not_suffice_for_leaves_nothing, make_dir, remove_dir),
     };
 
     random_source = test_random_start();

@@ -36,8 +36,7 @@ static struct {
 
 static int make_region(void **state)
 {
-    static const uint8_t id[] = {0,    0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77,
-                                 0x88, 0x99, 0xaa, 0xbb, 0xcc, 0xdd, 0xee, 0xff};
+    static const uint8_t id[] = {0, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88, 0x99, 0xaa, 0xbb, 0xcc, 0xdd, 0xee, 0xff};
 
     (void)state;
     if (tempdir_make(made.dir) != 0)
@@ -124,11 +123,17 @@ static void test_view_good_region_opens_with_what_it_says(void **state)
 
 static void test_view_names_that_are_no_regions_are_refused(void **state)
 {
-    static const char *const names[] = {
-        "", "region-", ".region-00112233445566778899aabbccddeeff", "region-00112233445566778899aabbccddeef",
-        "region-00112233445566778899aabbccddeefff", "region-00112233445566778899AABBCCDDEEFF",
-        "region-00112233445566778899aabbccddeefg", "Region-00112233445566778899aabbccddeeff", "region",
-        "region_00112233445566778899aabbccddeeff", "xregion-00112233445566778899aabbccddeeff"};
+    static const char *const names[] = {"",
+                                        "region-",
+                                        ".region-00112233445566778899aabbccddeeff",
+                                        "region-00112233445566778899aabbccddeef",
+                                        "region-00112233445566778899aabbccddeefff",
+                                        "region-00112233445566778899AABBCCDDEEFF",
+                                        "region-00112233445566778899aabbccddeefg",
+                                        "Region-00112233445566778899aabbccddeeff",
+                                        "region",
+                                        "region_00112233445566778899aabbccddeeff",
+                                        "xregion-00112233445566778899aabbccddeeff"};
     uint8_t id[TKR_REGION_ID_BYTES];
 
     (void)state;
@@ -293,14 +298,14 @@ static void test_view_layout_too_old_is_left_alone(void **state)
 static void test_view_each_wrong_field_of_the_header_is_broken(void **state)
 {
     (void)state;
-#define BROKEN(field, value)                                                                                           \
-    do {                                                                                                               \
-        struct tkr_region_header was;                                                                                  \
-        memcpy(&was, made.header, sizeof(was));                                                                        \
-        made.header->field = (value);                                                                                  \
-        if (look(NAME) != TKR_VIEW_BROKEN)                                                                             \
-            fail_msg("%s = %s was accepted", #field, #value);                                                          \
-        memcpy(made.header, &was, sizeof(was));                                                                        \
+#define BROKEN(field, value)                                  \
+    do {                                                      \
+        struct tkr_region_header was;                         \
+        memcpy(&was, made.header, sizeof(was));               \
+        made.header->field = (value);                         \
+        if (look(NAME) != TKR_VIEW_BROKEN)                    \
+            fail_msg("%s = %s was accepted", #field, #value); \
+        memcpy(made.header, &was, sizeof(was));               \
     } while (0)
     BROKEN(magic, TKR_REGION_MAGIC + 1);
     BROKEN(magic, UINT64_MAX);
@@ -535,7 +540,7 @@ static void test_view_slot_open_is_told_for_each_moment_of_a_call(void **state)
     view = open_view();
     assert_true(tkr_view_lanes_refresh(view));
 #define SLOT_OPEN() (assert_true(tkr_view_slot_read(view, 3, &copy, &open)), open)
-    assert_false(SLOT_OPEN()); /* never used */
+    assert_false(SLOT_OPEN());      /* never used */
     made.slots[3].head_bytes = 777; /* killed within begin, before OPEN */
     memset(made.slots[3].frame, 0xff, 100);
     assert_false(SLOT_OPEN());
@@ -550,7 +555,7 @@ static void test_view_slot_open_is_told_for_each_moment_of_a_call(void **state)
     atomic_store(&made.slots[3].end_lane, 1);
     assert_true(SLOT_OPEN()); /* the lane noted, the position not */
     tkr_call_slot_note(&made.slots[3], 1, 4096);
-    assert_true(SLOT_OPEN()); /* noted, not published */
+    assert_true(SLOT_OPEN());                /* noted, not published */
     atomic_store(&made.lanes[0].head, 8192); /* another lane's head is no matter */
     assert_true(SLOT_OPEN());
     atomic_store(&made.lanes[1].head, 4088);

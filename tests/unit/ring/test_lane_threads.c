@@ -126,8 +126,8 @@ static void *consume(void *context)
 static void test_lane_two_threads_exchange_every_frame_exactly(void **state)
 {
     struct test_random random = test_random_start();
-    struct shared *shared = aligned_alloc(TKR_LINE_SEPARATION, sizeof(*shared) + TKR_LINE_SEPARATION -
-                                                                   sizeof(*shared) % TKR_LINE_SEPARATION);
+    struct shared *shared =
+        aligned_alloc(TKR_LINE_SEPARATION, sizeof(*shared) + TKR_LINE_SEPARATION - sizeof(*shared) % TKR_LINE_SEPARATION);
     pthread_t producer;
     pthread_t consumer;
 

@@ -37,8 +37,7 @@ static void test_contract_second_contribution_adds_the_difference(void **state)
     tkr_sink *sink = contract_sink(state);
 
     assert_int_equal(test_contribute(sink, "u", NONE, test_record(1, 10, 5), NULL), TKR_OUTCOME_APPLIED);
-    assert_int_equal(test_contribute(sink, "u", test_record(1, 10, 5), test_record(1, 20, 5), NULL),
-                     TKR_OUTCOME_APPLIED);
+    assert_int_equal(test_contribute(sink, "u", test_record(1, 10, 5), test_record(1, 20, 5), NULL), TKR_OUTCOME_APPLIED);
     assert_int_equal(test_usage_total(sink, "u"), 25);
 }
 
@@ -76,8 +75,7 @@ static void test_contract_zombie_after_newer_changes_nothing(void **state)
     (void)test_contribute(sink, "u", NONE, test_record(1, 10, 0), NULL);
     (void)test_contribute(sink, "u", test_record(1, 10, 0), test_record(1, 20, 0), NULL);
     (void)test_contribute(sink, "u", test_record(1, 20, 0), test_record(1, 30, 0), NULL);
-    assert_int_equal(test_contribute(sink, "u", test_record(1, 10, 0), test_record(1, 20, 0), &item),
-                     TKR_OUTCOME_FOUND);
+    assert_int_equal(test_contribute(sink, "u", test_record(1, 10, 0), test_record(1, 20, 0), &item), TKR_OUTCOME_FOUND);
     assert_int_equal(item.found.counts.value[TKR_COUNTER_PROMPT], 30);
     assert_int_equal(test_usage_total(sink, "u"), 30);
 }
@@ -87,8 +85,7 @@ static void test_contract_newer_life_adds_all_of_it(void **state)
     tkr_sink *sink = contract_sink(state);
 
     (void)test_contribute(sink, "u", NONE, test_record(5, 10, 0), NULL);
-    assert_int_equal(test_contribute(sink, "u", test_record(5, 10, 0), test_record(6, 3, 0), NULL),
-                     TKR_OUTCOME_APPLIED);
+    assert_int_equal(test_contribute(sink, "u", test_record(5, 10, 0), test_record(6, 3, 0), NULL), TKR_OUTCOME_APPLIED);
     assert_int_equal(test_contribute(sink, "u", test_record(6, 3, 0), test_record(7, 1, 0), NULL), TKR_OUTCOME_APPLIED);
     assert_int_equal(test_usage_total(sink, "u"), 14);
 }
@@ -111,8 +108,7 @@ static void test_contract_record_expected_but_absent_changes_nothing(void **stat
     tkr_sink *sink = contract_sink(state);
     struct tkr_contribution item;
 
-    assert_int_equal(test_contribute(sink, "u", test_record(1, 10, 0), test_record(1, 20, 0), &item),
-                     TKR_OUTCOME_FOUND);
+    assert_int_equal(test_contribute(sink, "u", test_record(1, 10, 0), test_record(1, 20, 0), &item), TKR_OUTCOME_FOUND);
     assert_int_equal(item.found.life, 0);
     assert_int_equal(test_usage_total(sink, "u"), -1);
 }
@@ -289,8 +285,7 @@ static void test_contract_window_answers_in_order(void **state)
     assert_int_equal(sink->ops->connect(sink, &message), 0); /* idempotent */
     for (uint32_t i = 0; i < sink->window; i++) {
         test_chunk_begin(&chunks[i], "test.0", i, i + 1);
-        (void)test_chunk_add(&chunks[i], "u", i == 0 ? NONE : test_record(1, (int64_t)i, 0),
-                             test_record(1, (int64_t)i + 1, 0));
+        (void)test_chunk_add(&chunks[i], "u", i == 0 ? NONE : test_record(1, (int64_t)i, 0), test_record(1, (int64_t)i + 1, 0));
         assert_int_equal(sink->ops->submit(sink, &chunks[i].chunk, &message), 0);
     }
     for (uint32_t i = 0; i < sink->window; i++) {
@@ -356,8 +351,7 @@ static void walk_grow(struct walk *walk, struct test_random *random)
         walk->now = test_record(walk->now.life + 1, 0, 0);
         walk->known = NONE;
     }
-    walk->now = test_record(walk->now.life,
-                            walk->now.counts.value[TKR_COUNTER_PROMPT] + (int64_t)test_random_below(random, 1000),
+    walk->now = test_record(walk->now.life, walk->now.counts.value[TKR_COUNTER_PROMPT] + (int64_t)test_random_below(random, 1000),
                             walk->now.counts.value[TKR_COUNTER_COMPLETION] + (int64_t)test_random_below(random, 3));
 }
 
@@ -417,26 +411,26 @@ static void test_contract_random_walk_with_lost_replies_is_exact(void **state)
         assert_int_equal(test_usage_total(sink, walk[i].id), walk[i].sum + walk[i].now.counts.value[TKR_COUNTER_TOTAL]);
 }
 
-#define CONTRACT_TESTS(setup, teardown)                                                                                \
-    cmocka_unit_test_setup_teardown(test_contract_first_contribution_is_the_total, setup, teardown),                   \
-        cmocka_unit_test_setup_teardown(test_contract_second_contribution_adds_the_difference, setup, teardown),       \
-        cmocka_unit_test_setup_teardown(test_contract_all_counters_travel, setup, teardown),                           \
-        cmocka_unit_test_setup_teardown(test_contract_resend_is_found_and_acknowledged, setup, teardown),              \
-        cmocka_unit_test_setup_teardown(test_contract_zombie_after_newer_changes_nothing, setup, teardown),            \
-        cmocka_unit_test_setup_teardown(test_contract_newer_life_adds_all_of_it, setup, teardown),                     \
-        cmocka_unit_test_setup_teardown(test_contract_forgotten_life_is_found_and_resent, setup, teardown),            \
-        cmocka_unit_test_setup_teardown(test_contract_record_expected_but_absent_changes_nothing, setup, teardown),    \
-        cmocka_unit_test_setup_teardown(test_contract_two_sources_add_up, setup, teardown),                            \
-        cmocka_unit_test_setup_teardown(test_contract_zero_vector_is_recorded_and_confirmed, setup, teardown),         \
-        cmocka_unit_test_setup_teardown(test_contract_beyond_2_to_53_is_exact, setup, teardown),                       \
-        cmocka_unit_test_setup_teardown(test_contract_overflow_is_poison_and_neighbours_pass, setup, teardown),        \
-        cmocka_unit_test_setup_teardown(test_contract_less_than_recorded_is_never_subtracted, setup, teardown),        \
-        cmocka_unit_test_setup_teardown(test_contract_kinds_and_cycles_never_mix, setup, teardown),                    \
-        cmocka_unit_test_setup_teardown(test_contract_ids_of_any_bytes_stay_apart, setup, teardown),                   \
-        cmocka_unit_test_setup_teardown(test_contract_seen_advances_only_from_what_was_expected, setup, teardown),     \
-        cmocka_unit_test_setup_teardown(test_contract_window_answers_in_order, setup, teardown),                       \
-        cmocka_unit_test_setup_teardown(test_contract_disconnected_sink_takes_nothing, setup, teardown),               \
-        cmocka_unit_test_setup_teardown(test_contract_visitor_stops_the_reading, setup, teardown),                     \
+#define CONTRACT_TESTS(setup, teardown)                                                                             \
+    cmocka_unit_test_setup_teardown(test_contract_first_contribution_is_the_total, setup, teardown),                \
+        cmocka_unit_test_setup_teardown(test_contract_second_contribution_adds_the_difference, setup, teardown),    \
+        cmocka_unit_test_setup_teardown(test_contract_all_counters_travel, setup, teardown),                        \
+        cmocka_unit_test_setup_teardown(test_contract_resend_is_found_and_acknowledged, setup, teardown),           \
+        cmocka_unit_test_setup_teardown(test_contract_zombie_after_newer_changes_nothing, setup, teardown),         \
+        cmocka_unit_test_setup_teardown(test_contract_newer_life_adds_all_of_it, setup, teardown),                  \
+        cmocka_unit_test_setup_teardown(test_contract_forgotten_life_is_found_and_resent, setup, teardown),         \
+        cmocka_unit_test_setup_teardown(test_contract_record_expected_but_absent_changes_nothing, setup, teardown), \
+        cmocka_unit_test_setup_teardown(test_contract_two_sources_add_up, setup, teardown),                         \
+        cmocka_unit_test_setup_teardown(test_contract_zero_vector_is_recorded_and_confirmed, setup, teardown),      \
+        cmocka_unit_test_setup_teardown(test_contract_beyond_2_to_53_is_exact, setup, teardown),                    \
+        cmocka_unit_test_setup_teardown(test_contract_overflow_is_poison_and_neighbours_pass, setup, teardown),     \
+        cmocka_unit_test_setup_teardown(test_contract_less_than_recorded_is_never_subtracted, setup, teardown),     \
+        cmocka_unit_test_setup_teardown(test_contract_kinds_and_cycles_never_mix, setup, teardown),                 \
+        cmocka_unit_test_setup_teardown(test_contract_ids_of_any_bytes_stay_apart, setup, teardown),                \
+        cmocka_unit_test_setup_teardown(test_contract_seen_advances_only_from_what_was_expected, setup, teardown),  \
+        cmocka_unit_test_setup_teardown(test_contract_window_answers_in_order, setup, teardown),                    \
+        cmocka_unit_test_setup_teardown(test_contract_disconnected_sink_takes_nothing, setup, teardown),            \
+        cmocka_unit_test_setup_teardown(test_contract_visitor_stops_the_reading, setup, teardown),                  \
         cmocka_unit_test_setup_teardown(test_contract_random_walk_with_lost_replies_is_exact, setup, teardown)
 
 #endif

@@ -58,13 +58,13 @@ static inline int fixture_sink_close(void **state)
 }
 
 /* Runs a command that must succeed; its reply is of no interest. */
-#define RUN(...)                                                                                                       \
-    do {                                                                                                               \
-        redisReply *run_reply = redis_server_command(&server, __VA_ARGS__);                                            \
-        assert_non_null(run_reply);                                                                                    \
-        if (run_reply->type == REDIS_REPLY_ERROR)                                                                      \
-            fail_msg("%s", run_reply->str);                                                                            \
-        freeReplyObject(run_reply);                                                                                    \
+#define RUN(...)                                                            \
+    do {                                                                    \
+        redisReply *run_reply = redis_server_command(&server, __VA_ARGS__); \
+        assert_non_null(run_reply);                                         \
+        if (run_reply->type == REDIS_REPLY_ERROR)                           \
+            fail_msg("%s", run_reply->str);                                 \
+        freeReplyObject(run_reply);                                         \
     } while (0)
 
 static inline int compare_texts(const void *a, const void *b)

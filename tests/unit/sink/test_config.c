@@ -16,9 +16,17 @@ struct row {
     const char *refused;
 };
 
-static const char *const all[] = {"TOKENRING_SINK", "TOKENRING_LEDGER", "TOKENRING_STATE_DIR", "REDIS_URL",
-                                  "REDIS_SOCKET",   "REDIS_HOST",       "REDIS_PORT",          "REDIS_USERNAME",
-                                  "REDIS_PASSWORD", "REDIS_DB",            "TOKENRING_REDIS_TIMEOUT_MS"};
+static const char *const all[] = {"TOKENRING_SINK",
+                                  "TOKENRING_LEDGER",
+                                  "TOKENRING_STATE_DIR",
+                                  "REDIS_URL",
+                                  "REDIS_SOCKET",
+                                  "REDIS_HOST",
+                                  "REDIS_PORT",
+                                  "REDIS_USERNAME",
+                                  "REDIS_PASSWORD",
+                                  "REDIS_DB",
+                                  "TOKENRING_REDIS_TIMEOUT_MS"};
 
 static void set_environment(const char *const set[])
 {
@@ -166,8 +174,8 @@ static void test_config_bad_values_are_refused_without_the_password(void **state
 
 static void test_config_credentials_are_decoded_and_never_described(void **state)
 {
-    const char *const set[] = {"REDIS_URL=redis://us%3aer:p%40ss%2Fw%C3%A9:rd@h", "REDIS_USERNAME=x",
-                               "REDIS_PASSWORD=other", NULL};
+    const char *const set[] = {"REDIS_URL=redis://us%3aer:p%40ss%2Fw%C3%A9:rd@h", "REDIS_USERNAME=x", "REDIS_PASSWORD=other",
+                               NULL};
     struct tkr_sink_config config;
     tkr_message message;
 
@@ -214,8 +222,7 @@ static void test_config_without_anything_is_a_local_ledger(void **state)
     (void)state;
     assert_int_equal(read_config(set, &config, &message), 0);
     assert_int_equal(config.kind, TKR_SINK_SQLITE);
-    assert_string_equal(config.ledger,
-                        system_wide ? "/var/lib/tokenring/ledger.db" : "/home/u/.local/state/tokenring/ledger.db");
+    assert_string_equal(config.ledger, system_wide ? "/var/lib/tokenring/ledger.db" : "/home/u/.local/state/tokenring/ledger.db");
     assert_int_equal(unsetenv("HOME"), 0);
     assert_int_equal(tkr_sink_config_read(&config, &message), system_wide ? 0 : -1);
 }

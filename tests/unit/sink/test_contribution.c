@@ -35,8 +35,7 @@ static void test_decision_applied_is_acknowledged(void **state)
 
 static void test_decision_poison_is_parked_and_known_stays(void **state)
 {
-    struct tkr_contribution item = {
-        .known = test_record(1, 1, 1), .now = test_record(1, 2, 3), .outcome = TKR_OUTCOME_POISON};
+    struct tkr_contribution item = {.known = test_record(1, 1, 1), .now = test_record(1, 2, 3), .outcome = TKR_OUTCOME_POISON};
     struct tkr_record before = item.known;
 
     (void)state;
@@ -47,8 +46,7 @@ static void test_decision_poison_is_parked_and_known_stays(void **state)
 static void test_decision_found_what_was_sent_is_acknowledged(void **state)
 {
     (void)state;
-    assert_decision(NONE, test_record(2, 5, 5), test_record(2, 5, 5), true, TKR_DECIDE_ACKNOWLEDGED,
-                    test_record(2, 5, 5));
+    assert_decision(NONE, test_record(2, 5, 5), test_record(2, 5, 5), true, TKR_DECIDE_ACKNOWLEDGED, test_record(2, 5, 5));
 }
 
 static void test_decision_found_behind_is_sent_from_there(void **state)
@@ -62,8 +60,7 @@ static void test_decision_found_behind_is_sent_from_there(void **state)
 static void test_decision_found_older_life_is_sent_from_there(void **state)
 {
     (void)state;
-    assert_decision(NONE, test_record(2, 5, 5), test_record(1, 400, 5), true, TKR_DECIDE_RESEND,
-                    test_record(1, 400, 5));
+    assert_decision(NONE, test_record(2, 5, 5), test_record(1, 400, 5), true, TKR_DECIDE_RESEND, test_record(1, 400, 5));
 }
 
 static void test_decision_found_newer_life_or_more_is_conflict(void **state)

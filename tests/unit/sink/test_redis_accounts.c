@@ -21,8 +21,7 @@ static void test_redis_hash_has_only_integers_that_changed(void **state)
     assert_string_equal(hash_text(USER_KEY("u")), "completion_tokens=5 prompt_tokens=10 total_tokens=15");
     now.counts.value[TKR_COUNTER_COST] = 7;
     assert_int_equal(test_contribute(*state, "u", test_record(1, 10, 5), now, NULL), TKR_OUTCOME_APPLIED);
-    assert_string_equal(hash_text(USER_KEY("u")),
-                        "completion_tokens=5 cost_nano_usd=7 prompt_tokens=10 total_tokens=15");
+    assert_string_equal(hash_text(USER_KEY("u")), "completion_tokens=5 cost_nano_usd=7 prompt_tokens=10 total_tokens=15");
 }
 
 static void test_redis_records_lie_beside_and_stay_compact(void **state)
@@ -53,8 +52,7 @@ static void test_redis_lost_record_changes_nothing_and_is_ambiguous(void **state
 
     (void)test_contribute(*state, "u", NONE, test_record(1, 30, 0), NULL);
     RUN("HDEL %s test.0", RECORD_KEY("u"));
-    assert_int_equal(test_contribute(*state, "u", test_record(1, 30, 0), test_record(1, 31, 0), &item),
-                     TKR_OUTCOME_FOUND);
+    assert_int_equal(test_contribute(*state, "u", test_record(1, 30, 0), test_record(1, 31, 0), &item), TKR_OUTCOME_FOUND);
     assert_int_equal(item.found.life, 0);
     assert_int_equal(tkr_contribution_decide(&item, true), TKR_DECIDE_AMBIGUOUS);
     assert_string_equal(hash_text(USER_KEY("u")), "prompt_tokens=30 total_tokens=30");
@@ -65,8 +63,7 @@ static void test_redis_deleted_totals_are_a_reset(void **state)
 {
     (void)test_contribute(*state, "u", NONE, test_record(1, 30, 5), NULL);
     RUN("DEL %s", USER_KEY("u"));
-    assert_int_equal(test_contribute(*state, "u", test_record(1, 30, 5), test_record(1, 31, 5), NULL),
-                     TKR_OUTCOME_APPLIED);
+    assert_int_equal(test_contribute(*state, "u", test_record(1, 30, 5), test_record(1, 31, 5), NULL), TKR_OUTCOME_APPLIED);
     assert_string_equal(hash_text(USER_KEY("u")), "prompt_tokens=1 total_tokens=1");
 }
 
@@ -130,12 +127,10 @@ static void test_redis_refusal_keeps_the_record_of_before(void **state)
 {
     (void)test_contribute(*state, "u", NONE, test_record(1, 1, 2), NULL);
     RUN("HSET %s total_tokens abc", USER_KEY("u"));
-    assert_int_equal(test_contribute(*state, "u", test_record(1, 1, 2), test_record(1, 5, 9), NULL),
-                     TKR_OUTCOME_POISON);
+    assert_int_equal(test_contribute(*state, "u", test_record(1, 1, 2), test_record(1, 5, 9), NULL), TKR_OUTCOME_POISON);
     assert_string_equal(hash_text(USER_KEY("u")), "completion_tokens=2 prompt_tokens=1 total_tokens=abc");
     RUN("HSET %s total_tokens 3", USER_KEY("u"));
-    assert_int_equal(test_contribute(*state, "u", test_record(1, 1, 2), test_record(1, 5, 9), NULL),
-                     TKR_OUTCOME_APPLIED);
+    assert_int_equal(test_contribute(*state, "u", test_record(1, 1, 2), test_record(1, 5, 9), NULL), TKR_OUTCOME_APPLIED);
     assert_string_equal(hash_text(USER_KEY("u")), "completion_tokens=9 prompt_tokens=5 total_tokens=14");
 }
 

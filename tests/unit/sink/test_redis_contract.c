@@ -10,8 +10,7 @@ static tkr_sink *contract_sink(void **state)
 
 static int set_up(void **state)
 {
-    struct tkr_sink_config config = {
-        .kind = TKR_SINK_REDIS, .db = 3, .connect_timeout_ms = 5000, .command_timeout_ms = 5000};
+    struct tkr_sink_config config = {.kind = TKR_SINK_REDIS, .db = 3, .connect_timeout_ms = 5000, .command_timeout_ms = 5000};
     tkr_sink *sink;
     tkr_message message;
 
@@ -45,7 +44,7 @@ static void test_first_contribution_that_arrives_after_its_record_was_removed_ad
     tkr_sink *sink = *state;
     struct tkr_record five = test_record(7, 2, 3);
 
-    assert_int_equal(send_numbered(sink, 0, 96, test_record_none(), five), TKR_OUTCOME_APPLIED); /* the second try */
+    assert_int_equal(send_numbered(sink, 0, 96, test_record_none(), five), TKR_OUTCOME_APPLIED);  /* the second try */
     assert_int_equal(send_numbered(sink, 96, 97, five, test_record_none()), TKR_OUTCOME_APPLIED); /* the removal */
     assert_int_equal(send_numbered(sink, 0, 95, test_record_none(), five), TKR_OUTCOME_FOUND);
     assert_int_equal(send_numbered(sink, 0, 97, test_record_none(), five), TKR_OUTCOME_FOUND);
@@ -71,8 +70,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CONTRACT_TESTS(set_up, fixture_sink_close),
-        cmocka_unit_test_setup_teardown(test_first_contribution_that_arrives_after_its_record_was_removed_adds_nothing,
-                                        set_up, fixture_sink_close),
+        cmocka_unit_test_setup_teardown(test_first_contribution_that_arrives_after_its_record_was_removed_adds_nothing, set_up,
+                                        fixture_sink_close),
         cmocka_unit_test_setup_teardown(test_chunk_with_a_higher_number_is_not_late, set_up, fixture_sink_close),
     };
 

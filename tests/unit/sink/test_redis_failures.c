@@ -270,8 +270,7 @@ static void test_redis_gone_peer_raises_no_sigpipe(void **state)
     assert_heals(sink);
     redis_server_kill(&server);
     test_chunk_begin(&chunk, "test.0", 1, 2);
-    assert_true(sink->ops->submit(sink, &chunk.chunk, &message) != 0 ||
-                sink->ops->collect(sink, &collected, &message) != 0);
+    assert_true(sink->ops->submit(sink, &chunk.chunk, &message) != 0 || sink->ops->collect(sink, &collected, &message) != 0);
     assert_int_equal(sigpending(&pending), 0);
     assert_int_equal(sigismember(&pending, SIGPIPE), 0);
 }

@@ -25,8 +25,7 @@ static int set_up(void **state)
     if (fixture == NULL || tempdir_make(fixture->dir) != 0)
         return -1;
     (void)snprintf(config.ledger, sizeof(config.ledger), "%s/ledger.db", fixture->dir);
-    if (tkr_sink_open(&config, &fixture->sink, &message) != 0 ||
-        fixture->sink->ops->connect(fixture->sink, &message) != 0)
+    if (tkr_sink_open(&config, &fixture->sink, &message) != 0 || fixture->sink->ops->connect(fixture->sink, &message) != 0)
         return -1;
     *state = fixture;
     return 0;

@@ -66,12 +66,8 @@ static inline tkr_counts counts_of(int64_t n)
 
 static inline struct tkr_charge charge_of(const char *id, const tkr_counts *counts, uint32_t event)
 {
-    return (struct tkr_charge){.kind = TKR_KIND_USER,
-                               .id = id,
-                               .id_len = (uint32_t)strlen(id),
-                               .cycle = CYCLE,
-                               .counts = counts,
-                               .event = event};
+    return (struct tkr_charge){
+        .kind = TKR_KIND_USER, .id = id, .id_len = (uint32_t)strlen(id), .cycle = CYCLE, .counts = counts, .event = event};
 }
 
 /* One event of one user, within a batch. true: counted. */
@@ -96,8 +92,8 @@ static inline bool table_charge(struct table *table, const char *id, int64_t n)
 }
 
 /* Looks through the arena, whatever the index says. NULL: none. */
-static inline struct tkr_entry *table_find_key(const struct table *table, uint64_t kind, const char *id,
-                                               uint32_t id_len, uint32_t cycle)
+static inline struct tkr_entry *table_find_key(const struct table *table, uint64_t kind, const char *id, uint32_t id_len,
+                                               uint32_t cycle)
 {
     const struct tkr_shard *shard = table->shard;
     uint64_t used = atomic_load(&shard->header->law.arena_used);
@@ -105,8 +101,7 @@ static inline struct tkr_entry *table_find_key(const struct table *table, uint64
 
     for (uint64_t at = 0; at < used;) {
         struct tkr_entry *entry = (struct tkr_entry *)(shard->arena + at);
-        if (entry->kind == kind && entry->cycle == cycle && entry->id_len == id_len &&
-            memcmp(entry->id, id, id_len) == 0) {
+        if (entry->kind == kind && entry->cycle == cycle && entry->id_len == id_len && memcmp(entry->id, id, id_len) == 0) {
             assert_null(found); /* never twice */
             found = entry;
         }

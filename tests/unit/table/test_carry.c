@@ -486,8 +486,7 @@ static void test_damaged_headers_are_answered(void **state)
         if (round % 2 == 0)
             patch(table, offsetof(struct tkr_shard_header, regions_max), 4);
         header = map_file(table, &bytes);
-        ((uint64_t *)header)[7 + test_random_next(&random) % 60] =
-            test_random_next(&random) >> test_random_next(&random) % 64;
+        ((uint64_t *)header)[7 + test_random_next(&random) % 60] = test_random_next(&random) >> test_random_next(&random) % 64;
         (void)munmap(header, bytes);
         if (tkr_shard_open(table->directory, &table->options, &table->shard, &message) == 0)
             continue;

@@ -146,12 +146,8 @@ static uint32_t make_event(struct model *model, struct tkr_charge *charge, tkr_c
         struct key *key = &model->key[test_random_below(&model->random, range)];
         for (int c = 0; c < TKR_COUNTER_COUNT; c++)
             key->pending.value[c] += counts->value[c];
-        charge[i] = (struct tkr_charge){.kind = key->kind,
-                                        .id = key->id,
-                                        .id_len = key->id_len,
-                                        .cycle = key->cycle,
-                                        .counts = counts,
-                                        .event = event};
+        charge[i] = (struct tkr_charge){
+            .kind = key->kind, .id = key->id, .id_len = key->id_len, .cycle = key->cycle, .counts = counts, .event = event};
     }
     return accounts;
 }

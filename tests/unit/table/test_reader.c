@@ -104,8 +104,7 @@ static bool read_right(const struct tkr_shard_header *header, const struct tkr_e
 }
 
 /* A reader that does not ask whether the batch is committed: the number unchanged is all it looks at. */
-static bool read_uncommitted(const struct tkr_shard_header *header, const struct tkr_entry *entry,
-                             tkr_counts *ret_counts)
+static bool read_uncommitted(const struct tkr_shard_header *header, const struct tkr_entry *entry, tkr_counts *ret_counts)
 {
     uint64_t stamp = atomic_load_explicit(&entry->stamp, memory_order_acquire);
 
@@ -129,8 +128,7 @@ static bool read_torn(const struct tkr_shard_header *header, const struct tkr_en
 
 /* Runs until the time is over, or with until_bad until a bad copy was seen. */
 static void race_run(struct race *race, struct table *table,
-                     bool (*read)(const struct tkr_shard_header *, const struct tkr_entry *, tkr_counts *),
-                     bool until_bad)
+                     bool (*read)(const struct tkr_shard_header *, const struct tkr_entry *, tkr_counts *), bool until_bad)
 {
     pthread_t thread[1 + READERS];
     long end;
@@ -484,8 +482,7 @@ static void test_unflushed_is_what_the_sink_does_not_know(void **state)
     assert_int_equal(copy.known.value[0], 3);
     tkr_entry_copy_unflushed(&copy, &unflushed);
     assert_int_equal(unflushed.value[0], 2);
-    tkr_entry_known_set(table_find(table, "a"), copy.life - 1,
-                        &counts); /* of an older life: says nothing of this one */
+    tkr_entry_known_set(table_find(table, "a"), copy.life - 1, &counts); /* of an older life: says nothing of this one */
     assert_true(read_user(reader, "a", &copy));
     tkr_entry_copy_unflushed(&copy, &unflushed);
     assert_int_equal(unflushed.value[0], 5);

@@ -205,14 +205,12 @@ static void test_largest_batch_fits_the_log(void **state)
         assert_true(tkr_batch_begin(table->shard));
         tkr_batch_apply(table->shard, charge, TKR_BATCH_CHARGES_MAX);
         (void)tkr_batch_law(table->shard);
-        for (uint32_t i = 0; i < TKR_BATCH_LANES_MAX;
-             i++) { /* as many lanes as may be, each of another region that broke */
+        for (uint32_t i = 0; i < TKR_BATCH_LANES_MAX; i++) { /* as many lanes as may be, each of another region that broke */
             struct tkr_cursor *cursor = &table->shard->cursor[i];
             tkr_batch_touch(table->shard, cursor, TKR_CURSOR_HEAD_BYTES);
             tkr_batch_touch(table->shard, &cursor->lane[i % TKR_SHARD_LANES_MAX], sizeof(cursor->lane[0]));
         }
-        assert_true(sizeof(struct tkr_undo) + atomic_load(&table->shard->undo->used) <=
-                    table->shard->header->undo_bytes);
+        assert_true(sizeof(struct tkr_undo) + atomic_load(&table->shard->undo->used) <= table->shard->header->undo_bytes);
         if (round == 0)
             tkr_batch_commit(table->shard);
     }
@@ -260,8 +258,7 @@ static void test_file_of_another_boot_is_set_aside(void **state)
 
     assert_true(table_charge(table, "alice", 5));
     close_shard(table);
-    patch(table, offsetof(struct tkr_shard_header, boot_id), "\1\2\3\4\5\6\7\10\11\12\13\14\15\16\17",
-          TKR_BOOT_ID_BYTES);
+    patch(table, offsetof(struct tkr_shard_header, boot_id), "\1\2\3\4\5\6\7\10\11\12\13\14\15\16\17", TKR_BOOT_ID_BYTES);
     assert_set_aside(table);
 }
 

@@ -115,8 +115,7 @@ static void batch_by_code(struct memory *memory)
 
 static bool roll_back(struct memory *memory)
 {
-    return tkr_undo_roll_back(&memory->undo, LOG_BYTES, (unsigned char *)memory->object, sizeof(memory->object),
-                              RECOVERY);
+    return tkr_undo_roll_back(&memory->undo, LOG_BYTES, (unsigned char *)memory->object, sizeof(memory->object), RECOVERY);
 }
 
 /* A recovery that dies after so many stores: stamp, then from the end to the front. */
@@ -332,8 +331,8 @@ static void test_log_shorter_than_its_head_is_refused(void **state)
     assert_false(tkr_undo_roll_back(&memory.undo, sizeof(struct tkr_undo) - 1, (unsigned char *)memory.object,
                                     sizeof(memory.object), RECOVERY));
     memory.log[1] = 0;
-    assert_true(tkr_undo_roll_back(&memory.undo, sizeof(struct tkr_undo), (unsigned char *)memory.object,
-                                   sizeof(memory.object), RECOVERY));
+    assert_true(tkr_undo_roll_back(&memory.undo, sizeof(struct tkr_undo), (unsigned char *)memory.object, sizeof(memory.object),
+                                   RECOVERY));
 }
 
 int main(void)

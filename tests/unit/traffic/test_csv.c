@@ -69,8 +69,7 @@ static const struct good good[] = {
     {HEAD "2261-12-31 23:59:59.999999999,1,2\n", 2, INT64_C(9214646399999999999), 1, 2, "", ""},
     {"\"TIMESTAMP\",\"ContextTokens\",\"GeneratedTokens\"\n\"" T "\",\"1\",\"2\"\n", 2, T_NS, 1, 2, "", ""},
     {"Model,GeneratedTokens,ContextTokens,TIMESTAMP,User\ngpt-4o,2,1," T ",alice\n", 2, T_NS, 1, 2, "alice", "gpt-4o"},
-    {"TIMESTAMP,ContextTokens,GeneratedTokens,User,Model\n" T ",1,2,\"a \"\"b\"\", c\",\n", 2, T_NS, 1, 2, "a \"b\", c",
-     ""},
+    {"TIMESTAMP,ContextTokens,GeneratedTokens,User,Model\n" T ",1,2,\"a \"\"b\"\", c\",\n", 2, T_NS, 1, 2, "a \"b\", c", ""},
     {"TIMESTAMP,ContextTokens,GeneratedTokens,User\n" T ",1,2," X255 "\n", 2, T_NS, 1, 2, X255, ""},
     {"TIMESTAMP,ContextTokens,GeneratedTokens,User\n" T ",1,2,\xff\xfe\n", 2, T_NS, 1, 2, "\xff\xfe", ""},
     {"a,TIMESTAMP,\"b\"\"\n,\",ContextTokens,GeneratedTokens,,\n\"x\ny\"," T ",,007,2,z,\n", 3, T_NS, 7, 2, "", ""},
@@ -105,13 +104,13 @@ struct bad {
 };
 
 #define STAMPS "YYYY-MM-DD HH:MM:SS[.fraction] in UTC, after 1970-01-01 00:00:00 and before 2262"
-#define BAD_STAMP(text)                                                                                                \
-    {                                                                                                                  \
-        HEAD T ",1,2\n" text ",1,2\n", "line 3, TIMESTAMP=" text ": allowed is " STAMPS                                \
+#define BAD_STAMP(text)                                                                 \
+    {                                                                                   \
+        HEAD T ",1,2\n" text ",1,2\n", "line 3, TIMESTAMP=" text ": allowed is " STAMPS \
     }
-#define BAD_TOKENS(text)                                                                                               \
-    {                                                                                                                  \
-        HEAD T "," text ",2\n", "line 2, ContextTokens=" text ": allowed is an integer from 0 to 1099511627776"        \
+#define BAD_TOKENS(text)                                                                                        \
+    {                                                                                                           \
+        HEAD T "," text ",2\n", "line 2, ContextTokens=" text ": allowed is an integer from 0 to 1099511627776" \
     }
 
 static const struct bad bad[] = {

@@ -90,8 +90,7 @@ static void test_users_weights_never_rise_with_rank(void **state)
 /* Written down once: whoever changes the drawing changes what every seed means. */
 static void test_users_of_a_seed_are_the_same_everywhere(void **state)
 {
-    static const uint32_t expected[] = {0, 846, 0, 0,  0, 0,   41, 277, 5, 50,  572, 452,
-                                        7, 7,   0, 13, 9, 267, 3,  0,   0, 917, 74,  0};
+    static const uint32_t expected[] = {0, 846, 0, 0, 0, 0, 41, 277, 5, 50, 572, 452, 7, 7, 0, 13, 9, 267, 3, 0, 0, 917, 74, 0};
     struct tkr_traffic_users users;
 
     (void)state;
