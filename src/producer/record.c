@@ -295,7 +295,10 @@ int tkr_call_end(tkr_producer *producer, tkr_call call, const tkr_usage *usage)
     result = channel_of_thread(producer, &channel);
     if (result == TKR_OK)
         result = end_claimed(producer, channel, slot, usage, more);
+    /* The drop before the slot: a death in between shows one drop more than there was, and never a call that nobody counts. */
+    if (result != TKR_OK)
+        (void)tkr_producer_drop(producer, result);
     tkr_call_slot_free(slot);
     tkr_slot_give(producer, channel, number);
-    return result == TKR_OK ? TKR_OK : tkr_producer_drop(producer, result);
+    return result;
 }
