@@ -9,6 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/crash.h"
+
 #define MAGIC UINT64_C(0x31544c4145485254) /* "TRHEALT1" */
 #define MAJOR 1u
 #define MINOR 0u
@@ -88,8 +90,10 @@ void tkr_health_publish(struct tkr_health_file *file, const struct tkr_health *h
     for (size_t i = 0; i < WORDS; i++) {
         uint64_t word;
         memcpy(&word, (const char *)health + i * sizeof(word), sizeof(word));
-        if (atomic_load_explicit(&copy[i], memory_order_relaxed) != word)
-            atomic_store_explicit(&copy[i], word, memory_order_release); /* who sees it sees that current left this copy */
+        if (atomic_load_explicit(&copy[i], memory_order_relaxed) == word)
+            continue;
+        atomic_store_explicit(&copy[i], word, memory_order_release); /* who sees it sees that current left this copy */
+        TKR_CRASH(HEALTH_HALF);
     }
     atomic_store_explicit(&file->layout->current, next, memory_order_release); /* words before the number that vouches for them */
 }

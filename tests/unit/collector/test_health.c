@@ -14,8 +14,8 @@
 #include "support/tempdir.h"
 #include "support/test.h"
 
-#define ROUNDS 3000
-#define LOOKS 300
+#define ROUNDS 1000
+#define LOOKS 3000
 
 struct place {
     char dir[TEMPDIR_BYTES];
