@@ -32,7 +32,7 @@ static bool known(const struct bench_consumer *consumer, const char *name)
     return false;
 }
 
-static int take_up_new(struct bench_consumer *consumer)
+int bench_consumer_take_up(struct bench_consumer *consumer)
 {
     DIR *listing = fdopendir(dup(consumer->directory));
     uint8_t id[TKR_REGION_ID_BYTES];
@@ -100,7 +100,7 @@ static int drain_lane(struct bench_consumer *consumer, uint32_t region, uint32_t
 
 int bench_consumer_drain(struct bench_consumer *consumer)
 {
-    if (take_up_new(consumer) != 0)
+    if (bench_consumer_take_up(consumer) != 0)
         return -1;
     for (uint32_t region = 0; region < consumer->count; region++) {
         if (!tkr_view_lanes_refresh(consumer->view[region]))

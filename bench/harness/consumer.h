@@ -22,10 +22,13 @@ struct bench_consumer {
     uint64_t tokens;
 };
 
-/* 0, or -1 with the reason on stderr. Before each drain new regions are taken up. */
+/* 0, or -1 after bench_wrong, as all here. */
 int bench_consumer_open(struct bench_consumer *consumer, const char *runtime);
 
-/* Reads all that is there. 0, or -1 when a frame is not as it should be, with the reason on stderr. */
+/* Opens the regions that are new; each drain does so too. */
+int bench_consumer_take_up(struct bench_consumer *consumer);
+
+/* Reads all that is there; fails when a frame is not as it should be. */
 int bench_consumer_drain(struct bench_consumer *consumer);
 
 void bench_consumer_close(struct bench_consumer *consumer);
