@@ -70,12 +70,12 @@ static void find_region(uid_t uid, char ret_path[2 * STAGE_PATH_BYTES])
 static char victim[2 * STAGE_PATH_BYTES]; /* Alice's region; set before Mallory's process is made */
 
 #define REFUSED(call) ((call) == -1 && (errno == EACCES || errno == EPERM))
-#define MUST(condition)                                                                                                \
-    do {                                                                                                               \
-        if (!(condition)) {                                                                                            \
-            (void)fprintf(stderr, "not so: %s (errno %d)\n", #condition, errno);                                       \
-            return 1;                                                                                                  \
-        }                                                                                                              \
+#define MUST(condition)                                                          \
+    do {                                                                         \
+        if (!(condition)) {                                                      \
+            (void)fprintf(stderr, "not so: %s (errno %d)\n", #condition, errno); \
+            return 1;                                                            \
+        }                                                                        \
     } while (0)
 
 static int reach_for_a_region(struct stage *stage, int number)
@@ -585,8 +585,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(test_users_cannot_touch_what_is_anothers_and_are_counted_exactly),
         T(test_folder_prepared_by_another_user_is_refused_by_the_collector),
-        cmocka_unit_test_setup_teardown(test_own_directory_prepared_by_another_user_is_refused_by_both_sides,
-                                        users_set_up, clear_up),
+        cmocka_unit_test_setup_teardown(test_own_directory_prepared_by_another_user_is_refused_by_both_sides, users_set_up,
+                                        clear_up),
         cmocka_unit_test_setup_teardown(test_own_directory_is_closed_to_other_users, users_set_up, clear_up),
         T(test_user_who_fills_the_directory_is_named_briefly_and_stops_nobody),
         T(test_region_whose_owner_closes_it_waits_until_it_is_opened),

@@ -168,11 +168,9 @@ static void test_ledger_row_that_is_no_integer_is_poison(void **state)
     (void)test_contribute(f->sink, "u", NONE, test_record(5, 10, 0), NULL);
     (void)test_contribute(f->sink, "v", NONE, test_record(5, 10, 0), NULL);
     execute(f->path, "UPDATE contribution SET calls='many' WHERE account='u'");
-    assert_int_equal(test_contribute(f->sink, "u", test_record(5, 10, 0), test_record(5, 11, 0), &item),
-                     TKR_OUTCOME_POISON);
+    assert_int_equal(test_contribute(f->sink, "u", test_record(5, 10, 0), test_record(5, 11, 0), &item), TKR_OUTCOME_POISON);
     assert_non_null(strstr(item.reason, "not an integer"));
-    assert_int_equal(test_contribute(f->sink, "v", test_record(5, 10, 0), test_record(5, 11, 0), NULL),
-                     TKR_OUTCOME_APPLIED);
+    assert_int_equal(test_contribute(f->sink, "v", test_record(5, 10, 0), test_record(5, 11, 0), NULL), TKR_OUTCOME_APPLIED);
     assert_string_equal(query(f->path, "SELECT calls, prompt_tokens FROM contribution WHERE account='u'"), "many|10;");
 }
 
