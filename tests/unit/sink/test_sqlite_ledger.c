@@ -504,6 +504,7 @@ static int write_as_nobody(const char *path)
         test_chunk_begin(&chunk, "test.0", 0, 1);
         (void)test_chunk_add(&chunk, "v", NONE, test_record(1, 3, 2));
         sent = test_chunk_send(sink, &chunk, &message);
+        sink->ops->close(sink);
         if (sent == 0)
             _exit(chunk.item[0].outcome == TKR_OUTCOME_APPLIED ? 0 : 102);
         _exit(strstr(message.text, "readonly database") != NULL || strstr(message.text, "unable to open") != NULL ? 1 : 2);
