@@ -278,10 +278,9 @@ static void tear_down(void)
 int main(int argc, char **argv)
 {
     static const struct setting settings[] = {
-        {1000, BENCH_UNIFORM, 1},    {1000, BENCH_ZIPF, 1},    {1000, BENCH_SERVEGEN, 1},
-        {100000, BENCH_UNIFORM, 1},  {100000, BENCH_ZIPF, 1},  {100000, BENCH_SERVEGEN, 1},
-        {1000000, BENCH_UNIFORM, 1}, {1000000, BENCH_ZIPF, 1}, {1000000, BENCH_SERVEGEN, 1},
-        {100000, BENCH_ZIPF, 2},     {100000, BENCH_ZIPF, 4},
+        {1000, BENCH_UNIFORM, 1},     {1000, BENCH_ZIPF, 1},       {1000, BENCH_SERVEGEN, 1},   {100000, BENCH_UNIFORM, 1},
+        {100000, BENCH_ZIPF, 1},      {100000, BENCH_SERVEGEN, 1}, {1000000, BENCH_UNIFORM, 1}, {1000000, BENCH_ZIPF, 1},
+        {1000000, BENCH_SERVEGEN, 1}, {100000, BENCH_ZIPF, 2},     {100000, BENCH_ZIPF, 4},
     };
 
     bench_begin(argc, argv, "drain");
