@@ -105,29 +105,55 @@ static int64_t value_max(unsigned bit)
 #define VALUES_KNOWN \
     (((1u << TKR_COUNTER_COUNT) - 1 - (1u << TKR_COUNTER_CALLS) - (1u << TKR_COUNTER_ERRORS)) | (1u << TKR_VALUE_FIRST_TOKEN_US))
 
-static bool take_values(struct input *in, const struct tkr_frame_header *header, struct tkr_frame_values *ret_values)
+static bool take_value(struct tkr_frame_values *values, unsigned bit, uint64_t value)
 {
-    size_t width = header->flags & TKR_FRAME_WIDE ? 8 : 4;
+    if (value > (uint64_t)value_max(bit))
+        return false;
+    values->value[values->count++] = (int64_t)value;
+    values->any |= (int64_t)value;
+    return true;
+}
 
-    memset(ret_values, 0, offsetof(struct tkr_frame_values, value));
+/* Every value that 4 bytes hold is in range. */
+static void take_narrow(const unsigned char *at, uint32_t count, struct tkr_frame_values *values)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t value;
+        memcpy(&value, at + i * sizeof(value), sizeof(value));
+        values->value[i] = value;
+        values->any |= value;
+    }
+    values->count = count;
+}
+
+static bool take_wide(const unsigned char *at, unsigned present, struct tkr_frame_values *values)
+{
+    for (; present != 0; present &= present - 1, at += sizeof(uint64_t)) {
+        uint64_t value;
+        memcpy(&value, at, sizeof(value));
+        if (!take_value(values, (unsigned)__builtin_ctz(present), value))
+            return false;
+    }
+    return true;
+}
+
+/* The values in at[0..left), which end the frame: nothing but what rounds it up may follow. */
+static bool take_values(const unsigned char *at, size_t left, const struct tkr_frame_header *header,
+                        struct tkr_frame_values *ret_values)
+{
+    uint32_t count = (uint32_t)__builtin_popcount(header->values);
+    bool wide = (header->flags & TKR_FRAME_WIDE) != 0;
+
+    if ((header->values & ~VALUES_KNOWN) != 0 || TKR_FRAME_ROUND(count * (wide ? 8u : 4u)) != left)
+        return false;
     ret_values->count = 0;
     ret_values->present = header->values;
     ret_values->error = header->error;
     ret_values->any = 0;
-    if ((header->values & ~VALUES_KNOWN) != 0)
-        return false;
-    for (unsigned rest = header->values; rest != 0; rest &= rest - 1) {
-        const unsigned char *at = take(in, width);
-        int64_t value = 0;
-        if (at == NULL)
-            return false;
-        memcpy(&value, at, width);
-        if (value < 0 || value > value_max((unsigned)__builtin_ctz(rest)))
-            return false;
-        ret_values->value[ret_values->count++] = value;
-        ret_values->any |= value;
-    }
-    return in->left < TKR_FRAME_ALIGN;
+    if (wide)
+        return take_wide(at, header->values, ret_values);
+    take_narrow(at, count, ret_values);
+    return true;
 }
 
 bool tkr_frame_decode(const void *bytes, size_t length, struct tkr_event *ret_event)
@@ -152,8 +178,7 @@ bool tkr_frame_decode(const void *bytes, size_t length, struct tkr_event *ret_ev
     in = (struct input){frame + TKR_FRAME_HEADER_BYTES, header.values_offset - TKR_FRAME_HEADER_BYTES};
     if (!take_identity(&in, &header, ret_event))
         return false;
-    in = (struct input){frame + header.values_offset, length - header.values_offset};
-    return take_values(&in, &header, &ret_event->values);
+    return take_values(frame + header.values_offset, length - header.values_offset, &header, &ret_event->values);
 }
 
 void tkr_event_counts(const struct tkr_event *event, tkr_counts *ret_counts)
