@@ -86,6 +86,7 @@ static void prefetch_entry(const struct tkr_shard *shard, uint64_t hash)
 
 /* --- index --- */
 
+/* With room for count entries. false: no memory, or the arena is damaged: it holds more. */
 static bool index_build(struct tkr_shard *shard, uint64_t count)
 {
     uint64_t used = atomic_load_explicit(&shard->header->law.arena_used, memory_order_relaxed);
@@ -96,7 +97,7 @@ static bool index_build(struct tkr_shard *shard, uint64_t count)
     for (uint64_t at = 0; at < used;) {
         const struct tkr_entry *entry = (const struct tkr_entry *)(shard->arena + at);
         uint64_t bytes = tkr_entry_bytes(id_len_of(entry));
-        if (id_len_of(entry) == 0 || bytes > used - at) {
+        if (id_len_of(entry) == 0 || bytes > used - at || (life_of(entry) != 0 && index.count >= count)) {
             tkr_index_close(&index);
             return false;
         }
@@ -171,7 +172,7 @@ bool tkr_entries_index(struct tkr_shard *shard)
     uint64_t accounts = atomic_load_explicit(&shard->header->law.accounts, memory_order_relaxed);
 
     shard->handed_over = shard->batch;
-    if (!index_build(shard, accounts) || !tkr_entries_reserve(shard, accounts))
+    if (!index_build(shard, accounts) || shard->index.count != accounts || !tkr_entries_reserve(shard, accounts))
         return false;
     for (uint64_t at = 0; at < used;) {
         const struct tkr_entry *entry = (const struct tkr_entry *)(shard->arena + at);

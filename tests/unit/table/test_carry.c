@@ -469,6 +469,28 @@ static void test_damaged_entries_refuse_and_nothing_is_lost(void **state)
     assert_int_equal(table_accounts(table), 1);
 }
 
+static void test_damaged_number_of_accounts_is_refused(void **state)
+{
+    static const uint64_t wrong[] = {0, 1, 3, 4};
+    struct table *table = *state;
+    tkr_message message;
+
+    assert_true(table_charge(table, "alice", 5));
+    assert_true(table_charge(table, "bob", 5));
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        size_t bytes;
+        struct tkr_shard_header *header;
+        close_shard(table);
+        header = map_file(table, &bytes);
+        header->law.accounts = wrong[i];
+        assert_int_equal(tkr_shard_open(table->directory, &table->options, &table->shard, &message), -1);
+        header->law.accounts = 2;
+        (void)munmap(header, bytes);
+        table_open(table);
+        assert_int_equal(table_accounts(table), 2);
+    }
+}
+
 /* No kill leaves this; whatever did, the answer is a shard or a sentence, never a signal. */
 static void test_damaged_headers_are_answered(void **state)
 {
@@ -528,6 +550,7 @@ int main(void)
         T(test_more_accounts_than_allowed_are_carried_over_all),
         T(test_empty_shard_is_carried_over),
         T(test_damaged_entries_refuse_and_nothing_is_lost),
+        T(test_damaged_number_of_accounts_is_refused),
         T(test_damaged_headers_are_answered),
         T(test_half_made_file_is_thrown_away),
     };
