@@ -3,7 +3,7 @@
  * Frames: whatever the bytes are, what is decoded is within the API's ranges and inside the frame, and written again it
  * says the same. The input is a row of frames, as a lane holds them.
  */
-#include "event/frame.h"
+#include "event/encode.h"
 
 #include "base/account.h"
 #include "base/cycle.h"

@@ -18,6 +18,7 @@
 
 #include "base/log.h"
 #include "collector/drain.h"
+#include "event/encode.h"
 #include "fuzz/fuzz.h"
 #include "region/guard.h"
 #include "region/name.h"
