@@ -34,7 +34,7 @@ static const char help[] = " [--json | --markdown] [--bounds] [--quick] [--case 
                            "  --json       one object a line\n"
                            "  --markdown   a table\n"
                            "  --bounds     only what is held to a bound; exit status 1 when any falls short\n"
-                           "  --quick      a tenth of the work\n"
+                           "  --quick      a tenth of the work, 5 repeats\n"
                            "  --case TEXT  only cases whose name has TEXT in it\n"
                            "  --repeats N  of each case, 5..99; default 7\n";
 
@@ -154,10 +154,11 @@ void bench_begin(int argc, char **argv, const char *subject)
     int option;
 
     run.subject = subject;
-    run.repeats = REPEATS_DEFAULT;
     (void)sched_getaffinity(0, sizeof(run.processors), &run.processors);
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1)
         take_option(option, argv[0]);
+    if (run.repeats == 0)
+        run.repeats = run.quick ? REPEATS_MIN : REPEATS_DEFAULT;
     if (optind < argc || run.repeats < REPEATS_MIN || run.repeats > BENCH_REPEATS_MAX)
         wrong_usage(argv[0], 2);
     (void)setvbuf(stdout, NULL, _IOLBF, 0);
@@ -316,17 +317,20 @@ unsigned bench_processors(void)
     return (unsigned)CPU_COUNT(&run.processors);
 }
 
+void bench_pin_some(unsigned n, unsigned count)
+{
+    unsigned seen = 0;
+    cpu_set_t some;
+
+    CPU_ZERO(&some);
+    for (unsigned i = 0; i < CPU_SETSIZE; i++) {
+        if (CPU_ISSET(i, &run.processors) && seen++ >= n && seen <= n + count)
+            CPU_SET(i, &some);
+    }
+    (void)sched_setaffinity(0, sizeof(some), &some); /* where the kernel does not allow it, we run unpinned */
+}
+
 void bench_pin(unsigned n)
 {
-    unsigned left = n % bench_processors();
-    cpu_set_t one;
-
-    CPU_ZERO(&one);
-    for (unsigned i = 0; i < CPU_SETSIZE; i++) {
-        if (!CPU_ISSET(i, &run.processors) || left-- > 0)
-            continue;
-        CPU_SET(i, &one);
-        break;
-    }
-    (void)sched_setaffinity(0, sizeof(one), &one); /* where the kernel does not allow it, we run unpinned */
+    bench_pin_some(n % bench_processors(), 1);
 }

@@ -66,6 +66,9 @@ int bench_end(void);
 /* Pins the calling thread to the n-th processor that the process may use, modulo their number; as far as the kernel allows. */
 void bench_pin(unsigned n);
 
+/* Lets the calling thread, and the processes that it starts, use `count` processors from the n-th on. */
+void bench_pin_some(unsigned n, unsigned count);
+
 /* Processors that the process may use. */
 unsigned bench_processors(void);
 
