@@ -13,6 +13,7 @@
 
 #define GROUP 64
 #define CHARGES_MAX (GROUP + TKR_ACCOUNTS_MAX)
+#define HUGE_BYTES (UINT64_C(2) << 20)
 #define SEED UINT64_C(0x5eed)
 
 static void *memory(size_t bytes)
@@ -57,6 +58,18 @@ static void set_free(void *at, size_t bytes, bool defer)
 
 static struct ck_malloc set_memory = {.malloc = set_malloc, .free = set_free};
 
+/* In huge pages, as the table's index has it: what is compared is the protection. */
+static void *huge_zeros(size_t bytes)
+{
+    size_t rounded = (bytes + HUGE_BYTES - 1) / HUGE_BYTES * HUGE_BYTES;
+    void *at = aligned_alloc(HUGE_BYTES, rounded);
+
+    if (at == NULL)
+        return NULL;
+    (void)madvise(at, rounded, MADV_HUGEPAGE);
+    return memset(at, 0, rounded);
+}
+
 int bench_floor_make(struct bench_floor *floor, uint32_t accounts)
 {
     uint64_t slots = 64;
@@ -67,7 +80,7 @@ int bench_floor_make(struct bench_floor *floor, uint32_t accounts)
     floor->count_max = accounts;
     floor->mask = slots - 1;
     floor->entry = memory(accounts * sizeof(*floor->entry));
-    floor->slot = calloc(slots, sizeof(*floor->slot));
+    floor->slot = huge_zeros(slots * sizeof(*floor->slot));
     if (floor->entry == NULL || floor->slot == NULL ||
         !ck_hs_init(&floor->set, CK_HS_MODE_SPMC | CK_HS_MODE_OBJECT, set_hash, set_same, &set_memory, 2 * accounts, 1))
         return bench_wrong("no memory for a floor of %u accounts", accounts);

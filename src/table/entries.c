@@ -86,10 +86,41 @@ static void prefetch_entry(const struct tkr_shard *shard, uint64_t hash)
 
 /* --- index --- */
 
-/* With room for count entries. false: no memory, or the arena is damaged: it holds more. */
-static bool index_build(struct tkr_shard *shard, uint64_t count)
+/* References on their way into an index: each waits while the slot of its hash is fetched. Zeroed: none. */
+struct waiting {
+    uint64_t hash[GROUP];
+    uint32_t reference[GROUP];
+    uint64_t count; /* that ever came */
+};
+
+static void index_soon(struct tkr_index *index, struct waiting *waiting, uint64_t hash, uint32_t reference)
+{
+    uint64_t i = waiting->count++ % GROUP;
+
+    tkr_index_prefetch(index, hash);
+    if (waiting->count > GROUP)
+        tkr_index_insert(index, waiting->hash[i], waiting->reference[i]);
+    waiting->hash[i] = hash;
+    waiting->reference[i] = reference;
+}
+
+static void index_rest(struct tkr_index *index, const struct waiting *waiting)
+{
+    for (uint64_t i = 0; i < waiting->count && i < GROUP; i++)
+        tkr_index_insert(index, waiting->hash[i], waiting->reference[i]);
+}
+
+/* Looks once more at an entry that is there: false: stop. */
+typedef bool entry_look(struct tkr_shard *shard, const struct tkr_entry *entry);
+
+/*
+ * With room for count entries, one pass over the arena; look, when not NULL, sees each of them. false: no memory, or the arena is
+ * damaged: it holds more.
+ */
+static bool index_build(struct tkr_shard *shard, uint64_t count, entry_look *look)
 {
     uint64_t used = atomic_load_explicit(&shard->header->law.arena_used, memory_order_relaxed);
+    struct waiting waiting = {.count = 0};
     struct tkr_index index;
 
     if (!tkr_index_open(&index, count))
@@ -97,14 +128,16 @@ static bool index_build(struct tkr_shard *shard, uint64_t count)
     for (uint64_t at = 0; at < used;) {
         const struct tkr_entry *entry = (const struct tkr_entry *)(shard->arena + at);
         uint64_t bytes = tkr_entry_bytes(id_len_of(entry));
-        if (id_len_of(entry) == 0 || bytes > used - at || (life_of(entry) != 0 && index.count >= count)) {
+        if (id_len_of(entry) == 0 || bytes > used - at || (life_of(entry) != 0 && waiting.count >= count) ||
+            (look != NULL && !look(shard, entry))) {
             tkr_index_close(&index);
             return false;
         }
         if (life_of(entry) != 0)
-            tkr_index_insert(&index, hash_of(shard, reference_of(shard, entry)), reference_of(shard, entry));
+            index_soon(&index, &waiting, hash_of(shard, reference_of(shard, entry)), reference_of(shard, entry));
         at += bytes;
     }
+    index_rest(&index, &waiting);
     tkr_index_close(&shard->index);
     shard->index = index;
     return true;
@@ -113,7 +146,7 @@ static bool index_build(struct tkr_shard *shard, uint64_t count)
 /* Room for one more: a larger index at 5/8; without memory the old one serves until 7/8. */
 static bool index_room(struct tkr_shard *shard)
 {
-    if (!tkr_index_full(&shard->index) || index_build(shard, 2 * shard->index.count))
+    if (!tkr_index_full(&shard->index) || index_build(shard, 2 * shard->index.count, NULL))
         return true;
     return shard->index.count < (shard->index.mask + 1) / 8 * 7;
 }
@@ -166,23 +199,27 @@ static void keep_unused(struct tkr_shard *shard, const struct tkr_entry *entry)
         list->reference[list->count++] = reference_of(shard, entry);
 }
 
+/* An entry that a new collector finds: free for another, or not known to be in the sink. false: no memory. */
+static bool take_over(struct tkr_shard *shard, const struct tkr_entry *entry)
+{
+    if (life_of(entry) == 0) {
+        keep_unused(shard, entry);
+        return true;
+    }
+    if (known_is_current(entry))
+        return true;
+    if (!tkr_entries_reserve(shard, 1))
+        return false;
+    list_changed(shard, entry);
+    return true;
+}
+
 bool tkr_entries_index(struct tkr_shard *shard)
 {
-    uint64_t used = atomic_load_explicit(&shard->header->law.arena_used, memory_order_relaxed);
     uint64_t accounts = atomic_load_explicit(&shard->header->law.accounts, memory_order_relaxed);
 
     shard->handed_over = shard->batch;
-    if (!index_build(shard, accounts) || shard->index.count != accounts || !tkr_entries_reserve(shard, accounts))
-        return false;
-    for (uint64_t at = 0; at < used;) {
-        const struct tkr_entry *entry = (const struct tkr_entry *)(shard->arena + at);
-        if (life_of(entry) == 0)
-            keep_unused(shard, entry);
-        else if (!known_is_current(entry))
-            list_changed(shard, entry);
-        at += tkr_entry_bytes(id_len_of(entry));
-    }
-    return true;
+    return index_build(shard, accounts, take_over) && shard->index.count == accounts;
 }
 
 /* --- adding an entry --- */

@@ -1,25 +1,41 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "table/index.h"
 
-#include <stdlib.h>
+#include <sys/mman.h>
 
 #define SLOTS_MIN 1024u
 
+static size_t bytes(const struct tkr_index *index)
+{
+    return (index->mask + 1) * sizeof(*index->slot);
+}
+
+/*
+ * Zeroed memory of its own, in huge pages where the kernel gives them: looks into a large index go anywhere, so with small pages
+ * nearly each of them misses the TLB too.
+ */
 bool tkr_index_open(struct tkr_index *index, uint64_t count)
 {
     uint64_t slots = SLOTS_MIN;
+    void *memory;
 
     while (slots / 8 * 5 <= count)
         slots *= 2;
-    index->slot = calloc(slots, sizeof(*index->slot));
     index->mask = slots - 1;
     index->count = 0;
-    return index->slot != NULL;
+    index->slot = NULL;
+    memory = mmap(NULL, bytes(index), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED)
+        return false;
+    (void)madvise(memory, bytes(index), MADV_HUGEPAGE); /* only faster */
+    index->slot = memory;
+    return true;
 }
 
 void tkr_index_close(struct tkr_index *index)
 {
-    free(index->slot);
+    if (index->slot != NULL)
+        (void)munmap(index->slot, bytes(index));
     index->slot = NULL;
 }
 
