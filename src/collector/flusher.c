@@ -15,7 +15,7 @@
 #include "collector/forget.h"
 
 #define ANSWER_NS (200 * TKR_NS_PER_MS) /* a worker answers within its longest pause, if it gets a processor */
-#define ANSWER_POLL_NS (200 * TKR_NS_PER_US)
+#define ANSWER_POLL_NS TKR_NS_PER_MS
 #define BACKOFF_MIN_NS (100 * TKR_NS_PER_MS)
 #define BACKOFF_MAX_NS (5 * TKR_NS_PER_S)
 #define SAID_AT_ONCE 4                    /* lines of the log about one outage, as its reasons change; then one */

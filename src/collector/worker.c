@@ -6,7 +6,7 @@
 #include "base/clock.h"
 
 #define PAUSE_MIN_NS (50 * TKR_NS_PER_US)
-#define PAUSE_MAX_NS (4 * TKR_NS_PER_MS) /* bounds how long a record waits for an idle collector */
+#define PAUSE_MAX_NS (8 * TKR_NS_PER_MS) /* bounds how long a record waits for an idle collector; a wake-up costs some 35 us */
 #define TOUCH_NS (100 * TKR_NS_PER_MS)
 #define LAST_DRAIN_NS (2 * TKR_NS_PER_S) /* producers that never pause do not keep a collector from leaving */
 
