@@ -414,6 +414,22 @@ static void assert_counted_or_cut_short(json_t *users, const json_t *offered, co
     assert_in_range(counted, integer(offered, key), integer(offered, key) + interrupted(offered, key));
 }
 
+/* Until all producers' memory is counted and given back. */
+static void wait_reclaimed(struct stage *stage)
+{
+    const char *argv[] = {COMMAND, "stat", "--json", NULL};
+    long end = process_now_ms() + DEADLINE_MS;
+    size_t regions;
+
+    do {
+        json_t *stat = run_json(stage, argv, 0);
+        regions = json_array_size(json_object_get(stat, "regions"));
+        json_decref(stat);
+        assert_true(process_now_ms() < end);
+        process_sleep_ms(20);
+    } while (regions > 0);
+}
+
 static void test_simulate_knows_what_producers_made_that_it_kills(void **state)
 {
     struct stage *stage = *state;
@@ -427,6 +443,7 @@ static void test_simulate_knows_what_producers_made_that_it_kills(void **state)
     assert_int_equal(integer(offered, "killed"), 3);
     assert_in_range(integer(offered, "calls"), 100000, 399999);
     start_collector(stage);
+    wait_reclaimed(stage);
     end_collector(stage);
     users = read_usage(stage, NULL);
     assert_counted_or_cut_short(users, offered, "calls");
