@@ -353,31 +353,57 @@ struct stage_law {
     uint64_t regions;
 };
 
+/* The collector's folder; the caller closes it. */
+static inline int stage_folder(const struct stage *stage)
+{
+    char path[2 * STAGE_PATH_BYTES];
+    int folder;
+
+    (void)snprintf(path, sizeof(path), "%s/collector", stage->runtime);
+    folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    assert_true(folder >= 0);
+    return folder;
+}
+
+/* The law's numbers of a shard in the folder. false: there is none of this number. */
+static inline bool stage_shard_law(int folder, uint32_t number, struct tkr_law *ret_law)
+{
+    struct tkr_reader *reader;
+    tkr_message message = {""};
+
+    if (tkr_reader_open(folder, number, &reader, &message) != 1)
+        return false;
+    assert_true(tkr_reader_law(reader, ret_law));
+    tkr_reader_close(reader);
+    return true;
+}
+
+/* The law's numbers of the first shard, which is there. */
+static inline struct tkr_law stage_first_law(const struct stage *stage)
+{
+    int folder = stage_folder(stage);
+    struct tkr_law law;
+
+    assert_true(stage_shard_law(folder, 0, &law));
+    (void)close(folder);
+    return law;
+}
+
 static inline struct stage_law stage_law(const struct stage *stage)
 {
     struct stage_law sum = {0};
-    char path[2 * STAGE_PATH_BYTES];
-    tkr_message message = {""};
-    int directory;
+    int folder = stage_folder(stage);
+    struct tkr_law law;
 
-    (void)snprintf(path, sizeof(path), "%s/collector", stage->runtime);
-    directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    assert_true(directory >= 0);
-    for (uint32_t number = 0;; number++) {
-        struct tkr_reader *reader;
-        struct tkr_law law;
-        if (tkr_reader_open(directory, number, &reader, &message) != 1)
-            break;
-        assert_true(tkr_reader_law(reader, &law));
+    for (uint32_t number = 0; stage_shard_law(folder, number, &law); number++) {
         sum.offered += law.gone_offered;
         sum.counted += law.gone_counted;
         sum.settled += law.gone_settled;
         sum.regions += law.gone_regions;
         for (int i = 0; i < TKR_DROP_MAX; i++)
             sum.dropped += law.gone_dropped[i];
-        tkr_reader_close(reader);
     }
-    (void)close(directory);
+    (void)close(folder);
     return sum;
 }
 

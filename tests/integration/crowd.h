@@ -77,29 +77,19 @@ struct crowd_memory {
 static inline struct crowd_memory crowd_memory(const struct stage *stage)
 {
     struct crowd_memory sum = {0};
-    char path[2 * STAGE_PATH_BYTES];
-    tkr_message message = {""};
-    int directory;
+    int folder = stage_folder(stage);
+    struct tkr_law law;
 
-    (void)snprintf(path, sizeof(path), "%s/collector", stage->runtime);
-    directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    assert_true(directory >= 0);
-    for (uint32_t number = 0;; number++) {
-        struct tkr_reader *reader;
+    for (uint32_t number = 0; stage_shard_law(folder, number, &law); number++) {
         struct stat status;
-        struct tkr_law law;
         char name[16];
-        if (tkr_reader_open(directory, number, &reader, &message) != 1)
-            break;
-        assert_true(tkr_reader_law(reader, &law));
-        tkr_reader_close(reader);
         sum.accounts += law.accounts;
         sum.arena_bytes += law.arena_used;
         (void)snprintf(name, sizeof(name), "shard-%u", number);
-        assert_int_equal(fstatat(directory, name, &status, 0), 0);
+        assert_int_equal(fstatat(folder, name, &status, 0), 0);
         sum.file_bytes += (long)status.st_blocks * 512;
     }
-    (void)close(directory);
+    (void)close(folder);
     return sum;
 }
 

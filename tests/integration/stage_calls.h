@@ -21,6 +21,23 @@ static inline int stage_record_some(struct stage *stage, int number)
     return 0;
 }
 
+/* Records so many calls and waits until the collector has counted them. Returns an exit status. */
+static inline int stage_record_and_sync(struct stage *stage, int calls, int number, uint32_t timeout_ms)
+{
+    tkr_producer *producer = stage_producer(stage);
+
+    if (producer == NULL)
+        return 1;
+    for (int i = 0; i < calls; i++) {
+        if (stage_record(stage, producer, i % STAGE_USERS, 1 + i % 700, number + i % 300) != TKR_OK)
+            return 2;
+    }
+    if (tkr_sync(producer, timeout_ms) != TKR_OK)
+        return 3;
+    tkr_close(producer);
+    return 0;
+}
+
 /* Records until it is told to stop. */
 static inline int stage_record_on(struct stage *stage, int number)
 {

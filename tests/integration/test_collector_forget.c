@@ -42,19 +42,8 @@ static int record_round(struct stage *stage, int number)
 
 static uint64_t accounts(const struct stage *stage, uint64_t *ret_arena_used)
 {
-    char path[2 * STAGE_PATH_BYTES];
-    tkr_message message = {""};
-    struct tkr_reader *reader;
-    struct tkr_law law;
-    int directory;
+    struct tkr_law law = stage_first_law(stage);
 
-    (void)snprintf(path, sizeof(path), "%s/collector", stage->runtime);
-    directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    assert_true(directory >= 0);
-    assert_int_equal(tkr_reader_open(directory, 0, &reader, &message), 1);
-    assert_true(tkr_reader_law(reader, &law));
-    tkr_reader_close(reader);
-    (void)close(directory);
     if (ret_arena_used != NULL)
         *ret_arena_used = law.arena_used;
     return law.accounts;

@@ -9,25 +9,14 @@
 
 #include <sqlite3.h>
 
-#include "integration/collector_stage.h"
+#include "integration/stage_calls.h"
 
 #define CALLS 1000
 #define SETTLE_MS 60000
 
 static int record_calls(struct stage *stage, int number)
 {
-    tkr_producer *producer = stage_producer(stage);
-
-    if (producer == NULL)
-        return 1;
-    for (int i = 0; i < CALLS; i++) {
-        if (stage_record(stage, producer, i % STAGE_USERS, 1 + i % 700, number + i % 300) != TKR_OK)
-            return 2;
-    }
-    if (tkr_sync(producer, SETTLE_MS) != TKR_OK)
-        return 3;
-    tkr_close(producer);
-    return 0;
+    return stage_record_and_sync(stage, CALLS, number, SETTLE_MS);
 }
 
 static void record(struct stage *stage, int number)

@@ -5,7 +5,7 @@
  */
 #include <jansson.h>
 
-#include "integration/collector_stage.h"
+#include "integration/stage_calls.h"
 
 #define CALLS 800
 #define SETTLE_MS 30000
@@ -13,18 +13,7 @@
 
 static int record_calls(struct stage *stage, int number)
 {
-    tkr_producer *producer = stage_producer(stage);
-
-    if (producer == NULL)
-        return 1;
-    for (int i = 0; i < CALLS; i++) {
-        if (stage_record(stage, producer, i % STAGE_USERS, 1 + i % 700, number + i % 300) != TKR_OK)
-            return 2;
-    }
-    if (tkr_sync(producer, SETTLE_MS) != TKR_OK)
-        return 3;
-    tkr_close(producer);
-    return 0;
+    return stage_record_and_sync(stage, CALLS, number, SETTLE_MS);
 }
 
 static int inexact(const struct stage *stage)
@@ -136,19 +125,8 @@ static void test_reset_beside_a_collector_starts_from_zero_and_nothing_returns(v
 
 static uint64_t accounts(const struct stage *stage)
 {
-    char path[2 * STAGE_PATH_BYTES];
-    tkr_message message = {""};
-    struct tkr_reader *reader;
-    struct tkr_law law;
-    int directory;
+    struct tkr_law law = stage_first_law(stage);
 
-    (void)snprintf(path, sizeof(path), "%s/collector", stage->runtime);
-    directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    assert_true(directory >= 0);
-    assert_int_equal(tkr_reader_open(directory, 0, &reader, &message), 1);
-    assert_true(tkr_reader_law(reader, &law));
-    tkr_reader_close(reader);
-    (void)close(directory);
     return law.accounts;
 }
 

@@ -69,16 +69,13 @@ struct shard_usage {
 static struct shard_usage shard_usage(const struct stage *stage)
 {
     struct shard_usage usage = {0, 0, 0};
-    char path[2 * STAGE_PATH_BYTES];
     const struct tkr_cursor *cursor;
     struct tkr_reader *reader;
     tkr_message message = {""};
     struct stat status;
-    int directory;
+    int folder = stage_folder(stage);
 
-    (void)snprintf(path, sizeof(path), "%s/collector", stage->runtime);
-    directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    assert_int_equal(tkr_reader_open(directory, 0, &reader, &message), 1);
+    assert_int_equal(tkr_reader_open(folder, 0, &reader, &message), 1);
     while ((cursor = tkr_reader_cursor(reader, usage.cursors_ever)) != NULL) {
         struct tkr_cursor head;
         assert_true(tkr_stamped_copy(tkr_reader_header(reader), cursor, TKR_CURSOR_HEAD_BYTES, &head));
@@ -86,9 +83,9 @@ static struct shard_usage shard_usage(const struct stage *stage)
         usage.cursors_ever++;
     }
     tkr_reader_close(reader);
-    assert_int_equal(fstatat(directory, "shard-0", &status, 0), 0);
+    assert_int_equal(fstatat(folder, "shard-0", &status, 0), 0);
     usage.file_bytes = (long)status.st_blocks * 512;
-    (void)close(directory);
+    (void)close(folder);
     return usage;
 }
 
