@@ -39,6 +39,7 @@ static void *run_member(void *arg)
     if (member->result == 0)
         member->result = crew->work(crew->arg, member->number);
     member->done_ns = tkr_clock_monotonic_ns();
+    (void)pthread_barrier_wait(&member->gathering->barrier); /* whose end is its own costs the others no time */
     return NULL;
 }
 

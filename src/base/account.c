@@ -66,17 +66,6 @@ bool tkr_kind_valid(uint64_t kind)
     return tkr_kind(name, &again) == TKR_OK && again == kind;
 }
 
-/* Eight bytes at a time: the classic "has a byte less than n" over 64 bits
- * (Bit Twiddling Hacks, "Determine if a word has a byte less than n"), and a zero byte after xor with 0x7f. */
-#define ONES UINT64_C(0x0101010101010101)
-#define HIGHS UINT64_C(0x8080808080808080)
-
-static uint64_t control_bytes(uint64_t w)
-{
-    uint64_t del = w ^ (ONES * 0x7f);
-    return ((w - ONES * 0x20) & ~w & HIGHS) | ((del - ONES) & ~del & HIGHS);
-}
-
 bool tkr_text_clean_short(const char *text, size_t len)
 {
     uint64_t bad = 0;
@@ -84,9 +73,9 @@ bool tkr_text_clean_short(const char *text, size_t len)
 
     if (len >= sizeof(w)) {
         memcpy(&w, text, sizeof(w));
-        bad = control_bytes(w);
+        bad = tkr_control_bytes8(w);
         memcpy(&w, text + len - sizeof(w), sizeof(w)); /* overlaps */
-        return (bad | control_bytes(w)) == 0;
+        return (bad | tkr_control_bytes8(w)) == 0;
     }
     for (; len > 0; len--, text++)
         bad |= (uint64_t)((unsigned char)*text < 0x20 || *text == 0x7f);

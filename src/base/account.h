@@ -18,33 +18,57 @@ bool tkr_kind_valid(uint64_t kind);
 void tkr_kind_name(uint64_t kind, char ret_name[TKR_KIND_NAME_BYTES]);
 
 /* As tkr_text_clean, for texts below 16 bytes. */
-bool tkr_text_clean_short(const char *text, size_t len);
+bool tkr_text_clean_short(const char *text, size_t len) __attribute__((pure));
+
+/* Not 0 where a byte of the word is a control character: the classic "has a byte less than n" (Bit Twiddling Hacks, "Determine if
+ * a word has a byte less than n"), and a zero byte after xor with 0x7f. */
+static inline uint64_t tkr_control_bytes8(uint64_t w)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101);
+    const uint64_t highs = ones << 7;
+    uint64_t del = w ^ ones * 0x7f;
+
+    return ((w - ones * 0x20) & ~w & highs) | ((del - ones) & ~del & highs);
+}
 
 typedef uint8_t tkr_bytes16 __attribute__((vector_size(16))); /* where a machine has no such registers, words will do */
 
-static inline tkr_bytes16 tkr_control_bytes(const char *text)
+static inline tkr_bytes16 tkr_bytes16_load(const char *text)
 {
-    const tkr_bytes16 space = {32, 32, 32, 32, 32, 32, 32, 32, 32, 32, 32, 32, 32, 32, 32, 32};
-    const tkr_bytes16 del = {127, 127, 127, 127, 127, 127, 127, 127, 127, 127, 127, 127, 127, 127, 127, 127};
     tkr_bytes16 bytes;
 
     memcpy(&bytes, text, sizeof(bytes));
+    return bytes;
+}
+
+/* Not 0 where a byte is a control character. */
+static inline tkr_bytes16 tkr_control_bytes(tkr_bytes16 bytes)
+{
+    const tkr_bytes16 space = {32, 32, 32, 32, 32, 32, 32, 32, 32, 32, 32, 32, 32, 32, 32, 32};
+    const tkr_bytes16 del = {127, 127, 127, 127, 127, 127, 127, 127, 127, 127, 127, 127, 127, 127, 127, 127};
+
     return (tkr_bytes16)((bytes < space) | (bytes == del));
+}
+
+static inline bool tkr_bytes16_any(tkr_bytes16 bytes)
+{
+    uint64_t half[2];
+
+    memcpy(half, &bytes, sizeof(half));
+    return (half[0] | half[1]) != 0;
 }
 
 /* No byte below 0x20 and no 0x7f in text[0..len). UTF-8 is not required: ids are bytes. */
 static inline bool tkr_text_clean(const char *text, size_t len)
 {
     tkr_bytes16 bad;
-    uint64_t half[2];
 
     if (len < sizeof(bad))
         return tkr_text_clean_short(text, len);
-    bad = tkr_control_bytes(text + len - sizeof(bad)); /* the last, which may overlap the one before */
+    bad = tkr_control_bytes(tkr_bytes16_load(text + len - sizeof(bad))); /* the last, which may overlap the one before */
     for (; len > sizeof(bad); len -= sizeof(bad), text += sizeof(bad))
-        bad |= tkr_control_bytes(text);
-    memcpy(half, &bad, sizeof(half));
-    return (half[0] | half[1]) == 0;
+        bad |= tkr_control_bytes(tkr_bytes16_load(text));
+    return !tkr_bytes16_any(bad);
 }
 
 #endif

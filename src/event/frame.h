@@ -67,6 +67,10 @@ struct tkr_frame_header {
 };
 _Static_assert(sizeof(struct tkr_frame_header) == TKR_FRAME_HEADER_BYTES, "the frame's header has no holes");
 
+/* Bits to shift a number of so many bytes by, for its place at this offset in a word of 8 bytes of the header. */
+#define TKR_FRAME_SHIFT(offset, bytes) \
+    (8 * (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? (offset) % 8 : 8 - (offset) % 8 - (bytes)))
+
 /* What a call used, packed: values in the order of their bits, none of them 0. */
 struct tkr_frame_values {
     int64_t value[TKR_VALUE_COUNT];

@@ -21,12 +21,29 @@ int tkr_arguments_options(const tkr_options *given, tkr_options *ret_options);
 int tkr_arguments_adopt_start(const tkr_start *given, tkr_start *ret_start);
 int tkr_arguments_adopt_usage(const tkr_usage *given, tkr_usage *ret_usage);
 
+/* Are they there, and of this version's size, as almost always? */
+static inline bool tkr_arguments_start_is_current(const tkr_start *start)
+{
+    return __builtin_expect(start != NULL && start->size == sizeof(*start), 1);
+}
+
+static inline bool tkr_arguments_usage_is_current(const tkr_usage *usage)
+{
+    return __builtin_expect(usage != NULL && usage->size == sizeof(*usage), 1);
+}
+
 /* An account given twice would be charged twice. */
 bool tkr_arguments_accounts_differ(const tkr_start *start);
 
+/* Is there an id of a length that is allowed? */
+static inline bool tkr_arguments_id_fits(const tkr_account *account)
+{
+    return account->id != NULL && account->len - 1 < TKR_ID_BYTES_MAX;
+}
+
 static inline int tkr_arguments_account(const tkr_account *account)
 {
-    if (account->id == NULL || account->len == 0 || account->len > TKR_ID_BYTES_MAX || !tkr_text_clean(account->id, account->len))
+    if (!tkr_arguments_id_fits(account) || !tkr_text_clean(account->id, account->len))
         return TKR_EACCOUNT;
     return account->kind == TKR_KIND_USER || tkr_kind_valid(account->kind) ? TKR_OK : TKR_EKIND;
 }

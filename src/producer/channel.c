@@ -22,7 +22,7 @@ struct attachment {
     uint64_t session;
 };
 
-_Thread_local struct tkr_channel_current tkr_channel_current TKR_FAST_TLS;
+_Thread_local struct tkr_channel_current tkr_channel_current TKR_FAST_TLS = {.session = TKR_SESSION_NONE};
 static _Thread_local struct attachment *attachments;
 static pthread_key_t thread_key;
 
@@ -52,7 +52,7 @@ static void on_thread_exit(void *unused)
         free(a);
     }
     attachments = NULL;
-    tkr_channel_current.session = 0;
+    tkr_channel_current.session = TKR_SESSION_NONE;
 }
 
 int tkr_channels_prepare(void)
@@ -143,7 +143,7 @@ static int channel_attach(struct tkr_producer *producer, struct tkr_channel **re
             return result;
         attachment->session = session;
     }
-    tkr_channel_current.session = session;
+    tkr_channel_current.session = session; /* not 0: the producer is ready */
     tkr_channel_current.channel = attachment->channel;
     *ret_channel = attachment->channel;
     return TKR_OK;

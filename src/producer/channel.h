@@ -19,7 +19,7 @@ struct tkr_producer;
 /* A lane to write and what its thread remembers. */
 struct tkr_channel {
     alignas(TKR_LINE_SEPARATION) struct tkr_lane_writer writer;
-    struct tkr_cycle_span span; /* the default cycle found last */
+    struct tkr_cycle_span span; /* the default cycle found last; of a shared channel none, with no moments */
     uint32_t lane;              /* number of the writer's lane */
     uint32_t drops;             /* in a row */
     uint32_t slot;              /* a free one kept for the thread's next call, plus 1; 0: none. Not of a shared channel */
@@ -31,7 +31,8 @@ struct tkr_channel {
 /* Prepares that threads give back their channels when they exit; once per process. 0; TKR_ENOMEM. */
 int tkr_channels_prepare(void);
 
-/* The thread's last channel, and the session of its producer that it belongs to; 0: none. */
+/* The thread's last channel, and the session of its producer that it belongs to. */
+#define TKR_SESSION_NONE UINT64_MAX /* no producer's, not even a closed one's */
 #if defined(__GLIBC__)
 #define TKR_FAST_TLS __attribute__((tls_model("initial-exec"))) /* 16 bytes of the static space that glibc keeps for dlopen */
 #else
@@ -43,10 +44,10 @@ struct tkr_channel_current {
 };
 extern _Thread_local struct tkr_channel_current tkr_channel_current TKR_FAST_TLS;
 
-/* The thread's last channel, if it is of this session, which is not 0; else NULL. */
+/* The thread's last channel, if it is of this session; else NULL. */
 static inline struct tkr_channel *tkr_channel_last(uint64_t session)
 {
-    return tkr_channel_current.session == session ? tkr_channel_current.channel : NULL;
+    return tkr_channel_current.session == session ? tkr_channel_current.channel : NULL; /* there is one: channel.c */
 }
 
 /*

@@ -190,13 +190,11 @@ static int open_region(struct tkr_producer *producer)
     return TKR_OK;
 }
 
-int tkr_producer_ready(struct tkr_producer *producer)
+int tkr_producer_open_region(struct tkr_producer *producer)
 {
     struct tkr_live *live = producer->live;
     int result = TKR_OK;
 
-    if (atomic_load_explicit(&live->session, memory_order_acquire) != 0)
-        return TKR_OK;
     (void)pthread_mutex_lock(&live->mutex);
     if (atomic_load_explicit(&live->session, memory_order_relaxed) == 0) {
         int64_t now = tkr_clock_monotonic_ns();
@@ -263,11 +261,26 @@ void tkr_close(tkr_producer *producer)
     atomic_store_explicit(&producer->taken, false, memory_order_release);
 }
 
+uint32_t tkr_producer_cycle_find(const struct tkr_producer *producer, struct tkr_channel *channel, int64_t start_ns)
+{
+    struct tkr_cycle_span span;
+
+    tkr_cycle_find(&producer->rule, start_ns, &span);
+    if (channel != NULL && !channel->shared) { /* what many threads use cannot remember */
+        channel->span = span;
+        if (span.begin_ns < 0) /* a moment within the span is one that is allowed */
+            channel->span.begin_ns = 0;
+        if (span.end_ns > TKR_TIME_MAX_NS)
+            channel->span.end_ns = TKR_TIME_MAX_NS;
+    }
+    return span.cycle;
+}
+
 /* --- counters --- */
 
 int tkr_producer_refuse(struct tkr_producer *producer, int code)
 {
-    if (atomic_load_explicit(&producer->live->session, memory_order_acquire) != 0)
+    if (tkr_producer_ready(producer) == TKR_OK)
         (void)atomic_fetch_add_explicit(&producer->region.header->refused[-code], 1, memory_order_relaxed); /* a sum */
     return code;
 }

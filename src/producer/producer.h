@@ -53,9 +53,44 @@ struct tkr_producer {
 };
 
 /* Makes sure that the region is open, without needing a channel: in a child, opens its own. 0 or what tkr_open answers. */
-int tkr_producer_ready(struct tkr_producer *producer);
+int tkr_producer_open_region(struct tkr_producer *producer);
 
-/* Counts a refusal and returns the code. */
+static inline int tkr_producer_ready(struct tkr_producer *producer)
+{
+    /* The region before the session; pairs with the release in tkr_producer_open_region. */
+    return __builtin_expect(atomic_load_explicit(&producer->live->session, memory_order_acquire) != 0, 1)
+               ? TKR_OK
+               : tkr_producer_open_region(producer);
+}
+
+/* The thread's channel: the one of its last call, which one comparison tells, or found. 0, or why there is none. */
+static inline int tkr_producer_channel(struct tkr_producer *producer, struct tkr_channel **ret_channel)
+{
+    /* Relaxed: equality says that this thread itself has seen this session opened. */
+    *ret_channel = tkr_channel_last(atomic_load_explicit(&producer->live->session, memory_order_relaxed));
+    return __builtin_expect(*ret_channel != NULL, 1) ? TKR_OK : tkr_channel_of_thread(producer, ret_channel);
+}
+
+/* The default cycle of a moment, looked up, and remembered in the channel (may be NULL) for the thread's next call. */
+uint32_t tkr_producer_cycle_find(const struct tkr_producer *producer, struct tkr_channel *channel, int64_t start_ns);
+
+static inline bool tkr_cycle_span_has(const struct tkr_cycle_span *span, int64_t unix_ns)
+{
+    return unix_ns >= span->begin_ns && unix_ns < span->end_ns;
+}
+
+/* The call's cycle: given, else by the rule. */
+static inline uint32_t tkr_producer_cycle(const struct tkr_producer *producer, struct tkr_channel *channel,
+                                          const tkr_start *start, int64_t start_ns)
+{
+    if (start->cycle != 0)
+        return start->cycle;
+    if (channel != NULL && tkr_cycle_span_has(&channel->span, start_ns))
+        return channel->span.cycle;
+    return tkr_producer_cycle_find(producer, channel, start_ns);
+}
+
+/* Counts a refusal, for which a child opens its region first, and returns the code; without a region there is nothing to count in. */
 int tkr_producer_refuse(struct tkr_producer *producer, int code);
 
 /* Counts a drop by the cause that the code says and returns the code. */

@@ -36,6 +36,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/crash.h"
 #include "event/frame.h"
 
 #define TKR_CALL_SLOT_BYTES 1536u
@@ -60,24 +61,96 @@ struct tkr_call_slot {
 _Static_assert(sizeof(struct tkr_call_slot) == TKR_CALL_SLOT_BYTES, "slots have no holes");
 _Static_assert(TKR_FRAME_HEAD_BYTES_MAX <= TKR_CALL_SLOT_BYTES - 64, "the longest identity fits a slot");
 
-/* Slot number and generation of a handle, checked against the region's identity and the slots in use; false: not ours. */
-bool tkr_call_handle_split(uint64_t handle, uint16_t identity, uint32_t slot_count, uint32_t *ret_slot, uint32_t *ret_generation);
+#define TKR_CALL_PHASE_BITS 8
+#define TKR_CALL_PHASE_MASK UINT64_C(0xff)
+#define TKR_CALL_GENERATION_MASK ((UINT32_C(1) << TKR_CALL_GENERATION_BITS) - 1)
+#define TKR_CALL_SLOT_MASK ((UINT32_C(1) << TKR_CALL_SLOT_BITS) - 1)
+#define TKR_CALL_IDENTITY_SHIFT (TKR_CALL_GENERATION_BITS + TKR_CALL_SLOT_BITS)
 
-/* Begins a call in a slot that is FREE and the caller's alone. start is valid. Returns the handle. */
+static inline uint64_t tkr_call_state(uint64_t generation, enum tkr_call_phase phase)
+{
+    return generation << TKR_CALL_PHASE_BITS | (uint64_t)phase;
+}
+
+/* Slot number and generation of a handle, checked against the region's identity and the slots in use; false: not ours. */
+static inline bool tkr_call_handle_split(uint64_t handle, uint16_t identity, uint32_t slot_count, uint32_t *ret_slot,
+                                         uint32_t *ret_generation)
+{
+    *ret_slot = (uint32_t)(handle >> TKR_CALL_GENERATION_BITS) & TKR_CALL_SLOT_MASK;
+    *ret_generation = (uint32_t)handle & TKR_CALL_GENERATION_MASK;
+    return handle >> TKR_CALL_IDENTITY_SHIFT == identity && *ret_slot < slot_count;
+}
+
+/*
+ * Begins a call in a slot that is FREE and the caller's alone, whose frame and head_bytes the caller has written: an open frame
+ * (event/encode.h). Returns the handle.
+ */
+static inline uint64_t tkr_call_slot_begin_written(struct tkr_call_slot *slot, uint32_t number, uint16_t identity,
+                                                   const tkr_start *start)
+{
+    uint64_t generation = atomic_load_explicit(&slot->state, memory_order_relaxed) >> TKR_CALL_PHASE_BITS; /* ours alone */
+
+    slot->prompt_estimate = start->prompt_estimate > 0 ? start->prompt_estimate : 0;
+    slot->reserve = start->reserve > 0 ? start->reserve : 0;
+    atomic_store_explicit(&slot->end_position, TKR_CALL_POSITION_NONE, memory_order_relaxed);
+    atomic_store_explicit(&slot->streamed, generation << TKR_CALL_TOKEN_BITS, memory_order_relaxed);
+    TKR_CRASH(CALL_WRITTEN);
+    /* Identity before state (P1). */
+    atomic_store_explicit(&slot->state, tkr_call_state(generation, TKR_CALL_OPEN), memory_order_release);
+    TKR_CRASH(CALL_OPENED);
+    return (uint64_t)identity << TKR_CALL_IDENTITY_SHIFT | (uint64_t)number << TKR_CALL_GENERATION_BITS |
+           (generation & TKR_CALL_GENERATION_MASK);
+}
+
+/* The same, writing the frame. start is valid. */
 uint64_t tkr_call_slot_begin(struct tkr_call_slot *slot, uint32_t number, uint16_t identity, const tkr_start *start,
                              uint32_t cycle, int64_t start_ns);
+
+/* Is the call of this generation open, by the slot's state? */
+static inline bool tkr_call_opens(uint64_t state, uint32_t generation)
+{
+    return (state & TKR_CALL_PHASE_MASK) == TKR_CALL_OPEN &&
+           ((uint32_t)(state >> TKR_CALL_PHASE_BITS) & TKR_CALL_GENERATION_MASK) == generation;
+}
+
+/* Why it is not: TKR_EENDED or TKR_EHANDLE. */
+int tkr_call_refusal(uint64_t state, uint32_t generation);
 
 /* Raises the tokens streamed. 0, TKR_EENDED or TKR_EHANDLE. */
 int tkr_call_slot_progress(struct tkr_call_slot *slot, uint32_t generation, int64_t tokens);
 
 /* Wins or loses the right to end the call. 0 (then tkr_call_slot_free must follow), TKR_EENDED or TKR_EHANDLE. */
-int tkr_call_slot_claim(struct tkr_call_slot *slot, uint32_t generation);
+static inline int tkr_call_slot_claim(struct tkr_call_slot *slot, uint32_t generation)
+{
+    uint64_t state = atomic_load_explicit(&slot->state, memory_order_relaxed);
+
+    do {
+        if (!tkr_call_opens(state, generation))
+            return tkr_call_refusal(state, generation);
+    } while (!atomic_compare_exchange_weak_explicit(&slot->state, &state,
+                                                    tkr_call_state(state >> TKR_CALL_PHASE_BITS, TKR_CALL_ENDING),
+                                                    memory_order_acquire, /* pairs with begin's release (P1) */
+                                                    memory_order_relaxed));
+    return TKR_OK;
+}
 
 /* Notes, before the frame is published, where it will end (I3). */
-void tkr_call_slot_note(struct tkr_call_slot *slot, uint32_t lane, uint64_t position);
+static inline void tkr_call_slot_note(struct tkr_call_slot *slot, uint32_t lane, uint64_t position)
+{
+    atomic_store_explicit(&slot->end_lane, lane, memory_order_relaxed);
+    atomic_store_explicit(&slot->end_position, position, memory_order_release); /* lane before position, for a kill */
+    TKR_CRASH(CALL_NOTED);
+}
 
 /* Gives a claimed slot back; the generation moves on. */
-void tkr_call_slot_free(struct tkr_call_slot *slot);
+static inline void tkr_call_slot_free(struct tkr_call_slot *slot)
+{
+    uint64_t generation = atomic_load_explicit(&slot->state, memory_order_relaxed) >> TKR_CALL_PHASE_BITS; /* claimed: ours */
+
+    TKR_CRASH(CALL_PUBLISHED);
+    atomic_store_explicit(&slot->state, tkr_call_state(generation + 1, TKR_CALL_FREE), memory_order_release); /* P2 */
+    TKR_CRASH(CALL_FREED);
+}
 
 /* Has begun and not ended, as its phase says: for counting in a living process. */
 bool tkr_call_slot_open(const struct tkr_call_slot *slot);

@@ -10,17 +10,15 @@ void tkr_lane_writer_attach(struct tkr_lane_writer *writer, struct tkr_lane *lan
     writer->mask = lane->capacity - 1;
     writer->head = atomic_load_explicit(&lane->head, memory_order_relaxed); /* only producers wrote it: this process */
     writer->sequence = atomic_load_explicit(&lane->sequence, memory_order_relaxed);
-    writer->free_cached = atomic_load_explicit(&lane->free, memory_order_acquire); /* P2 */
+    writer->limit = writer->head; /* the first reservation looks */
     writer->pending = writer->head;
 }
 
 uint64_t tkr_lane_room(struct tkr_lane_writer *writer)
 {
-    uint64_t used;
-
     /* Overwriting comes after the consumer's reads; pairs with the release of free in the consumer (P2). */
-    writer->free_cached = atomic_load_explicit(&writer->lane->free, memory_order_acquire);
-    used = writer->head - writer->free_cached;
+    uint64_t used = writer->head - atomic_load_explicit(&writer->lane->free, memory_order_acquire);
+
     return used > writer->mask + 1 ? 0 : writer->mask + 1 - used; /* a consumer gone mad costs room, not memory */
 }
 
@@ -36,13 +34,15 @@ static void put_padding(unsigned char *at, uint64_t bytes)
 void *tkr_lane_reserve_slow(struct tkr_lane_writer *writer, size_t bytes)
 {
     uint64_t capacity = writer->mask + 1;
-    uint64_t at = writer->head & writer->mask;
-    uint64_t padding = at + bytes > capacity ? capacity - at : 0;
+    uint64_t room = tkr_lane_room(writer);
+    uint64_t to_end = capacity - (writer->head & writer->mask);
+    uint64_t padding = bytes > to_end ? to_end : 0;
 
-    if (writer->head + padding + bytes - writer->free_cached > capacity && tkr_lane_room(writer) < padding + bytes)
+    if (padding + bytes > room)
         return NULL;
+    writer->limit = writer->head + (room < to_end ? room : to_end); /* of this round, also when this frame begins the next */
     if (padding > 0) /* published together with the frame behind it, by the same head (I3) */
-        put_padding(writer->data + at, padding);
+        put_padding(writer->data + (writer->head & writer->mask), padding);
     writer->pending = writer->head + padding + bytes;
     return writer->data + ((writer->head + padding) & writer->mask);
 }

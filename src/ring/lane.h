@@ -66,18 +66,24 @@ _Static_assert(sizeof(struct tkr_lane) == 2 * TKR_LINE_SEPARATION, "producer's a
 struct tkr_lane_writer {
     struct tkr_lane *lane;
     unsigned char *data;
-    uint64_t mask;        /* capacity - 1 */
-    uint64_t head;        /* equals lane->head */
-    uint64_t free_cached; /* a past value of lane->free */
-    uint64_t sequence;    /* of the last frame published */
-    uint64_t pending;     /* head once the frame now reserved is published */
+    uint64_t mask;     /* capacity - 1 */
+    uint64_t head;     /* equals lane->head */
+    uint64_t limit;    /* frames may end up to here: the end of the data, or a past value of lane->free and its capacity */
+    uint64_t sequence; /* of the last frame published */
+    uint64_t pending;  /* head once the frame now reserved is published */
 };
 
 /* Takes up writing where the lane stands. data has lane->capacity bytes. */
 void tkr_lane_writer_attach(struct tkr_lane_writer *writer, struct tkr_lane *lane, void *data);
 
-/* The slow half of tkr_lane_reserve: looks at free again, pads at the end of the data. */
+/* The slow half of tkr_lane_reserve, once a round and when the lane seems full: looks at free, pads at the end of the data. */
 void *tkr_lane_reserve_slow(struct tkr_lane_writer *writer, size_t bytes);
+
+/* Is there room at the head for a frame of bytes, as far as is known without looking? */
+static inline bool tkr_lane_has_room(const struct tkr_lane_writer *writer, size_t bytes)
+{
+    return writer->head + bytes <= writer->limit;
+}
 
 /*
  * Memory for a frame of bytes (a multiple of 8, at most capacity/8), aligned to 8; NULL when the lane is full.
@@ -86,25 +92,29 @@ void *tkr_lane_reserve_slow(struct tkr_lane_writer *writer, size_t bytes);
  */
 static inline void *tkr_lane_reserve(struct tkr_lane_writer *writer, size_t bytes)
 {
-    uint64_t at = writer->head & writer->mask;
-
-    if (writer->head + bytes - writer->free_cached > writer->mask + 1 || at + bytes > writer->mask + 1)
+    if (!tkr_lane_has_room(writer, bytes))
         return tkr_lane_reserve_slow(writer, bytes);
     writer->pending = writer->head + bytes;
-    return writer->data + at;
+    return writer->data + (writer->head & writer->mask);
+}
+
+/* Publishes a frame that ends at head, of this sequence, which is writer->sequence + 1. */
+static inline void tkr_lane_publish_to(struct tkr_lane_writer *writer, uint64_t head, uint64_t sequence)
+{
+    TKR_CRASH(FRAME_WRITTEN);
+    writer->sequence = sequence;
+    writer->head = head;
+    atomic_store_explicit(&writer->lane->sequence, sequence, memory_order_relaxed); /* a hint */
+    TKR_CRASH(FRAME_NUMBERED);
+    /* Payload before head; pairs with the acquire of head in the consumer (P1). */
+    atomic_store_explicit(&writer->lane->head, head, memory_order_release);
+    TKR_CRASH(FRAME_PUBLISHED);
 }
 
 /* Publishes the frame reserved last, whose sequence is writer->sequence + 1. */
 static inline void tkr_lane_publish(struct tkr_lane_writer *writer)
 {
-    TKR_CRASH(FRAME_WRITTEN);
-    writer->sequence++;
-    writer->head = writer->pending;
-    atomic_store_explicit(&writer->lane->sequence, writer->sequence, memory_order_relaxed); /* a hint */
-    TKR_CRASH(FRAME_NUMBERED);
-    /* Payload before head; pairs with the acquire of head in the consumer (P1). */
-    atomic_store_explicit(&writer->lane->head, writer->head, memory_order_release);
-    TKR_CRASH(FRAME_PUBLISHED);
+    tkr_lane_publish_to(writer, writer->pending, writer->sequence + 1);
 }
 
 /* Position behind the frame reserved last. */

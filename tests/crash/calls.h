@@ -14,6 +14,7 @@
 #define CRASH_TEAMS 5
 #define CRASH_ACCOUNTS (CRASH_USERS + CRASH_TEAMS)
 #define CRASH_CYCLE 20240201u
+#define CRASH_START_NS INT64_C(1706800000000000000) /* within it */
 
 /* Progress of each thread: calls that it began to make and that it knows to be made, in the order of their numbers. */
 struct crash_truth {

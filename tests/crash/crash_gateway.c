@@ -38,8 +38,9 @@ static int make_call(const struct crash_call *call)
     start.account[1].kind = TKR_KIND_TEAM;
     start.account[1].id = team;
     start.account[1].len = (uint32_t)snprintf(team, sizeof(team), "team-%d", call->team);
-    start.cycle = CRASH_CYCLE;
-    start.prompt_estimate = call->prompt;
+    start.start_ns = CRASH_START_NS; /* not the cycle: most calls are plain (producer/plain.h), those of a team are not */
+    if (!call->one_shot)
+        start.prompt_estimate = call->prompt;
     usage.prompt = call->prompt;
     usage.completion = call->completion;
     if (call->one_shot)

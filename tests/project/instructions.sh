@@ -29,7 +29,7 @@ count() { # count WHAT CALLS MOST FUNCTION...
     [ "$each" -gt 0 ] && [ "$each" -le "$most" ] || failed=1
 }
 
-count "record" $calls 260 tkr_record
-count "begin and end" $calls 850 tkr_call_begin tkr_call_end
+count "record" $calls 182 tkr_record
+count "begin and end" $calls 650 tkr_call_begin tkr_call_end
 count "drain, per call" $((2 * calls)) 1270 tkr_drain_batch
 exit $failed

@@ -130,7 +130,24 @@ static unsigned char *encode(const struct sample *sample, size_t *ret_bytes)
     return frame;
 }
 
-/* A call of one user whose values are small: the short way must write the same bytes. */
+/* The frame of a plain call, by the short way, in memory of exactly its size. */
+static unsigned char *encode_plain(const struct sample *sample, const uint32_t value[3], size_t *ret_bytes)
+{
+    const tkr_account *user = &sample->start.account[0];
+    size_t head_bytes = tkr_frame_plain_head_bytes(user);
+    unsigned char *frame;
+
+    *ret_bytes = head_bytes + TKR_FRAME_PLAIN_VALUES_BYTES;
+    frame = malloc(*ret_bytes);
+    assert_non_null(frame);
+    memset(frame, 0x5a, *ret_bytes);
+    assert_true(
+        tkr_frame_plain_head_put(frame, head_bytes, user, user->len < TKR_SHORT_ID_BYTES, sample->cycle, sample->start_ns));
+    tkr_frame_plain_finish(frame, head_bytes, 0, value[0], value[1], value[2], sample->sequence);
+    return frame;
+}
+
+/* A call of one user whose values are small: the short way must write the same bytes, with and without a duration. */
 static void test_frame_plain_is_the_same_as_by_the_long_way(void **state)
 {
     struct test_random random = test_random_start();
@@ -138,28 +155,74 @@ static void test_frame_plain_is_the_same_as_by_the_long_way(void **state)
     (void)state;
     for (uint32_t len = 1; len <= TKR_ID_BYTES_MAX; len++) {
         struct sample sample = {.cycle = 20240229, .sequence = test_random_next(&random), .start_ns = 17};
-        uint32_t value[4] = {1 + (uint32_t)test_random_below(&random, UINT32_MAX / 2),
-                             1 + (uint32_t)test_random_below(&random, UINT32_MAX / 2), 0, 0};
-        unsigned char plain[TKR_FRAME_BYTES_MAX];
+        const uint32_t value[3] = {1 + (uint32_t)test_random_below(&random, UINT32_MAX / 2),
+                                   1 + (uint32_t)test_random_below(&random, UINT32_MAX / 2),
+                                   len % 2 * (uint32_t)test_random_below(&random, UINT32_MAX)};
+        unsigned char *plain;
         unsigned char *expected;
-        size_t head_bytes;
+        size_t plain_bytes;
         size_t bytes;
 
-        value[2] = value[0] + value[1];
         random_text(&random, sample.text[0], len);
         sample.start = (tkr_start)TKR_START_INIT;
         sample.start.account_count = 1;
         sample.start.account[0] = (tkr_account){.id = sample.text[0], .len = len};
-        for (unsigned i = 0; i < 3; i++)
-            tkr_frame_value_add(&sample.values, TKR_COUNTER_PROMPT + i, value[i]);
+        tkr_frame_value_add(&sample.values, TKR_COUNTER_PROMPT, value[0]);
+        tkr_frame_value_add(&sample.values, TKR_COUNTER_COMPLETION, value[1]);
+        tkr_frame_value_add(&sample.values, TKR_COUNTER_TOTAL, (int64_t)value[0] + value[1]);
+        tkr_frame_value_add(&sample.values, TKR_COUNTER_DURATION, value[2]);
         expected = encode(&sample, &bytes);
-        head_bytes = tkr_frame_plain_head_bytes(&sample.start.account[0]);
-        assert_int_equal(bytes, head_bytes + TKR_FRAME_PLAIN_VALUES_BYTES);
-        memset(plain, 0x5a, sizeof(plain));
-        tkr_frame_plain_put(plain, head_bytes, &sample.start.account[0], sample.cycle, sample.start_ns, value, sample.sequence);
+        plain = encode_plain(&sample, value, &plain_bytes);
+        assert_int_equal(plain_bytes, bytes);
         assert_memory_equal(plain, expected, bytes);
-        assert_int_equal(plain[bytes], 0x5a);
+        free(plain);
         free(expected);
+    }
+}
+
+static void test_frame_plain_open_is_the_same_as_by_the_long_way(void **state)
+{
+    (void)state;
+    for (uint32_t len = 1; len <= TKR_ID_BYTES_MAX; len++) {
+        char id[TKR_ID_BYTES_MAX];
+        unsigned char plain[TKR_FRAME_HEAD_BYTES_MAX] = {0};
+        unsigned char expected[TKR_FRAME_HEAD_BYTES_MAX] = {0};
+        tkr_start start = TKR_START_INIT;
+        size_t head_bytes;
+
+        memset(id, 'a' + (int)len % 26, len);
+        start.account_count = 1;
+        start.account[0] = (tkr_account){.id = id, .len = len};
+        head_bytes = tkr_frame_plain_head_bytes(&start.account[0]);
+        assert_int_equal(head_bytes, tkr_frame_head_bytes(&start));
+        tkr_frame_head_put(expected, head_bytes, &start, 20240229, 17);
+        assert_true(tkr_frame_plain_head_put(plain, head_bytes, &start.account[0], len < TKR_SHORT_ID_BYTES, 20240229, 17));
+        tkr_frame_plain_open(plain, head_bytes);
+        assert_memory_equal(plain, expected, sizeof(plain));
+    }
+}
+
+static void test_frame_plain_sees_a_control_character_at_any_place(void **state)
+{
+    static const unsigned char control[] = {0, 1, 0x1f, 0x7f};
+    static const unsigned char clean[] = {0x20, 0x7e, 0x80, 0xff};
+
+    (void)state;
+    for (uint32_t len = 1; len <= 70; len++) {
+        unsigned char frame[TKR_FRAME_HEAD_BYTES_MAX];
+        char id[TKR_ID_BYTES_MAX];
+        const tkr_account user = {.id = id, .len = len};
+        size_t head_bytes = tkr_frame_plain_head_bytes(&user);
+
+        for (uint32_t at = 0; at < len; at++) {
+            for (unsigned i = 0; i < 4; i++) {
+                memset(id, '~', len);
+                id[at] = (char)control[i];
+                assert_false(tkr_frame_plain_head_put(frame, head_bytes, &user, len < TKR_SHORT_ID_BYTES, 20240229, 17));
+                id[at] = (char)clean[i];
+                assert_true(tkr_frame_plain_head_put(frame, head_bytes, &user, len < TKR_SHORT_ID_BYTES, 20240229, 17));
+            }
+        }
     }
 }
 
@@ -586,6 +649,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_frame_random_calls_come_back_in_every_field),
         cmocka_unit_test(test_frame_plain_is_the_same_as_by_the_long_way),
+        cmocka_unit_test(test_frame_plain_open_is_the_same_as_by_the_long_way),
+        cmocka_unit_test(test_frame_plain_sees_a_control_character_at_any_place),
         cmocka_unit_test(test_frame_open_head_alone_comes_back),
         cmocka_unit_test(test_frame_largest_is_the_bound),
         cmocka_unit_test(test_frame_every_truncation_is_refused_or_in_range),

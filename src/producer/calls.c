@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Calls that are begun, streamed and ended. The slot's argument is in region/call.h. */
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/crash.h"
+#include "producer/arguments.h"
+#include "producer/plain.h"
+#include "producer/producer.h"
+#include "producer/slots.h"
+
+/* --- begin --- */
+
+static int64_t start_of(const tkr_start *start)
+{
+    return start->start_ns != 0 ? start->start_ns : tkr_clock_coarse_ns();
+}
+
+static inline bool estimates_fit(const tkr_start *start)
+{
+    return tkr_arguments_fits(start->prompt_estimate, TKR_TOKENS_MAX) && tkr_arguments_fits(start->reserve, TKR_TOKENS_MAX);
+}
+
+/* Begins a plain call (producer/plain.h) in the slot that the thread keeps, if it does, on a day that its channel knows. */
+static inline bool begin_plain(struct tkr_producer *producer, const tkr_start *start, tkr_call *ret_call)
+{
+    uint64_t session = atomic_load_explicit(&producer->live->session, memory_order_relaxed); /* tkr_producer_channel says why */
+    struct tkr_channel *channel = tkr_channel_last(session);
+    const tkr_account *user = &start->account[0];
+    size_t head_bytes = tkr_frame_plain_head_bytes(user);
+    int64_t start_ns = start_of(start);
+    struct tkr_call_slot *slot;
+    uint32_t number;
+
+    if (channel == NULL || channel->slot == 0 || !tkr_cycle_span_has(&channel->span, start_ns))
+        return false;
+    number = channel->slot - 1;
+    slot = &producer->region.slots[number];
+    if (!tkr_frame_plain_head_put(slot->frame, head_bytes, user, user->len < TKR_SHORT_ID_BYTES, channel->span.cycle, start_ns))
+        return false;
+    tkr_frame_plain_open(slot->frame, head_bytes);
+    slot->head_bytes = (uint32_t)head_bytes;
+    channel->slot = 0;
+    *ret_call = tkr_call_slot_begin_written(slot, number, producer->region.identity, start);
+    return true;
+}
+
+static __attribute__((noinline)) int begin_any(struct tkr_producer *producer, const tkr_start *start, tkr_call *ret_call)
+{
+    struct tkr_channel *channel;
+    tkr_start local;
+    int64_t start_ns;
+    uint32_t slot;
+    int result = TKR_OK;
+
+    if (!tkr_arguments_start_is_current(start)) {
+        result = tkr_arguments_adopt_start(start, &local);
+        start = &local;
+    }
+    if (result == TKR_OK)
+        result = ret_call == NULL ? TKR_EINVAL : tkr_arguments_start(start);
+    if (result != TKR_OK)
+        return tkr_producer_refuse(producer, result);
+    if (tkr_producer_channel(producer, &channel) != TKR_OK)
+        channel = NULL; /* no lane at present: the end will need one */
+    result = tkr_producer_ready(producer);
+    if (result == TKR_OK)
+        result = tkr_slot_take(producer, channel, &slot);
+    if (result != TKR_OK)
+        return tkr_producer_refuse(producer, result);
+    start_ns = start_of(start);
+    *ret_call = tkr_call_slot_begin(&producer->region.slots[slot], slot, producer->region.identity, start,
+                                    tkr_producer_cycle(producer, channel, start, start_ns), start_ns);
+    return TKR_OK;
+}
+
+int tkr_call_begin(tkr_producer *producer, const tkr_start *start, tkr_call *ret_call)
+{
+    if (producer == NULL)
+        return TKR_EINVAL;
+    if (tkr_arguments_start_is_current(start) && ret_call != NULL && tkr_plain_start_zeros(start) == 0 && estimates_fit(start) &&
+        begin_plain(producer, start, ret_call))
+        return TKR_OK;
+    return begin_any(producer, start, ret_call);
+}
+
+/* --- progress --- */
+
+/* The slot that a handle names in this process' region. */
+static inline int slot_of(struct tkr_producer *producer, tkr_call call, uint32_t *ret_slot, uint32_t *ret_generation)
+{
+    int result = tkr_producer_ready(producer);
+    uint64_t count;
+
+    if (result != TKR_OK)
+        return result;
+    count = atomic_load_explicit(&producer->region.header->slot_count, memory_order_acquire);
+    return tkr_call_handle_split(call, producer->region.identity, (uint32_t)count, ret_slot, ret_generation) ? TKR_OK
+                                                                                                             : TKR_EHANDLE;
+}
+
+int tkr_call_progress(tkr_producer *producer, tkr_call call, int64_t completion_tokens)
+{
+    uint32_t slot;
+    uint32_t generation;
+    int result;
+
+    if (producer == NULL)
+        return TKR_EINVAL;
+    result = completion_tokens < 0 || completion_tokens > TKR_TOKENS_MAX ? TKR_ERANGE : TKR_OK;
+    if (result == TKR_OK)
+        result = slot_of(producer, call, &slot, &generation);
+    if (result == TKR_OK)
+        result = tkr_call_slot_progress(&producer->region.slots[slot], generation, completion_tokens);
+    return result == TKR_OK ? TKR_OK : tkr_producer_refuse(producer, result);
+}
+
+/* --- end --- */
+
+static inline int64_t end_of(const tkr_usage *usage)
+{
+    return usage->end_ns > 0 ? usage->end_ns : tkr_clock_coarse_ns();
+}
+
+/* What is known of a call's head: 16 bytes at once, the last time beyond it, where the values will be. */
+static inline void copy_head(unsigned char *frame, const unsigned char *head, size_t head_bytes)
+{
+    for (size_t at = 0; at < head_bytes; at += 16)
+        memcpy(frame + at, head + at, 16);
+}
+
+/* Publishes the end of a claimed call whose usage is plain, if there is room in the thread's own lane. */
+static inline bool end_plain(struct tkr_channel *channel, struct tkr_call_slot *slot, const tkr_usage *usage)
+{
+    const struct tkr_frame_header *header = (const struct tkr_frame_header *)slot->frame;
+    int64_t duration_us = tkr_arguments_microseconds(header->start_ns, end_of(usage));
+    size_t head_bytes = slot->head_bytes;
+    size_t bytes = head_bytes + TKR_FRAME_PLAIN_VALUES_BYTES;
+    uint64_t head = channel->writer.head;
+    uint64_t sequence = channel->writer.sequence + 1;
+    unsigned char *frame = channel->writer.data + (head & channel->writer.mask);
+
+    if (channel->shared || duration_us > UINT32_MAX || !tkr_lane_has_room(&channel->writer, bytes))
+        return false;
+    TKR_CRASH(FRAME_RESERVED);
+    copy_head(frame, slot->frame, head_bytes);
+    tkr_frame_plain_finish(frame, head_bytes, header->flags, (uint32_t)usage->prompt, (uint32_t)usage->completion,
+                           (uint32_t)duration_us, sequence);
+    channel->drops = 0;
+    tkr_call_slot_note(slot, channel->lane, head + bytes);
+    tkr_lane_publish_to(&channel->writer, head + bytes, sequence);
+    return true;
+}
+
+/* The same for any usage. 0, or why it is dropped. */
+static __attribute__((noinline)) int end_any(struct tkr_producer *producer, struct tkr_channel *channel,
+                                             struct tkr_call_slot *slot, const tkr_usage *usage)
+{
+    const struct tkr_frame_header *header = (const struct tkr_frame_header *)slot->frame;
+    struct tkr_frame_values values;
+    void *frame;
+    int result;
+
+    tkr_arguments_values(usage, tkr_arguments_tells_more(usage), header->start_ns, end_of(usage), &values);
+    result = tkr_channel_reserve(producer, channel, tkr_frame_bytes(slot->head_bytes, &values), &frame);
+    if (__builtin_expect(result == TKR_OK, 1)) {
+        memcpy(frame, slot->frame, slot->head_bytes);
+        tkr_frame_finish(frame, slot->head_bytes, &values, channel->writer.sequence + 1);
+        tkr_call_slot_note(slot, channel->lane, tkr_lane_pending(&channel->writer));
+        tkr_lane_publish(&channel->writer);
+    }
+    tkr_channel_unlock(channel);
+    return result;
+}
+
+/* Ends the call with a usage of this version's size that was checked. */
+static inline int end_checked(struct tkr_producer *producer, tkr_call call, const tkr_usage *usage, bool plain)
+{
+    struct tkr_call_slot *slot;
+    struct tkr_channel *channel = NULL;
+    uint32_t number;
+    uint32_t generation;
+    int result = slot_of(producer, call, &number, &generation);
+
+    if (result != TKR_OK)
+        return tkr_producer_refuse(producer, result);
+    slot = &producer->region.slots[number];
+    result = tkr_call_slot_claim(slot, generation);
+    if (result != TKR_OK)
+        return tkr_producer_refuse(producer, result);
+    TKR_CRASH(CALL_CLAIMED);
+    result = tkr_producer_channel(producer, &channel);
+    if (result == TKR_OK && !(plain && end_plain(channel, slot, usage)))
+        result = end_any(producer, channel, slot, usage);
+    /* The drop before the slot: a death in between shows one drop more than there was, and never a call that nobody counts. */
+    if (result != TKR_OK)
+        (void)tkr_producer_drop(producer, result);
+    tkr_call_slot_free(slot);
+    tkr_slot_give(producer, channel, number);
+    return result;
+}
+
+static __attribute__((noinline)) int end_unchecked(struct tkr_producer *producer, tkr_call call, const tkr_usage *usage)
+{
+    tkr_usage local;
+    bool more;
+    int result = TKR_OK;
+
+    if (!tkr_arguments_usage_is_current(usage)) {
+        result = tkr_arguments_adopt_usage(usage, &local);
+        usage = &local;
+    }
+    if (result == TKR_OK)
+        result = tkr_arguments_usage(usage, &more);
+    return result == TKR_OK ? end_checked(producer, call, usage, false) : tkr_producer_refuse(producer, result);
+}
+
+int tkr_call_end(tkr_producer *producer, tkr_call call, const tkr_usage *usage)
+{
+    if (producer == NULL)
+        return TKR_EINVAL;
+    if (tkr_arguments_usage_is_current(usage) && tkr_plain_usage(usage) && tkr_arguments_fits(usage->end_ns, TKR_TIME_MAX_NS - 1))
+        return end_checked(producer, call, usage, true);
+    return end_unchecked(producer, call, usage);
+}
