@@ -3,6 +3,7 @@
  * What a call costs its caller: recorded in one shot, many at once, begun and ended; by one thread that is hot, against the floor,
  * a frame of the same bytes that is copied into a lane and published, and nothing else. Every call is read back.
  */
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -10,6 +11,7 @@
 #include "event/encode.h"
 #include "harness/bench.h"
 #include "harness/consumer.h"
+#include "harness/latency.h"
 #include "ring/lane.h"
 #include "support/tempdir.h"
 #include "tokenring/tokenring.h"
@@ -114,6 +116,69 @@ static double time_calls(void (*way)(uint64_t))
     if (stage.consumer.calls != calls || stage.consumer.tokens != tokens)
         return bench_wrong("calls made %llu, read %llu", (unsigned long long)calls, (unsigned long long)stage.consumer.calls);
     return (double)spent_ns / (double)(rounds * CALLS);
+}
+
+/* --- one by one --- */
+
+#define SINGLES 20000
+static const double percents[] = {50, 99, 99.9};
+enum { PERCENTS = sizeof(percents) / sizeof(percents[0]) };
+
+static void nothing(uint64_t unused)
+{
+    (void)unused;
+}
+
+/* Percentiles of single calls, in ns, each less what looking at the clock twice takes. 0, or -1 after bench_wrong. */
+static int time_singles(void (*way)(uint64_t), struct bench_series ns[PERCENTS])
+{
+    static struct bench_latency latency[2]; /* of nothing, and of the way */
+    void (*const ways[])(uint64_t) = {nothing, way};
+    uint64_t singles = bench_work(SINGLES);
+
+    memset(latency, 0, sizeof(latency));
+    for (uint64_t i = 0; i < singles; i++) {
+        for (int k = 0; k < 2; k++) {
+            int64_t begun_ns = tkr_clock_monotonic_ns();
+            ways[k](1);
+            bench_latency_add(&latency[k], tkr_clock_monotonic_ns() - begun_ns);
+        }
+    }
+    for (int i = 0; i < PERCENTS; i++)
+        bench_add(&ns[i],
+                  (double)bench_latency_percentile(&latency[1], percents[i]) - (double)bench_latency_percentile(&latency[0], 50));
+    if (bench_consumer_drain(&stage.consumer) != 0)
+        return -1;
+    return stage.failed == TKR_OK ? 0 : bench_wrong("a call was not accepted: %s", tkr_strerror(stage.failed));
+}
+
+static void bench_singles(void)
+{
+    static const struct {
+        const char *name;
+        void (*way)(uint64_t);
+    } ways[] = {{"record, one by one", record}, {"begin + end, one by one", begin_end}};
+    enum { WAYS = sizeof(ways) / sizeof(ways[0]) };
+    struct bench_series ns[WAYS][PERCENTS] = {{{.count = 0}}};
+    uint64_t calls = stage.consumer.calls + WAYS * bench_repeats() * bench_work(SINGLES);
+    char metric[16];
+
+    for (unsigned i = 0; i < bench_repeats(); i++) {
+        for (int way = 0; way < WAYS; way++) {
+            if (time_singles(ways[way].way, ns[way]) != 0)
+                return;
+        }
+    }
+    if (stage.consumer.calls != calls) {
+        (void)bench_wrong("calls made %llu, read %llu", (unsigned long long)calls, (unsigned long long)stage.consumer.calls);
+        return;
+    }
+    for (int way = 0; way < WAYS; way++) {
+        for (int i = 0; i < PERCENTS; i++) {
+            (void)snprintf(metric, sizeof(metric), "p%g", percents[i]);
+            bench_figure(ways[way].name, metric, "ns", &ns[way][i]);
+        }
+    }
 }
 
 /* --- the floor --- */
@@ -241,8 +306,12 @@ static int set_up(void)
 int main(int argc, char **argv)
 {
     bench_begin(argc, argv, "emit");
-    if (set_up() == 0 && bench_wants("hot", true))
-        bench_hot();
+    if (set_up() == 0) {
+        if (bench_wants("hot", true))
+            bench_hot();
+        if (bench_wants("one by one", false))
+            bench_singles();
+    }
     bench_consumer_close(&stage.consumer);
     tkr_close(stage.producer);
     tempdir_remove(stage.runtime);
