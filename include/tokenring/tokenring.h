@@ -247,6 +247,13 @@ TKR_API TKR_MUST_CHECK int tkr_call_end(tkr_producer *producer, tkr_call call, c
 TKR_API TKR_MUST_CHECK int tkr_record(tkr_producer *producer, const tkr_start *start, const tkr_usage *usage);
 
 /*
+ * Adds figures to accounts without counting a call: what was used elsewhere, or a part of a call that is told apart. As tkr_record,
+ * but neither calls nor errors grow. An absent total is prompt + completion; 0 leaves the total as it is.
+ * Results, Threads, Progress, Crash: as tkr_record.
+ */
+TKR_API TKR_MUST_CHECK int tkr_increment(tkr_producer *producer, const tkr_start *start, const tkr_usage *usage);
+
+/*
  * Records count finished calls, in order, up to the first that fails, whose code is returned; *ret_recorded (may be
  * NULL) is set, also on failure, to the number recorded before it. Elements have the size that the first one states.
  */

@@ -72,7 +72,7 @@ static size_t walk(const unsigned char *bytes, size_t count, uint64_t *frames, u
     struct tkr_event event;
 
     while ((length = tkr_frame_length(bytes + at, count - at)) != 0) {
-        if (tkr_frame_decode(bytes + at, length, &event) && event.type == TKR_FRAME_USAGE) {
+        if (tkr_frame_decode(bytes + at, length, &event) && tkr_frame_type_charges(event.type)) {
             ++*frames;
             *last_sequence = event.sequence;
         }

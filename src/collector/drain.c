@@ -52,13 +52,13 @@ static bool take_frame(struct tkr_drain *drain, struct tkr_drain_span *span, con
 
     if (!tkr_frame_decode(frame, length, &event))
         return false;
-    if (event.type == TKR_FRAME_USAGE) {
+    if (tkr_frame_type_charges(event.type)) {
         if (event.sequence != span->sequence + 1)
             return false;
         span->sequence++;
         add_event(drain, &event);
         span->event_count++;
-    } else if (event.type != TKR_FRAME_PADDING) {
+    } else if (event.type != TKR_FRAME_PADDING && event.type != TKR_FRAME_NOTICE) {
         span->unknown++; /* of a later version */
     }
     span->position += length;

@@ -156,15 +156,16 @@ static inline void tkr_frame_head_put(void *frame, size_t head_bytes, const tkr_
     header->provider_len = (uint8_t)start->provider_len;
 }
 
-/* Makes a usage frame of a head: adds values and sequence. frame has tkr_frame_bytes(head_bytes, values) bytes. */
-static inline void tkr_frame_finish(void *frame, size_t head_bytes, const struct tkr_frame_values *values, uint64_t sequence)
+/* Makes a frame of this type of a head: adds values and sequence. frame has tkr_frame_bytes(head_bytes, values) bytes. */
+static inline void tkr_frame_finish_as(void *frame, size_t head_bytes, enum tkr_frame_type type,
+                                       const struct tkr_frame_values *values, uint64_t sequence)
 {
     struct tkr_frame_header *header = frame;
     unsigned char *at = (unsigned char *)frame + head_bytes;
     size_t bytes = tkr_frame_bytes(head_bytes, values);
 
     header->bytes = (uint16_t)bytes;
-    header->type = TKR_FRAME_USAGE;
+    header->type = (uint8_t)type;
     header->values = values->present;
     header->error = values->error;
     header->sequence = sequence;
@@ -179,6 +180,11 @@ static inline void tkr_frame_finish(void *frame, size_t head_bytes, const struct
         uint32_t narrow = (uint32_t)values->value[i];
         at = tkr_frame_put(at, &narrow, sizeof(narrow));
     }
+}
+
+static inline void tkr_frame_finish(void *frame, size_t head_bytes, const struct tkr_frame_values *values, uint64_t sequence)
+{
+    tkr_frame_finish_as(frame, head_bytes, TKR_FRAME_USAGE, values, sequence);
 }
 
 /*

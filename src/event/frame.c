@@ -163,7 +163,7 @@ bool tkr_frame_decode(const void *bytes, size_t length, struct tkr_event *ret_ev
     struct input in;
 
     ret_event->type = frame[offsetof(struct tkr_frame_header, type)];
-    if (ret_event->type != TKR_FRAME_USAGE && ret_event->type != TKR_FRAME_OPEN)
+    if (ret_event->type < TKR_FRAME_USAGE || ret_event->type > TKR_FRAME_NOTICE)
         return ret_event->type != 0;
     if (length < TKR_FRAME_HEADER_BYTES)
         return false;
@@ -192,6 +192,8 @@ void tkr_event_counts(const struct tkr_event *event, tkr_counts *ret_counts)
         else if (bit < TKR_COUNTER_COUNT)
             ret_counts->value[bit] += *value;
     }
+    if (event->type == TKR_FRAME_INCREMENT)
+        return;
     ret_counts->value[TKR_COUNTER_CALLS] += 1;
     ret_counts->value[TKR_COUNTER_ERRORS] += event->values.error != 0;
 }

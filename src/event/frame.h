@@ -7,10 +7,10 @@
  *   offset  bytes
  *        0      2  bytes of the frame, a multiple of 8, this field included
  *        2      2  offset of the values, a multiple of 8 (0 in padding)
- *        4      1  type: 1 padding, 2 usage, 3 open (a call's slot only, never in a lane)
+ *        4      1  type: 1 padding, 2 usage, 3 open (a call's slot only, never in a lane), 4 increment, 5 notice
  *        5      1  flags: 1 values are 8 bytes wide, else 4; 2 call id and attempt are there
  *        6      2  which values are there: bit i
- *        8      8  sequence: 1, 2, 3, ... over the usage frames of one lane   (padding ends before this)
+ *        8      8  sequence: 1, 2, 3, ... over the usage and increment frames of one lane   (padding ends before this)
  *       16      8  start of the call, Unix ns
  *       24      4  cycle, yyyymmdd
  *       28      1  accounts, 1..4
@@ -38,7 +38,23 @@
 #include "base/counters.h"
 #include "tokenring/tokenring.h"
 
-enum tkr_frame_type { TKR_FRAME_PADDING = 1, TKR_FRAME_USAGE = 2, TKR_FRAME_OPEN = 3 };
+enum tkr_frame_type {
+    TKR_FRAME_PADDING = 1,
+    TKR_FRAME_USAGE = 2,     /* a call that has ended */
+    TKR_FRAME_OPEN = 3,      /* one that has begun; in its slot only, never in a lane */
+    TKR_FRAME_INCREMENT = 4, /* figures that are no call */
+    TKR_FRAME_NOTICE = 5     /* something for the collector to log and to count; nothing is charged */
+};
+
+/* What a notice is about: its error. Its model is the type of the handler. */
+enum tkr_notice {
+    TKR_NOTICE_FAILED = 1,    /* a handler failed; value of TKR_COUNTER_PROMPT: what it answered, its sign turned */
+    TKR_NOTICE_SLOW = 2,      /* a call took longer than the threshold: its duration */
+    TKR_NOTICE_CORRECTED = 3, /* a figure below zero counts as 0; value of TKR_COUNTER_PROMPT: how many since the last notice */
+    TKR_NOTICE_USAGE_MISSING = 4, /* a call ended without usage */
+    TKR_NOTICE_DROPPED = 5,       /* an asynchronous handler's queue was full, or it hung; value as of CORRECTED */
+    TKR_NOTICE_COUNT
+};
 
 #define TKR_FRAME_ALIGN 8u
 #define TKR_FRAME_HEADER_BYTES 32u
@@ -49,6 +65,12 @@ enum tkr_frame_type { TKR_FRAME_PADDING = 1, TKR_FRAME_USAGE = 2, TKR_FRAME_OPEN
     TKR_FRAME_ROUND(TKR_FRAME_HEADER_BYTES + TKR_ACCOUNTS_MAX * (2 + 8 + TKR_ID_BYTES_MAX) + TKR_MODEL_BYTES_MAX + \
                     TKR_PROVIDER_BYTES_MAX + 16 + 4)
 #define TKR_FRAME_BYTES_MAX (TKR_FRAME_HEAD_BYTES_MAX + TKR_VALUE_COUNT * 8)
+
+/* Is it charged, and numbered? Else there is nothing in it for an account. */
+static inline bool tkr_frame_type_charges(enum tkr_frame_type type)
+{
+    return type == TKR_FRAME_USAGE || type == TKR_FRAME_INCREMENT;
+}
 
 /* The first 32 bytes of every frame but padding, which has only the first 8. */
 struct tkr_frame_header {
@@ -115,8 +137,8 @@ size_t tkr_frame_length(const void *bytes, size_t available);
 bool tkr_frame_decode(const void *bytes, size_t length, struct tkr_event *ret_event);
 
 /*
- * Adds what an event counts to a vector: its values, one call, and one error if it failed; duration in rounded
- * milliseconds. The sums stay in range as a call's ranges are bounded and the vector starts from 0.
+ * Adds what an event counts to a vector: its values; one call, unless it is an increment, and one error if that failed; duration
+ * in rounded milliseconds. The sums stay in range as a call's ranges are bounded and the vector starts from 0.
  */
 void tkr_event_counts(const struct tkr_event *event, tkr_counts *ret_counts);
 

@@ -51,8 +51,8 @@ static int64_t end_of(const tkr_usage *usage, int64_t otherwise_ns)
 }
 
 /* Both structures are checked; more: usage tells more than the three figures. */
-static inline int record_checked(struct tkr_producer *producer, struct tkr_channel *channel, const tkr_start *start,
-                                 const tkr_usage *usage, bool more)
+static inline int record_checked(struct tkr_producer *producer, struct tkr_channel *channel, enum tkr_frame_type type,
+                                 const tkr_start *start, const tkr_usage *usage, bool more)
 {
     int64_t start_ns = start->start_ns != 0 ? start->start_ns : tkr_clock_coarse_ns();
     uint32_t cycle = tkr_producer_cycle(producer, channel, start, start_ns);
@@ -65,7 +65,7 @@ static inline int record_checked(struct tkr_producer *producer, struct tkr_chann
     result = tkr_channel_reserve(producer, channel, tkr_frame_bytes(head_bytes, &values), &frame);
     if (__builtin_expect(result == TKR_OK, 1)) {
         tkr_frame_head_put(frame, head_bytes, start, cycle, start_ns);
-        tkr_frame_finish(frame, head_bytes, &values, channel->writer.sequence + 1);
+        tkr_frame_finish_as(frame, head_bytes, type, &values, channel->writer.sequence + 1);
         tkr_lane_publish(&channel->writer);
     }
     tkr_channel_unlock(channel);
@@ -82,7 +82,7 @@ static inline __attribute__((always_inline)) int channel_or_drop(struct tkr_prod
     return result;
 }
 
-static int record_checked_start(struct tkr_producer *producer, const tkr_start *start, const tkr_usage *usage)
+static int record_current(struct tkr_producer *producer, enum tkr_frame_type type, const tkr_start *start, const tkr_usage *usage)
 {
     struct tkr_channel *channel;
     bool more;
@@ -93,28 +93,29 @@ static int record_checked_start(struct tkr_producer *producer, const tkr_start *
     if (result != TKR_OK)
         return tkr_producer_refuse(producer, result);
     result = channel_or_drop(producer, &channel);
-    return result == TKR_OK ? record_checked(producer, channel, start, usage, more) : result;
+    return result == TKR_OK ? record_checked(producer, channel, type, start, usage, more) : result;
 }
 
 /* Any call; structures of another version's size, or none at all. */
-static __attribute__((noinline)) int record_any(struct tkr_producer *producer, const tkr_start *start, const tkr_usage *usage)
+static __attribute__((noinline)) int record_any(struct tkr_producer *producer, enum tkr_frame_type type, const tkr_start *start,
+                                                const tkr_usage *usage)
 {
     tkr_start local_start;
     tkr_usage local_usage;
     int result = TKR_OK;
 
     if (tkr_arguments_start_is_current(start) && tkr_arguments_usage_is_current(usage))
-        return record_checked_start(producer, start, usage);
+        return record_current(producer, type, start, usage);
     result = tkr_arguments_adopt_start(start, &local_start);
     if (result == TKR_OK)
         result = tkr_arguments_adopt_usage(usage, &local_usage);
-    return result == TKR_OK ? record_checked_start(producer, &local_start, &local_usage) : tkr_producer_refuse(producer, result);
+    return result == TKR_OK ? record_current(producer, type, &local_start, &local_usage) : tkr_producer_refuse(producer, result);
 }
 
 /* A plain call of a user with a short id. Apart, so that the other has no calls to save registers for. */
 static __attribute__((noinline)) int record_short(struct tkr_producer *producer, const tkr_start *start, const tkr_usage *usage)
 {
-    return record_plain(producer, start, usage, true) ? TKR_OK : record_any(producer, start, usage);
+    return record_plain(producer, start, usage, true) ? TKR_OK : record_any(producer, TKR_FRAME_USAGE, start, usage);
 }
 
 int tkr_record(tkr_producer *producer, const tkr_start *start, const tkr_usage *usage)
@@ -122,10 +123,15 @@ int tkr_record(tkr_producer *producer, const tkr_start *start, const tkr_usage *
     if (producer == NULL)
         return TKR_EINVAL;
     if (!tkr_arguments_start_is_current(start) || !tkr_arguments_usage_is_current(usage) || !is_plain(start, usage))
-        return record_any(producer, start, usage);
+        return record_any(producer, TKR_FRAME_USAGE, start, usage);
     if (start->account[0].len < TKR_SHORT_ID_BYTES)
         return record_short(producer, start, usage);
-    return record_plain(producer, start, usage, false) ? TKR_OK : record_any(producer, start, usage);
+    return record_plain(producer, start, usage, false) ? TKR_OK : record_any(producer, TKR_FRAME_USAGE, start, usage);
+}
+
+int tkr_increment(tkr_producer *producer, const tkr_start *start, const tkr_usage *usage)
+{
+    return producer == NULL ? TKR_EINVAL : record_any(producer, TKR_FRAME_INCREMENT, start, usage);
 }
 
 int tkr_record_many(tkr_producer *producer, const tkr_start *start, const tkr_usage *usage, uint32_t count,

@@ -221,6 +221,19 @@ static void test_gateway_of_a_newer_major_waits_for_a_collector_that_reads_it(vo
     assert_rounds(stage, "current", 1);
 }
 
+static void test_gateway_of_the_previous_major_is_counted(void **state)
+{
+    struct stage *stage = *state;
+    struct process gateway;
+
+    collector_start(stage, COLLECTOR, "1");
+    gateway_start(stage, &gateway, "previous", "previous", NULL);
+    gateway_end(&gateway);
+    stage_wait_regions(stage, 0);
+    stage_collector_end(stage, 0);
+    assert_rounds(stage, "previous", 1);
+}
+
 static void test_gateway_of_a_layout_too_old_is_left_alone_and_named(void **state)
 {
     struct stage *stage = *state;
@@ -328,6 +341,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(test_gateway_of_a_newer_minor_is_counted_and_its_new_frames_skipped),
         T(test_gateway_of_a_newer_major_waits_for_a_collector_that_reads_it),
+        T(test_gateway_of_the_previous_major_is_counted),
         T(test_gateway_of_a_layout_too_old_is_left_alone_and_named),
         T(test_collectors_of_another_minor_go_on_with_shards_in_place),
         T(test_newer_collector_takes_over_gateways_and_shards_of_this_one),

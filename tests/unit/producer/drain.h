@@ -72,9 +72,9 @@ static inline bool drain_bytes(const unsigned char *bytes, size_t count, uint32_
         struct tkr_event event;
         if (length == 0 || !tkr_frame_decode(bytes + at, length, &event))
             return drain_fail("no frame", lane, position + at);
-        if (event.type != TKR_FRAME_PADDING && event.type != TKR_FRAME_USAGE)
+        if (event.type != TKR_FRAME_PADDING && event.type != TKR_FRAME_NOTICE && !tkr_frame_type_charges(event.type))
             return drain_fail("unknown frame", lane, position + at);
-        if (event.type == TKR_FRAME_USAGE) {
+        if (tkr_frame_type_charges(event.type)) {
             if (event.sequence != ++*sequence)
                 return drain_fail("out of sequence", lane, position + at);
             drain_event(&event, sum);

@@ -158,9 +158,36 @@ static void test_accepted_default_cycle_at_the_end_of_time_can_be_read(void **st
     tkr_close(east);
 }
 
+/* What was used elsewhere: figures without a call; the total is the sum, or what is told. */
+static void test_accepted_increments_add_figures_and_no_calls(void **state)
+{
+    struct drained found;
+
+    (void)state;
+    good();
+    assert_int_equal(tkr_increment(producer, &start, &usage), TKR_OK);
+    usage.total = 0;
+    usage.completion = TKR_ABSENT;
+    assert_int_equal(tkr_increment(producer, &start, &usage), TKR_OK);
+    usage.error = TKR_ERROR_TIMEOUT;
+    assert_int_equal(tkr_increment(producer, &start, &usage), TKR_OK);
+    assert_int_equal(tkr_record(producer, &start, &usage), TKR_OK);
+    found = look();
+    assert_int_equal(found.frames, 4);
+    assert_int_equal(found.counts.value[TKR_COUNTER_PROMPT], 20);
+    assert_int_equal(found.counts.value[TKR_COUNTER_COMPLETION], 6);
+    assert_int_equal(found.counts.value[TKR_COUNTER_TOTAL], 11);
+    assert_int_equal(found.counts.value[TKR_COUNTER_CALLS], 1);
+    assert_int_equal(found.counts.value[TKR_COUNTER_ERRORS], 1);
+    REFUSED(TKR_EINVAL, tkr_increment(producer, NULL, &usage));
+    usage.prompt = -5;
+    REFUSED(TKR_ERANGE, tkr_increment(producer, &start, &usage));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        PRODUCER_TEST(test_accepted_increments_add_figures_and_no_calls),
         PRODUCER_TEST(test_accepted_largest_figures_are_read_back),
         PRODUCER_TEST(test_accepted_estimates_are_a_part_of_the_total),
         PRODUCER_TEST(test_accepted_end_before_start_lasts_nothing),
