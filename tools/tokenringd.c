@@ -53,6 +53,10 @@ static void print_help(void)
                "  TOKENRING_LEDGER             file of the SQLite ledger\n"
                "  REDIS_URL, or REDIS_SOCKET, or REDIS_HOST and REDIS_PORT; REDIS_USERNAME, REDIS_PASSWORD, REDIS_DB\n"
                "  TOKENRING_REDIS_TIMEOUT_MS   how long an answer is waited for; default 5000\n"
+               "  CALLBACK_RETRY_ATTEMPTS      tries that fail before the sink is called failing; default 3. None is the last\n"
+               "  CALLBACK_RETRY_DELAY         ms before the first try again, then twice that, up to 5 s; default 100\n"
+               "  LOG_LEVEL                    error, warning, info or debug; default info\n"
+               "  LOG_FORMAT                   text or json; default text\n"
                "\n"
                "Exit status: 0 all was flushed; 1 it could not start, or the sink did not take all; 2 wrong usage.");
 }
@@ -65,7 +69,8 @@ static int collect(void)
     tkr_message sink;
     int result;
 
-    if (tkr_collector_config_read(&config, &message) != 0 || tkr_collector_open(&config, &collector, &message) != 0) {
+    if (tkr_log_settings_read(&message) != 0 || tkr_collector_config_read(&config, &message) != 0 ||
+        tkr_collector_open(&config, &collector, &message) != 0) {
         tkr_log(TKR_LOG_ERROR, "%s", message.text);
         return EXIT_FAILED;
     }

@@ -28,6 +28,7 @@ struct tkr_collector {
     uint32_t post_count;
     struct tkr_worker *worker;
     uint32_t workers_started;
+    struct tkr_notices notices;
     struct tkr_flusher *flusher;
     struct tkr_discovery *discovery;
     atomic_bool stop_workers;
@@ -85,6 +86,7 @@ int tkr_collector_open(const struct tkr_collector_config *config, struct tkr_col
         return tkr_message_set(ret_message, "no memory for the collector");
     collector->config = *config;
     collector->home = (struct tkr_home)TKR_HOME_NONE;
+    tkr_notices_open(&collector->notices);
     collector->worker = aligned_alloc(64, config->workers * sizeof(*collector->worker));
     if (collector->worker == NULL) {
         (void)tkr_message_set(ret_message, "no memory for %u workers", config->workers);
@@ -100,6 +102,7 @@ int tkr_collector_open(const struct tkr_collector_config *config, struct tkr_col
                          ret_message) != 0 ||
         tkr_discovery_open(&collector->home, collector->post, collector->post_count, &collector->discovery, ret_message) != 0)
         goto fail;
+    tkr_flusher_notices(collector->flusher, &collector->notices);
     *ret_collector = collector;
     return 0;
 
@@ -119,6 +122,7 @@ static int start_workers(struct tkr_collector *collector, tkr_message *ret_messa
         worker->stride = collector->config.workers;
         worker->orphans = collector->config.orphans;
         worker->stop = &collector->stop_workers;
+        worker->notices = &collector->notices;
         if (pthread_create(&worker->thread, NULL, tkr_worker_run, worker) != 0)
             return tkr_message_set(ret_message, "cannot start worker %u of %u", i + 1, collector->config.workers);
         collector->workers_started++;
@@ -170,6 +174,7 @@ void tkr_collector_close(struct tkr_collector *collector)
         tkr_shard_close(collector->post[i].shard);
     free(collector->post);
     free(collector->worker);
+    tkr_notices_close(&collector->notices);
     tkr_home_close(&collector->home);
     free(collector);
 }

@@ -24,6 +24,8 @@ struct tkr_collector_config {
     uint32_t accounts_max;                   /* entries per shard */
     uint32_t flush_interval_ms;
     uint32_t parked_retry_ms; /* between tries of an account that the sink cannot take */
+    uint32_t attempts;        /* of the sink that fail in a row before it is called failing */
+    uint32_t retry_delay_ms;  /* before the first try again; it doubles, up to some seconds */
     uint32_t forget_after_s;  /* an acknowledged account that idle leaves memory and its record the sink */
     enum tkr_orphan_policy orphans;
     struct tkr_sink_config sink;
@@ -33,7 +35,8 @@ struct tkr_collector_config {
  * TOKENRING_RUNTIME_DIR, TOKENRING_STATE_DIR, TOKENRING_WORKERS (1..64; default: a quarter of the processors, at least 1),
  * TOKENRING_MAX_ACCOUNTS (1000..10000000 per shard; default 1000000), TOKENRING_FLUSH_INTERVAL_MS (10..3600000; default 1000),
  * TOKENRING_PARKED_RETRY_MS (10..3600000; default 30000), TOKENRING_FORGET_AFTER_S (0: never, to 31536000; default 604800, a week),
- * TOKENRING_ORPHANS (streamed, prompt, reserve, zero; default streamed), and the sink's (sink/sink.h).
+ * TOKENRING_ORPHANS (streamed, prompt, reserve, zero; default streamed), CALLBACK_RETRY_ATTEMPTS (1..1000; default 3),
+ * CALLBACK_RETRY_DELAY (ms, 1..60000; default 100), and the sink's (sink/sink.h).
  * 0, or -1 with a sentence that names the variable, its value and what is allowed.
  */
 int tkr_collector_config_read(struct tkr_collector_config *ret_config, tkr_message *ret_message);

@@ -20,6 +20,7 @@ static uint64_t get(const _Atomic uint64_t *word)
 static void start(struct tkr_drain *drain)
 {
     drain->events = 0;
+    drain->notices = 0;
     drain->charges = 0;
     drain->spans = 0;
     drain->bytes = 0;
@@ -45,6 +46,23 @@ static void add_event(struct tkr_drain *drain, const struct tkr_event *event)
 
 /* --- frames out of lanes --- */
 
+static int64_t value_of(const struct tkr_event *event, unsigned bit)
+{
+    uint32_t before = event->values.present & ((1u << bit) - 1);
+
+    return event->values.present >> bit & 1 ? event->values.value[__builtin_popcount(before)] : 0;
+}
+
+static void add_notice(struct tkr_drain *drain, const struct tkr_event *event)
+{
+    drain->notice[drain->notices++] = (struct tkr_drain_notice){.what = (enum tkr_notice)event->values.error,
+                                                                .type_len = event->model_len,
+                                                                .type = event->model,
+                                                                .account = event->account[0],
+                                                                .figure = value_of(event, TKR_COUNTER_PROMPT),
+                                                                .duration_us = value_of(event, TKR_COUNTER_DURATION)};
+}
+
 /* Takes one frame of the span. false: it breaks the rules. */
 static bool take_frame(struct tkr_drain *drain, struct tkr_drain_span *span, const unsigned char *frame, size_t length)
 {
@@ -58,7 +76,9 @@ static bool take_frame(struct tkr_drain *drain, struct tkr_drain_span *span, con
         span->sequence++;
         add_event(drain, &event);
         span->event_count++;
-    } else if (event.type != TKR_FRAME_PADDING && event.type != TKR_FRAME_NOTICE) {
+    } else if (event.type == TKR_FRAME_NOTICE) {
+        add_notice(drain, &event);
+    } else if (event.type != TKR_FRAME_PADDING) {
         span->unknown++; /* of a later version */
     }
     span->position += length;
@@ -70,7 +90,7 @@ static uint32_t parse(struct tkr_drain *drain, struct tkr_drain_span *span, cons
 {
     size_t at = 0;
 
-    while (at < count && drain->events < TKR_DRAIN_EVENTS_MAX) {
+    while (at < count && drain->events < TKR_DRAIN_EVENTS_MAX && drain->notices < TKR_DRAIN_NOTICES_MAX) {
         size_t length = tkr_frame_length(bytes + at, count - at);
         if (length == 0 && cut && count - at < TKR_FRAME_BYTES_MAX)
             break;
@@ -112,7 +132,7 @@ static bool drain_lane(struct tkr_drain *drain, struct tkr_feed *feed, uint32_t 
 
 static bool has_room(const struct tkr_drain *drain)
 {
-    return drain->events < TKR_DRAIN_EVENTS_MAX && drain->spans < TKR_BATCH_LANES_MAX &&
+    return drain->events < TKR_DRAIN_EVENTS_MAX && drain->notices < TKR_DRAIN_NOTICES_MAX && drain->spans < TKR_BATCH_LANES_MAX &&
            TKR_DRAIN_BYTES - drain->bytes >= 2 * TKR_FRAME_BYTES_MAX;
 }
 

@@ -25,8 +25,22 @@ struct tkr_drain_span {
     bool broken;       /* what follows is no frame */
 };
 
+#define TKR_DRAIN_NOTICES_MAX 64u /* of a batch */
+
+/* A notice of a batch; it points into the buffer. */
+struct tkr_drain_notice {
+    enum tkr_notice what;
+    uint32_t type_len;
+    const char *type; /* of the handler */
+    tkr_account account;
+    int64_t figure;
+    int64_t duration_us;
+};
+
 /* Work space of a worker: about 200 KiB. */
 struct tkr_drain {
+    uint32_t notices;
+    struct tkr_drain_notice notice[TKR_DRAIN_NOTICES_MAX];
     uint32_t events;
     uint32_t charges;
     uint32_t spans;

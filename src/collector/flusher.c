@@ -16,7 +16,7 @@
 
 #define ANSWER_NS (200 * TKR_NS_PER_MS) /* a worker answers within its longest pause, if it gets a processor */
 #define ANSWER_POLL_NS TKR_NS_PER_MS
-#define BACKOFF_MIN_NS (100 * TKR_NS_PER_MS)
+#define POLL_NS (100 * TKR_NS_PER_MS) /* while something waits */
 #define BACKOFF_MAX_NS (5 * TKR_NS_PER_S)
 #define SAID_AT_ONCE 4                    /* lines of the log about one outage, as its reasons change; then one */
 #define SAID_AGAIN_NS (60 * TKR_NS_PER_S) /* in so long */
@@ -28,12 +28,15 @@ struct tkr_flusher {
     uint64_t forget_after_s;
     struct tkr_health health;
     struct tkr_health_file *health_file; /* NULL: it could not be made */
-    tkr_message said;                    /* the failure that the log has */
-    int64_t said_ns;                     /* when it got its last line */
-    uint32_t said_lines;                 /* about this outage */
-    int64_t backoff_ns;                  /* of the last failure */
-    int64_t not_before_ns;               /* no try before */
-    int64_t probe_ns;                    /* next probe */
+    struct tkr_notices *notices;         /* NULL: there are none */
+    uint32_t attempts;                   /* failures in a row before the sink is called failing */
+    int64_t backoff_min_ns;
+    tkr_message said;      /* the failure that the log has */
+    int64_t said_ns;       /* when it got its last line */
+    uint32_t said_lines;   /* about this outage */
+    int64_t backoff_ns;    /* of the last failure */
+    int64_t not_before_ns; /* no try before */
+    int64_t probe_ns;      /* next probe */
     uint64_t random;
     pthread_t thread;
     bool started;
@@ -132,11 +135,17 @@ static void tell_failure(struct tkr_flusher *flusher, const tkr_message *message
     flusher->said_lines++;
 }
 
+/* The first tries that fail may be a hiccup; beyond them the sink is called failing, and the log has it. */
 static void note_failure(struct tkr_flusher *flusher, const tkr_message *message)
 {
     struct tkr_health *health = &flusher->health;
-    uint64_t failures = health->failures + 1;
+    uint64_t failures = ++health->failures;
 
+    if (failures < flusher->attempts) {
+        tkr_log(TKR_LOG_DEBUG, "a try to flush failed, number %" PRIu64 " of %u before the sink is called failing: %s", failures,
+                flusher->attempts, message->text);
+        return;
+    }
     tell_failure(flusher, message);
     set_state(health, TKR_HEALTH_FAILING);
     health->failures = failures;
@@ -157,9 +166,9 @@ static void note_success(struct tkr_flusher *flusher)
 /* Exponential back-off with full jitter. */
 static void back_off(struct tkr_flusher *flusher)
 {
-    flusher->backoff_ns = flusher->backoff_ns == 0 ? BACKOFF_MIN_NS : 2 * flusher->backoff_ns;
-    if (flusher->backoff_ns > BACKOFF_MAX_NS)
-        flusher->backoff_ns = BACKOFF_MAX_NS;
+    flusher->backoff_ns = flusher->backoff_ns == 0 ? flusher->backoff_min_ns : 2 * flusher->backoff_ns;
+    if (flusher->backoff_ns > BACKOFF_MAX_NS && flusher->backoff_ns > flusher->backoff_min_ns)
+        flusher->backoff_ns = BACKOFF_MAX_NS > flusher->backoff_min_ns ? BACKOFF_MAX_NS : flusher->backoff_min_ns;
     flusher->not_before_ns = tkr_clock_monotonic_ns() + (int64_t)(next_random(flusher) % (uint64_t)flusher->backoff_ns);
 }
 
@@ -171,6 +180,7 @@ static void publish(struct tkr_flusher *flusher)
     health->parked = tkr_delivery_parked(&flusher->delivery);
     health->named = parking->named;
     memcpy(health->account, parking->account, sizeof(health->account));
+    tkr_notices_tell(flusher->notices, health);
     tkr_health_publish(flusher->health_file, health);
 }
 
@@ -253,7 +263,7 @@ static int64_t next_turn(struct tkr_flusher *flusher, int64_t flush_ns, bool don
     if (tkr_delivery_rechecking(&flusher->delivery))
         turn = earlier(turn, flusher->delivery.recheck_ns);
     if (!done)
-        turn = earlier(turn, now + BACKOFF_MIN_NS);
+        turn = earlier(turn, now + POLL_NS);
     return turn > flusher->not_before_ns ? turn : flusher->not_before_ns;
 }
 
@@ -321,6 +331,8 @@ int tkr_flusher_open(const struct tkr_collector_config *config, int folder, stru
         return tkr_message_set(ret_message, "no memory for the flusher");
     flusher->interval_ms = config->flush_interval_ms;
     flusher->forget_after_s = config->forget_after_s;
+    flusher->attempts = config->attempts;
+    flusher->backoff_min_ns = (int64_t)config->retry_delay_ms * TKR_NS_PER_MS;
     flusher->delivery.parking.retry_ns = (int64_t)config->parked_retry_ms * TKR_NS_PER_MS;
     if (tkr_sink_open(&config->sink, &sink, ret_message) != 0) {
         free(flusher);
@@ -335,6 +347,11 @@ int tkr_flusher_open(const struct tkr_collector_config *config, int folder, stru
     open_health(flusher, config, folder);
     *ret_flusher = flusher;
     return 0;
+}
+
+void tkr_flusher_notices(struct tkr_flusher *flusher, struct tkr_notices *notices)
+{
+    flusher->notices = notices;
 }
 
 int tkr_flusher_start(struct tkr_flusher *flusher, tkr_message *ret_message)
@@ -368,7 +385,7 @@ uint64_t tkr_flusher_finish(struct tkr_flusher *flusher, uint32_t deadline_ms)
     flusher->started = false;
     flusher->not_before_ns = 0;
     while (!pass(flusher, true) && count_left(flusher) > 0 && tkr_clock_monotonic_ns() < deadline) {
-        const struct timespec pause = {.tv_nsec = BACKOFF_MIN_NS};
+        const struct timespec pause = {.tv_nsec = POLL_NS};
         (void)nanosleep(&pause, NULL);
     }
     (void)pass(flusher, true); /* a list may have waited behind the one before */

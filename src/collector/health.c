@@ -12,7 +12,7 @@
 #include "base/crash.h"
 
 #define MAGIC UINT64_C(0x31544c4145485254) /* "TRHEALT1" */
-#define MAJOR 1u
+#define MAJOR 2u                           /* 2: handlers */
 #define MINOR 0u
 #define FILE_NAME "health"
 #define FILE_NAME_NEW ".health"
@@ -118,6 +118,10 @@ static void clamp(struct tkr_health *health)
     health->error[sizeof(health->error) - 1] = '\0';
     if (health->named > TKR_HEALTH_NAMED_MAX)
         health->named = TKR_HEALTH_NAMED_MAX;
+    if (health->handlers > TKR_HEALTH_HANDLERS_MAX)
+        health->handlers = TKR_HEALTH_HANDLERS_MAX;
+    for (uint64_t i = 0; i < health->handlers; i++)
+        health->handler[i].type[TKR_HEALTH_TYPE_BYTES - 1] = '\0';
     for (uint64_t i = 0; i < health->named; i++) {
         struct tkr_health_account *account = &health->account[i];
         account->reason[sizeof(account->reason) - 1] = '\0';

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Health: what the flusher has to say of its sink, for other processes to read. The file "health" of the collector's folder:
+ * Health: what the flusher has to say of its sink, and gateways' handlers of themselves, for other processes to read. The file "health" of the collector's folder:
  *
  *   offset
  *        0   magic, major, minor, bytes of a copy
@@ -18,10 +18,13 @@
 
 #include <stdbool.h>
 
+#include "event/frame.h"
 #include "sink/sink.h"
 #include "table/layout.h"
 
 #define TKR_HEALTH_NAMED_MAX 32u
+#define TKR_HEALTH_HANDLERS_MAX 32u
+#define TKR_HEALTH_TYPE_BYTES 32u
 
 enum tkr_health_state {
     TKR_HEALTH_STARTING, /* not tried yet */
@@ -39,6 +42,13 @@ struct tkr_health_account {
     char reason[TKR_REASON_BYTES];
 };
 
+/* What handlers of one type have had to say to this collector. */
+struct tkr_health_handler {
+    char type[TKR_HEALTH_TYPE_BYTES];
+    uint64_t told[8]; /* by enum tkr_notice */
+};
+_Static_assert(TKR_NOTICE_COUNT <= 8, "there is a place for each notice");
+
 struct tkr_health {
     uint64_t state;                /* enum tkr_health_state */
     int64_t since_ns;              /* Unix time since when it is so */
@@ -49,6 +59,8 @@ struct tkr_health {
     char sink[TKR_MESSAGE_BYTES];  /* which it is, as tkr_sink_describe has it */
     char error[TKR_MESSAGE_BYTES]; /* of the last failure; empty unless failing */
     struct tkr_health_account account[TKR_HEALTH_NAMED_MAX];
+    uint64_t handlers; /* types, in handler[] */
+    struct tkr_health_handler handler[TKR_HEALTH_HANDLERS_MAX];
 };
 
 struct tkr_health_file;

@@ -124,6 +124,7 @@ static bool serve(struct tkr_worker *worker, struct tkr_post *post)
 
     take_inbox(post);
     events = tkr_drain_batch(&worker->drain, post->shard, post->feeds, &more);
+    tkr_notices_take(worker->notices, &worker->drain);
     settling = look_after(worker, post);
     tkr_shard_changed_answer(post->shard);
     rotate(post);

@@ -9,6 +9,7 @@
 #include <pthread.h>
 
 #include "collector/drain.h"
+#include "collector/notices.h"
 
 /* A shard with its feeds. */
 struct tkr_post {
@@ -26,7 +27,8 @@ struct tkr_worker {
     uint32_t stride;
     enum tkr_orphan_policy orphans;
     const atomic_bool *stop;
-    _Atomic uint64_t rounds; /* that it moves */
+    struct tkr_notices *notices; /* of all workers; NULL: nobody wants them */
+    _Atomic uint64_t rounds;     /* that it moves */
     struct tkr_drain drain;
 };
 

@@ -143,6 +143,7 @@ static void test_ledger_deleted_under_the_collector_is_made_anew_and_whole(void 
 {
     struct stage *stage = *state;
 
+    stage_env(stage, "LOG_LEVEL", "debug"); /* one try that fails is not told otherwise */
     stage_collector_start(stage, "2");
     record(stage, 1);
     wait_exact(stage);

@@ -340,6 +340,7 @@ static void test_forgotten_script_is_told_and_heals_by_itself(void **state)
     struct scene scene;
 
     with_admin(state, &scene);
+    stage_env(stage, "LOG_LEVEL", "debug"); /* one try that fails is not told otherwise */
     stage_collector_start(stage, "1");
     for (int i = 1; i <= 3; i++) {
         record(stage, i);

@@ -8,6 +8,7 @@
 #include "base/errors.h"
 #include "collector/balance.h"
 #include "command/command.h"
+#include "command/handlers.h"
 #include "command/sink_health.h"
 #include "region/guard.h"
 #include "table/layout.h"
@@ -104,9 +105,10 @@ static json_t *json_host(const struct tkr_host_balance *balance)
         (void)json_array_append_new(shards, json_shard(&balance->shard[i]));
     for (uint32_t i = 0; i < balance->region_count; i++)
         (void)json_array_append_new(regions, json_region(&balance->region[i]));
-    return json_pack("{s:o, s:b, s:b, s:o, s:o, s:o, s:o}", "collector", json_name(balance), "collector_running",
+    return json_pack("{s:o, s:b, s:b, s:o, s:o, s:o, s:o, s:o}", "collector", json_name(balance), "collector_running",
                      (int)balance->collector_running, "law_holds", (int)tkr_balance_holds(&balance->host), "host",
-                     json_balance(&balance->host), "shards", shards, "regions", regions, "sink", tkr_command_sink_json(balance));
+                     json_balance(&balance->host), "shards", shards, "regions", regions, "sink", tkr_command_sink_json(balance),
+                     "handlers", tkr_command_handlers_json(balance));
 }
 
 /* --- text --- */
@@ -193,6 +195,7 @@ static void print_text(const struct tkr_host_balance *balance)
     print_causes(host);
     print_left_alone(balance);
     print_overflow(balance);
+    tkr_command_handlers_print(balance);
     tkr_command_sink_print(balance);
     (void)printf("law: offered %" PRIu64 " = counted %" PRIu64 " + in lanes %" PRIu64 " + dropped %" PRIu64 ": %s\n",
                  host->offered, host->counted, host->in_lanes, tkr_balance_dropped(host),

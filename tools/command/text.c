@@ -5,50 +5,17 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/text.h"
+
 #define ID_MAX 255
 #define REPLACEMENT "\xef\xbf\xbd" /* U+FFFD */
-
-/* Bytes that follow the lead byte, and what the first of them may be; 0 for a byte that leads nothing. */
-static unsigned followers(unsigned char lead, unsigned char *ret_low, unsigned char *ret_high)
-{
-    *ret_low = lead == 0xe0 ? 0xa0 : lead == 0xf0 ? 0x90 : 0x80;
-    *ret_high = lead == 0xed ? 0x9f : lead == 0xf4 ? 0x8f : 0xbf;
-    if (lead >= 0xc2 && lead <= 0xdf)
-        return 1;
-    if (lead >= 0xe0 && lead <= 0xef)
-        return 2;
-    return lead >= 0xf0 && lead <= 0xf4 ? 3 : 0;
-}
-
-/* Bytes of the printable character at text[0..len), len > 0; 0 when there is none. */
-static size_t character_bytes(const char *text, size_t len)
-{
-    unsigned char low;
-    unsigned char high;
-    unsigned char lead = (unsigned char)text[0];
-    unsigned count = followers(lead, &low, &high);
-
-    if (lead < 0x80)
-        return lead >= 0x20 && lead != 0x7f;
-    if (count == 0 || count >= len)
-        return 0;
-    for (unsigned i = 1; i <= count; i++) {
-        unsigned char byte = (unsigned char)text[i];
-
-        if (byte < (i == 1 ? low : 0x80) || byte > (i == 1 ? high : 0xbf))
-            return 0;
-    }
-    if (lead == 0xc2 && (unsigned char)text[1] < 0xa0)
-        return 0; /* the control characters U+0080..U+009F */
-    return count + 1;
-}
 
 bool tkr_command_text_clean(const char *text, size_t len, char *ret_clean)
 {
     bool clean = true;
 
     for (size_t i = 0; i < len;) {
-        size_t bytes = character_bytes(text + i, len - i);
+        size_t bytes = tkr_text_character_bytes(text + i, len - i);
 
         if (bytes == 0) {
             clean = false;

@@ -39,6 +39,8 @@ static int set_up_tables(void **state)
     }
     f->config.flush_interval_ms = 10;
     f->config.parked_retry_ms = 30000;
+    f->config.attempts = 1;
+    f->config.retry_delay_ms = 100;
     f->config.sink.connect_timeout_ms = 2000;
     f->config.sink.command_timeout_ms = 5000;
     *state = f;

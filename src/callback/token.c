@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Token handlers, basic and detailed: a call is begun when it starts, so that the death of its process settles it, and ended when it
+ * ends. What the response says is in callback/extract.h.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/cycle.h"
+#include "callback/claims.h"
+#include "callback/extract.h"
+#include "callback/settings.h"
+#include "callback/tally.h"
+#include "producer/arguments.h"
+
+#define ALL_ACCOUNTS 0xfu
+_Static_assert(TKR_ACCOUNTS_MAX == 4, "a mask of accounts has a bit for each");
+
+struct token {
+    struct tkr_callback callback;
+    bool detailed;
+    uint32_t characters_per_token;
+    uint32_t cycle;      /* 0: the context's */
+    tkr_account account; /* id NULL: the context's */
+    char id[TKR_ID_BYTES_MAX];
+    struct tkr_tally corrected;
+};
+
+/* Of a call. */
+struct kept {
+    tkr_call call; /* 0: not tracked, to be recorded at its end */
+    int64_t start_ns;
+    int64_t prompt_estimate;
+    uint32_t accounts; /* that are this handler's to count, a bit each; 0: none */
+};
+
+static struct token *of(struct tkr_callback *callback)
+{
+    return (struct token *)callback;
+}
+
+/* --- accounts --- */
+
+static uint32_t cycle_of(const struct token *token, const tkr_callback_context *context)
+{
+    return token->cycle != 0 ? token->cycle : context->start.cycle;
+}
+
+/* The accounts that the handler would charge. */
+static const tkr_account *accounts_of(const struct token *token, const tkr_callback_context *context, uint32_t *ret_count)
+{
+    *ret_count = token->account.id != NULL ? 1 : context->start.account_count;
+    return token->account.id != NULL ? &token->account : context->start.account;
+}
+
+static void claim(struct tkr_callback *callback, const tkr_callback_context *context, struct tkr_claims *claims)
+{
+    const struct token *token = of(callback);
+    uint32_t count;
+    const tkr_account *account = accounts_of(token, context, &count);
+
+    for (uint32_t i = 0; i < count && i < TKR_ACCOUNTS_MAX; i++) {
+        if (tkr_arguments_account(&account[i]) == TKR_OK)
+            tkr_claims_add(claims, callback, token->detailed ? TKR_CLAIM_DETAILED : TKR_CLAIM_TOKEN, &account[i],
+                           cycle_of(token, context));
+    }
+}
+
+/* Those of them that are its own. What is no account stays, for tkr_call_begin to refuse. */
+static uint32_t accounts_owned(struct token *token, const tkr_callback_context *context)
+{
+    const struct tkr_claims *claims = tkr_context_claims(context);
+    uint32_t owned = 0;
+    uint32_t count;
+    const tkr_account *account = accounts_of(token, context, &count);
+
+    if (claims == NULL)
+        return ALL_ACCOUNTS;
+    for (uint32_t i = 0; i < count && i < TKR_ACCOUNTS_MAX; i++) {
+        if (tkr_arguments_account(&account[i]) != TKR_OK ||
+            tkr_claims_owned(claims, &token->callback, &account[i], cycle_of(token, context)))
+            owned |= 1u << i;
+    }
+    return owned;
+}
+
+static void make_start(const struct token *token, const tkr_callback_context *context, const struct kept *kept,
+                       tkr_start *ret_start)
+{
+    uint32_t count;
+    const tkr_account *account = accounts_of(token, context, &count);
+
+    *ret_start = context->start;
+    ret_start->start_ns = kept->start_ns;
+    ret_start->cycle = cycle_of(token, context);
+    ret_start->prompt_estimate = kept->prompt_estimate;
+    if (account == context->start.account && kept->accounts == ALL_ACCOUNTS)
+        return;
+    ret_start->account_count = 0;
+    for (uint32_t i = 0; i < count && i < TKR_ACCOUNTS_MAX; i++) {
+        if (kept->accounts >> i & 1)
+            ret_start->account[ret_start->account_count++] = account[i];
+    }
+}
+
+/* --- start --- */
+
+static int start(struct tkr_callback *callback, const tkr_chat_message *messages, uint32_t count, tkr_callback_context *context)
+{
+    struct token *token = of(callback);
+    struct kept *kept;
+    tkr_start call_start;
+    int result;
+
+    if (tkr_context_kept(context, callback) != NULL)
+        return 0; /* it is in the composite twice */
+    kept = tkr_context_keep(context, callback, sizeof(*kept));
+    if (kept == NULL)
+        return tkr_callback_failed(callback, TKR_ENOMEM, context);
+    kept->accounts = accounts_owned(token, context);
+    if (kept->accounts == 0)
+        return 0; /* another handler of the composite counts them */
+    kept->start_ns = context->start.start_ns != 0 ? context->start.start_ns : tkr_clock_coarse_ns();
+    kept->prompt_estimate = token->detailed ? tkr_extract_prompt_estimate(messages, count, token->characters_per_token)
+                                            : tkr_arguments_or_zero(context->start.prompt_estimate);
+    make_start(token, context, kept, &call_start);
+    result = tkr_call_begin(callback->producer, &call_start, &kept->call);
+    if (result == TKR_OK || result == TKR_ECALLS || result == TKR_ENOSPC)
+        return 0; /* the last two: not tracked, but counted when it ends */
+    kept->accounts = 0;
+    return tkr_callback_failed(callback, result, context);
+}
+
+/* --- end --- */
+
+/* Says so once per account and while; all of them are counted. */
+static void tell_corrected(struct token *token, const tkr_callback_context *context, uint32_t corrected)
+{
+    uint64_t untold;
+
+    if (corrected == 0)
+        return;
+    tkr_callback_count(&token->callback, TKR_CALLBACK_CORRECTED, corrected);
+    untold = tkr_tally_add(&token->corrected, &context->start.account[0], corrected, tkr_clock_monotonic_ns());
+    if (untold > 0)
+        tkr_callback_tell(&token->callback, TKR_NOTICE_CORRECTED, context, (int64_t)untold, 0);
+}
+
+static int put_usage(struct token *token, const tkr_callback_context *context, const struct kept *kept, const tkr_usage *usage)
+{
+    tkr_start call_start;
+
+    if (kept->call != 0)
+        return tkr_call_end(token->callback.producer, kept->call, usage);
+    make_start(token, context, kept, &call_start);
+    return tkr_record(token->callback.producer, &call_start, usage);
+}
+
+/* Ends the call. What no call can have used is not counted, but the call is. */
+static int count_call(struct token *token, const tkr_callback_context *context, const struct kept *kept, const tkr_usage *usage)
+{
+    tkr_usage nothing = TKR_USAGE_INIT;
+    int result = put_usage(token, context, kept, usage);
+
+    if (result != TKR_ERANGE)
+        return result;
+    nothing.error = usage->error;
+    result = put_usage(token, context, kept, &nothing);
+    return result == TKR_OK ? TKR_ERANGE : result;
+}
+
+static int finish(struct tkr_callback *callback, tkr_callback_context *context, struct kept *kept,
+                  struct tkr_extracted *extracted)
+{
+    struct token *token = of(callback);
+    int result;
+
+    tell_corrected(token, context, extracted->corrected);
+    extracted->usage.end_ns = tkr_clock_coarse_ns();
+    result = count_call(token, context, kept, &extracted->usage);
+    return result == TKR_OK ? 0 : tkr_callback_failed(callback, result, context);
+}
+
+static int end(struct tkr_callback *callback, const tkr_response *response, tkr_callback_context *context)
+{
+    struct token *token = of(callback);
+    struct kept *kept = tkr_context_kept(context, callback);
+    struct tkr_extracted extracted;
+
+    if (kept == NULL || kept->accounts == 0)
+        return 0;
+    if (token->detailed)
+        tkr_extract_detailed(response, kept->prompt_estimate, token->characters_per_token, &extracted);
+    else
+        tkr_extract_total(response, &extracted);
+    if (extracted.missing) {
+        tkr_callback_count(callback, TKR_CALLBACK_USAGE_MISSING, 1);
+        if (!token->detailed)
+            tkr_callback_tell(callback, TKR_NOTICE_USAGE_MISSING, context, 0, 0);
+    }
+    return finish(callback, context, kept, &extracted);
+}
+
+static int error(struct tkr_callback *callback, const tkr_call_error *call_error, tkr_callback_context *context)
+{
+    struct kept *kept = tkr_context_kept(context, callback);
+    struct tkr_extracted extracted;
+
+    if (kept == NULL || kept->accounts == 0)
+        return 0;
+    tkr_extract_reported(call_error->response, &extracted);
+    extracted.usage.error = call_error->kind;
+    return finish(callback, context, kept, &extracted);
+}
+
+/* --- making --- */
+
+static void destroy(struct tkr_callback *callback)
+{
+    tkr_tally_close(&of(callback)->corrected);
+    free(callback);
+}
+
+static const struct tkr_callback_ops ops = {.start = start, .end = end, .error = error, .claim = claim, .destroy = destroy};
+
+static int take_options(struct token *token, const tkr_callback_options *options)
+{
+    tkr_callback_settings settings = TKR_CALLBACK_SETTINGS_INIT;
+    int result;
+
+    token->characters_per_token = options->characters_per_token;
+    if (token->characters_per_token > TKR_CHARACTERS_PER_TOKEN_MAX)
+        return TKR_ERANGE;
+    if (token->characters_per_token == 0) {
+        result = tkr_callback_settings_read(&settings, NULL, 0);
+        if (result != TKR_OK)
+            return result;
+        token->characters_per_token = settings.characters_per_token;
+    }
+    if (options->cycle != NULL && !tkr_cycle_parse(options->cycle, &token->cycle))
+        return TKR_ECYCLE;
+    if (options->account.id == NULL)
+        return options->account.len == 0 ? TKR_OK : TKR_EACCOUNT;
+    result = tkr_arguments_account(&options->account);
+    if (result != TKR_OK)
+        return result;
+    token->account = options->account;
+    memcpy(token->id, options->account.id, options->account.len);
+    token->account.id = token->id;
+    return TKR_OK;
+}
+
+static int make(const tkr_callback_options *options, bool detailed, tkr_callback **ret_callback)
+{
+    struct token *token;
+    int result;
+
+    if (options == NULL || ret_callback == NULL)
+        return TKR_EINVAL;
+    if (options->size != sizeof(*options))
+        return TKR_ESIZE;
+    if (options->producer == NULL)
+        return TKR_EINVAL;
+    token = tkr_callback_make(sizeof(*token), &ops, detailed ? "detailed" : "token", options->producer);
+    if (token == NULL)
+        return TKR_ENOMEM;
+    tkr_tally_open(&token->corrected);
+    token->detailed = detailed;
+    result = take_options(token, options);
+    if (result != TKR_OK) {
+        tkr_callback_release(&token->callback);
+        return result;
+    }
+    *ret_callback = &token->callback;
+    return TKR_OK;
+}
+
+int tkr_token_callback(const tkr_callback_options *options, tkr_callback **ret_callback)
+{
+    return make(options, false, ret_callback);
+}
+
+int tkr_detailed_token_callback(const tkr_callback_options *options, tkr_callback **ret_callback)
+{
+    return make(options, true, ret_callback);
+}

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "collector/notices.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/account.h"
+#include "base/clock.h"
+#include "base/errors.h"
+#include "base/log.h"
+
+#define LINES 20u                    /* for notices by name, */
+#define LINES_NS (60 * TKR_NS_PER_S) /* in so long */
+#define OTHER "other"
+
+void tkr_notices_open(struct tkr_notices *notices)
+{
+    memset(notices, 0, sizeof(*notices));
+    (void)pthread_mutex_init(&notices->mutex, NULL); /* a default one cannot fail */
+}
+
+void tkr_notices_close(struct tkr_notices *notices)
+{
+    (void)pthread_mutex_destroy(&notices->mutex);
+}
+
+/* --- sums --- */
+
+static bool is_of(const struct tkr_health_handler *sum, const struct tkr_drain_notice *notice)
+{
+    return strlen(sum->type) == notice->type_len && memcmp(sum->type, notice->type, notice->type_len) == 0;
+}
+
+static struct tkr_health_handler *sum_of(struct tkr_notices *notices, const struct tkr_drain_notice *notice)
+{
+    struct tkr_health_handler *sum;
+    uint64_t i = 0;
+
+    while (i < notices->types && !is_of(&notices->sum[i], notice))
+        i++;
+    if (i < notices->types)
+        return &notices->sum[i];
+    if (i == TKR_HEALTH_HANDLERS_MAX)
+        return &notices->sum[TKR_HEALTH_HANDLERS_MAX - 1];
+    sum = &notices->sum[notices->types++];
+    if (notices->types == TKR_HEALTH_HANDLERS_MAX || notice->type_len >= sizeof(sum->type))
+        memcpy(sum->type, OTHER, sizeof(OTHER));
+    else
+        memcpy(sum->type, notice->type, notice->type_len);
+    return sum;
+}
+
+/* Of most notices one is one; of some they are told together. */
+static uint64_t times(const struct tkr_drain_notice *notice)
+{
+    bool told = notice->what == TKR_NOTICE_CORRECTED || notice->what == TKR_NOTICE_DROPPED;
+
+    return told ? (uint64_t)notice->figure : 1;
+}
+
+/* --- the log --- */
+
+static bool may_say(struct tkr_notices *notices, int64_t now_ns)
+{
+    if (now_ns >= notices->lines_until_ns) {
+        if (notices->unsaid > 0)
+            tkr_log(TKR_LOG_WARNING, "handlers had %" PRIu64 " more to say; tokenring stat has the sums", notices->unsaid);
+        notices->unsaid = 0;
+        notices->lines_left = LINES;
+        notices->lines_until_ns = now_ns + LINES_NS;
+    }
+    if (notices->lines_left == 0) {
+        notices->unsaid++;
+        return false;
+    }
+    notices->lines_left--;
+    return true;
+}
+
+static const char *words(const struct tkr_drain_notice *notice, char text[160])
+{
+    switch (notice->what) {
+    case TKR_NOTICE_FAILED:
+        (void)snprintf(text, 160, "handler failed: it answered -%" PRId64 " (%s)", notice->figure,
+                       notice->figure < TKR_RESULT_COUNT ? tkr_strerror(-(int)notice->figure) : "its own");
+        break;
+    case TKR_NOTICE_SLOW:
+        (void)snprintf(text, 160, "slow call: %" PRId64 " ms", notice->duration_us / 1000);
+        break;
+    case TKR_NOTICE_CORRECTED:
+        (void)snprintf(text, 160, "figures that no call can have, counted as 0 or left out: %" PRId64, notice->figure);
+        break;
+    case TKR_NOTICE_USAGE_MISSING:
+        (void)snprintf(text, 160, "a call ended without usage");
+        break;
+    default:
+        (void)snprintf(text, 160, "dropped events, the handler's queue or memory was full: %" PRId64, notice->figure);
+    }
+    return text;
+}
+
+static void say(const struct tkr_drain_notice *notice)
+{
+    char kind[TKR_KIND_NAME_BYTES];
+    char text[160];
+
+    tkr_kind_name(notice->account.kind, kind);
+    tkr_log(TKR_LOG_WARNING, "%.*s: %s; %s %.*s", (int)notice->type_len, notice->type, words(notice, text), kind,
+            (int)notice->account.len, notice->account.id);
+}
+
+/* --- both --- */
+
+void tkr_notices_take(struct tkr_notices *notices, const struct tkr_drain *drain)
+{
+    int64_t now_ns;
+
+    if (notices == NULL || drain->notices == 0)
+        return;
+    now_ns = tkr_clock_monotonic_ns();
+    (void)pthread_mutex_lock(&notices->mutex);
+    for (uint32_t i = 0; i < drain->notices; i++) {
+        const struct tkr_drain_notice *notice = &drain->notice[i];
+        if (notice->what < TKR_NOTICE_FAILED || notice->what >= TKR_NOTICE_COUNT)
+            continue; /* of a later version */
+        sum_of(notices, notice)->told[notice->what] += times(notice);
+        if (may_say(notices, now_ns))
+            say(notice);
+    }
+    (void)pthread_mutex_unlock(&notices->mutex);
+}
+
+void tkr_notices_tell(struct tkr_notices *notices, struct tkr_health *health)
+{
+    if (notices == NULL)
+        return;
+    (void)pthread_mutex_lock(&notices->mutex);
+    health->handlers = notices->types;
+    memcpy(health->handler, notices->sum, sizeof(health->handler));
+    (void)pthread_mutex_unlock(&notices->mutex);
+}
