@@ -31,8 +31,8 @@
 #define TKR_SOURCE_BYTES 24  /* "0123456789abcdef.12": the collector's name in hex, the shard; with its NUL */
 #define TKR_REASON_BYTES 448 /* an error, and the key at fault */
 
-/* Collectors let go of accounts sooner than that, with the default of TOKENRING_FORGET_AFTER_S. */
-#define TKR_FORGOTTEN_KEPT_S (30 * 86400)
+/* Longer than the longest TOKENRING_FORGET_AFTER_S, a year, after which a collector lets go of an account by itself. */
+#define TKR_FORGOTTEN_KEPT_S (366 * 86400)
 
 /* A state of a contribution: which life, and its vector. life 0 is "no record". */
 struct tkr_record {

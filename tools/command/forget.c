@@ -15,7 +15,7 @@ enum { OPTION_KIND = TKR_COMMAND_OPTION_FIRST, OPTION_YES };
 static const char help[] =
     "tokenring forget ACCOUNT [OPTION]...\n\n"
     "Erases every trace of an account in the sink: totals of all cycles, records, limits. May be run while collectors work:\n"
-    "what was erased does not come back, what is counted and not flushed yet counts for a new total. For 30 days the sink\n"
+    "what was erased does not come back, what is counted and not flushed yet counts for a new total. For a year the sink\n"
     "keeps a digest of each cycle that was erased, which tells collectors so. What the log has said of it, and a sink's\n"
     "backups, are out of reach.\n\n"
     "Options:\n"

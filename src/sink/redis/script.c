@@ -14,7 +14,7 @@ const char tkr_redis_script[] =
 #include "base/counters.def"
     "}\n"
     "local function erased(k)\n"
-    " return not try('HGET',k,F.t) or type(try('HGET','tr1:{0}:forgotten:'..redis.sha1hex(k),'at'))=='string'\n"
+    " return type(try('HGET','tr1:{0}:forgotten:'..redis.sha1hex(k),'at'))=='string'\n"
     "end\n"
     "local me=ARGV[1]\n"
     "local seen=call('HGET',KEYS[1],me) or ''\n"
