@@ -12,13 +12,18 @@
 
 #define SHA_BYTES 41
 
-static const char script[] = "local n=redis.call('DEL',KEYS[1],KEYS[2])\n"
-                             "if n>0 then\n"
-                             " local k='tr1:{0}:forgotten:'..redis.sha1hex(KEYS[1])\n"
-                             " redis.call('HSET',k,'at',ARGV[1])\n"
-                             " redis.call('EXPIRE',k,ARGV[2])\n"
+/* KEYS: pairs of totals and their records. Answer: how many keys there were. */
+static const char script[] = "local all=0\n"
+                             "for i=1,#KEYS,2 do\n"
+                             " local n=redis.call('DEL',KEYS[i],KEYS[i+1])\n"
+                             " if n>0 then\n"
+                             "  local k='tr1:{0}:forgotten:'..redis.sha1hex(KEYS[i])\n"
+                             "  redis.call('HSET',k,'at',ARGV[1])\n"
+                             "  redis.call('EXPIRE',k,ARGV[2])\n"
+                             " end\n"
+                             " all=all+n\n"
                              "end\n"
-                             "return n\n";
+                             "return all\n";
 
 struct forgetting {
     redisContext *context;
