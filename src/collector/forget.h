@@ -10,7 +10,7 @@
  * finds the older life's record and takes all of the new one. The other order would leave an entry whose record is gone.
  * A death in between leaves a record that nobody needs.
  *
- * Also here: the new life of an entry whose record in the sink is ahead of it, since that is a request to the worker too.
+ * Also here: the new life of an entry whose record in the sink is ahead of it, or which was forgotten there, since that is a request to the worker too.
  *
  * Threads: the flusher's.
  */

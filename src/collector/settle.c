@@ -11,6 +11,7 @@
 #define RESENDS_MAX 8 /* of one entry in a row, before it is parked */
 
 static const char ahead[] = "the sink's record is ahead of this collector; nothing is subtracted";
+static const char erased[] = "the account was forgotten in the sink";
 
 /* Takes up what the sink has of an entry. NULL: that is all there is to it; else why the entry must wait. */
 static const char *judge(struct tkr_outlet *outlet, uint32_t reference, struct tkr_contribution *sent, bool *ret_resend)
@@ -21,6 +22,8 @@ static const char *judge(struct tkr_outlet *outlet, uint32_t reference, struct t
     switch (decision) {
     case TKR_DECIDE_AMBIGUOUS:
         return "the sink has lost this collector's record of it, although it has not gone back";
+    case TKR_DECIDE_ERASED:
+        return erased;
     case TKR_DECIDE_CONFLICT:
         return ahead;
     case TKR_DECIDE_PARK:
@@ -38,8 +41,11 @@ static void settle_item(struct tkr_parking *parking, struct tkr_outlet *outlet, 
     bool resend;
     const char *why = judge(outlet, item.reference, sent, &resend);
 
-    if (why == ahead && tkr_forget_relive(outlet, item.reference, sent->now.life, sent->found.life)) {
-        tkr_parking_log(TKR_LOG_ERROR, sent, ahead, "what it has not acknowledged is sent as a new life");
+    if ((why == ahead || why == erased) && tkr_forget_relive(outlet, item.reference, sent->now.life, sent->found.life)) {
+        tkr_parking_log(why == ahead ? TKR_LOG_ERROR : TKR_LOG_INFO, sent, why,
+                        "what it has not acknowledged is sent as a new life");
+        if (item.why != 0)
+            tkr_parking_written(parking, outlet, item.reference, sent);
         return;
     }
     if (resend && item.resends++ == RESENDS_MAX)

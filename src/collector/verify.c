@@ -18,6 +18,7 @@ struct verification {
     tkr_sink *sink;
     bool repair;
     struct tkr_chunk chunk;
+    uint64_t acknowledged; /* the shard's last chunk that was: below it, the sink has gone back */
     struct tkr_entry_copy *copy;
     struct tkr_chunk mending; /* of the one contribution `mend` */
     struct tkr_contribution mend;
@@ -59,7 +60,8 @@ static int repair(struct verification *v, const struct tkr_entry_copy *copy, str
 }
 
 /* Sorts one answer into the report. Returns whether it is one to repair. */
-static bool sort(const struct tkr_contribution *item, const struct tkr_entry_copy *copy, struct tkr_verify_report *report)
+static bool sort(const struct tkr_contribution *item, const struct tkr_entry_copy *copy, bool in_order,
+                 struct tkr_verify_report *report)
 {
     bool same_life = item->found.life == copy->life;
     bool known_lost =
@@ -78,6 +80,10 @@ static bool sort(const struct tkr_contribution *item, const struct tkr_entry_cop
         report->ahead++;
         return false;
     }
+    if (known_lost && item->erased && in_order) {
+        report->forgotten++;
+        return false;
+    }
     if (known_lost)
         report->missing++;
     else
@@ -89,13 +95,15 @@ static bool sort(const struct tkr_contribution *item, const struct tkr_entry_cop
 static int verify_chunk(struct verification *v, tkr_message *ret_message)
 {
     struct tkr_chunk *chunk;
+    bool in_order;
 
     if (v->chunk.count == 0)
         return 0;
     if (v->sink->ops->submit(v->sink, &v->chunk, ret_message) != 0 || v->sink->ops->collect(v->sink, &chunk, ret_message) != 0)
         return -1;
+    in_order = v->chunk.seen_found >= v->acknowledged;
     for (uint32_t i = 0; i < v->chunk.count; i++) {
-        if (sort(&v->chunk.item[i], &v->copy[i], v->report) && v->repair &&
+        if (sort(&v->chunk.item[i], &v->copy[i], in_order, v->report) && v->repair &&
             repair(v, &v->copy[i], v->chunk.item[i].found, ret_message) != 0)
             return -1;
     }
@@ -109,6 +117,7 @@ static int verify_shard(struct verification *v, struct tkr_reader *reader, tkr_m
     struct tkr_entry_copy copy;
 
     (void)snprintf(v->chunk.source, sizeof(v->chunk.source), "%016" PRIx64 ".%u", header->name, header->number);
+    v->acknowledged = atomic_load_explicit(&header->seen, memory_order_relaxed); /* a hint, as everywhere */
     while (tkr_reader_next(reader, &copy)) {
         struct tkr_record counted = {copy.life, copy.counts};
         v->copy[v->chunk.count] = copy;

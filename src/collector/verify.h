@@ -20,6 +20,7 @@ struct tkr_verify_report {
     uint64_t agree;     /* the sink has what is counted */
     uint64_t unflushed; /* the sink has less, or nothing yet: it is on its way */
     uint64_t missing;   /* the sink had acknowledged a record and has none, or less of it */
+    uint64_t forgotten; /* the sink had a record, and somebody had the account forgotten since: not to be repaired */
     uint64_t ahead;     /* the sink has a newer life, or more than was ever counted here */
     uint64_t poison;    /* the account cannot be written as it is */
     uint64_t repaired;  /* of unflushed and missing, sent again */

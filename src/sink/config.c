@@ -218,7 +218,7 @@ static int read_ledger(struct tkr_sink_config *config, tkr_message *ret_message)
 
 int tkr_sink_config_read(struct tkr_sink_config *ret_config, tkr_message *ret_message)
 {
-    struct tkr_sink_config config = {.connect_timeout_ms = CONNECT_TIMEOUT_MS};
+    struct tkr_sink_config config = {.connect_timeout_ms = CONNECT_TIMEOUT_MS, .command_timeout_ms = COMMAND_TIMEOUT_MS};
 
     if (read_kind(&config, ret_message) != 0)
         return -1;

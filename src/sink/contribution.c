@@ -30,7 +30,7 @@ enum tkr_decision tkr_contribution_decide(struct tkr_contribution *item, bool in
         return TKR_DECIDE_ACKNOWLEDGED;
     }
     if (found->life == 0 && item->known.life == item->now.life && in_order)
-        return TKR_DECIDE_AMBIGUOUS;
+        return item->erased ? TKR_DECIDE_ERASED : TKR_DECIDE_AMBIGUOUS;
     if (found->life > item->now.life ||
         (found->life == item->now.life && !tkr_counts_nowhere_above(&found->counts, &item->now.counts)))
         return TKR_DECIDE_CONFLICT;

@@ -23,6 +23,7 @@ enum tkr_decision {
     TKR_DECIDE_ACKNOWLEDGED, /* the sink has `now`: known = now */
     TKR_DECIDE_RESEND,       /* known was set to what the sink has: send again */
     TKR_DECIDE_AMBIGUOUS,    /* a record we knew is gone although the sink did not go back: park */
+    TKR_DECIDE_ERASED,       /* somebody had it forgotten: begin a new life with what the sink has not acknowledged */
     TKR_DECIDE_CONFLICT,     /* the sink has a newer life, or more than we do: never subtract; alarm */
     TKR_DECIDE_PARK          /* poison: park, report, retry slowly */
 };

@@ -44,6 +44,7 @@ static inline void tkr_chunk_reset(struct tkr_chunk *chunk)
     for (uint32_t i = 0; i < chunk->count; i++) {
         chunk->item[i].outcome = TKR_OUTCOME_PENDING;
         chunk->item[i].found = (struct tkr_record){0};
+        chunk->item[i].erased = false;
         chunk->item[i].reason[0] = '\0';
     }
 }

@@ -22,6 +22,7 @@
 #ifndef TKR_SINK_SINK_H
 #define TKR_SINK_SINK_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/counters.h"
@@ -29,6 +30,9 @@
 
 #define TKR_SOURCE_BYTES 24  /* "0123456789abcdef.12": the collector's name in hex, the shard; with its NUL */
 #define TKR_REASON_BYTES 448 /* an error, and the key at fault */
+
+/* Longer than the longest TOKENRING_FORGET_AFTER_S, a year, after which a collector lets go of an account by itself. */
+#define TKR_FORGOTTEN_KEPT_S (366 * 86400)
 
 /* A state of a contribution: which life, and its vector. life 0 is "no record". */
 struct tkr_record {
@@ -53,6 +57,7 @@ struct tkr_contribution {
     struct tkr_record known;       /* what the sink is believed to have recorded; only a hint */
     struct tkr_record found;       /* out */
     enum tkr_outcome outcome;      /* out */
+    bool erased;                   /* out: found no record, because the account was forgotten (ops->forget) */
     char reason[TKR_REASON_BYTES]; /* out */
 };
 
@@ -76,6 +81,14 @@ struct tkr_usage_row {
     uint32_t cycle;
     tkr_counts counts;
     int64_t limit; /* usage_limit; -1: none */
+};
+
+/* What a sink has about an account in a cycle. */
+struct tkr_usage_found {
+    tkr_counts counts;
+    int64_t limit;    /* of the cycle; -1: none, and what is not above 0 is none */
+    int64_t standing; /* for every cycle that has none of its own; -1: none, as above */
+    bool present;     /* something is known of this cycle: counts, or a limit of its own */
 };
 
 /* Which totals to read. */
@@ -131,6 +144,30 @@ struct tkr_sink_ops {
      * 0 with what they were; 1: there is nothing about it; -1 with the reason.
      */
     int (*reset)(tkr_sink *sink, const struct tkr_usage_row *account, tkr_counts *ret_before, tkr_message *ret_message);
+
+    /*
+     * Looks count accounts up (kind, id and cycle of each row) and fills in as many of ret_found. Connects by itself, and stays
+     * so. 0, or -1 with the reason, which may be that something about one of them is no integer.
+     */
+    int (*lookup)(tkr_sink *sink, const struct tkr_usage_row *accounts, uint32_t count, struct tkr_usage_found *ret_found,
+                  tkr_message *ret_message);
+
+    /*
+     * Sets the limit of an account's cycle, or its standing limit (cycle 0), to tokens > 0; 0 clears it. Connects by itself, and
+     * stays so. 0; 1: there was none to clear; -1 with the reason.
+     */
+    int (*limit_set)(tkr_sink *sink, const struct tkr_usage_row *account, int64_t tokens, tkr_message *ret_message);
+
+    /* Visits all limits, standing ones as rows of cycle 0; of a cycle with its counts. 0, the visitor's number, or -1. */
+    int (*limits)(tkr_sink *sink, tkr_usage_visit *visit, void *arg, tkr_message *ret_message);
+
+    /*
+     * Erases every trace of an account (kind and id of the row): totals of all cycles, records, limits; a cycle in one step. That
+     * its cycles were forgotten is remembered, as a digest and for TKR_FORGOTTEN_KEPT_S, so that a collector that counts on sends
+     * only what is new (tkr_contribution.erased). Connects by itself.
+     * 0 with the number of cycles erased; 1: there was nothing; -1 with the reason: what was done until then is done.
+     */
+    int (*forget)(tkr_sink *sink, const struct tkr_usage_row *account, uint32_t *ret_cycles, tkr_message *ret_message);
 
     /* Frees everything; accepts a sink that never connected. */
     void (*close)(tkr_sink *sink);

@@ -365,7 +365,7 @@ static bool is_reset(const struct run *run)
 static int run_command(struct run *run, const char *name, const char *crash)
 {
     const char *gc[] = {TEST_BIN_DIR "/tokenring", "gc", name, "--wait", "1", "--runtime-dir", run->elsewhere, NULL};
-    const char *reset[] = {TEST_BIN_DIR "/tokenring", "reset", "user-00", "--cycle", "all", NULL};
+    const char *reset[] = {TEST_BIN_DIR "/tokenring", "reset", "user-00", "--cycle", "all", "--yes", NULL};
     const char *const *argv = is_reset(run) ? reset : gc;
     const char *env[] = {run->env_ledger, "TOKENRING_SINK=sqlite", crash, NULL};
     struct process process;

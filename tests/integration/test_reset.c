@@ -55,7 +55,7 @@ static void record(struct stage *stage, int number)
 /* Runs `tokenring reset`; its exit status. text: what it must say, on either stream. */
 static int reset(struct stage *stage, const char *account, const char *cycle, const char *kind, const char *text)
 {
-    const char *argv[] = {TEST_BIN_DIR "/tokenring", "reset", account, "--cycle", cycle, "--kind", kind, NULL};
+    const char *argv[] = {TEST_BIN_DIR "/tokenring", "reset", account, "--cycle", cycle, "--kind", kind, "--yes", NULL};
     struct process process;
     int status;
 

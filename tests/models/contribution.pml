@@ -20,9 +20,13 @@
  *   HOST_LOST               the shard's memory is lost; the entry comes back as a newer life
  *   FORGETTING              request_idle of collector/forget.c: an entry that is acknowledged is given up, its record is removed by a
  *                           command like any other (remove_records), and a late event brings it back as a newer life
+ *   ERASING                 `tokenring forget`: totals and record go in one step, which is remembered (tombstone: decide's `erased`);
+ *                           relive: tkr_forget_relive, a new life of what was not acknowledged
  *
  * Claims: the total in Redis is the sum of what it recorded and never above what was counted; once all is calm it is
- * what was counted, whatever happened before (with EVICTING it may stay below, and the entry is parked; with HOST_LOST
+ * what was counted, whatever happened before (with ERASING, what was erased and what is there are what was counted; with
+ * UNANSWERED besides, where a reply may be lost and the collector killed, what was applied and not answered may return, and nothing is
+ * missing; with EVICTING it may stay below, and the entry is parked; with HOST_LOST
  * it is what Redis had of the old life and all of the new one).
  *
  * Three rules beyond the script are needed for that, and each has its variant without it:
@@ -37,9 +41,14 @@
  * Broken on purpose besides: RECORD_IGNORED (the script just adds), BLIND_RESEND (the found record is expected, the old
  * difference sent), SEEN_NOT_LOOKED_AT, SEEN_ALWAYS_ADVANCED, HEALED_UNSEEN (with EVICTING: a missing record is taken
  * for a lost one though Redis did not go back), LIFE_IGNORED (with HOST_LOST), and with FORGETTING: LIFE_KEPT (an entry comes
- * back under the life that it had), REMOVED_BLINDLY (the record is removed whatever it is by now), FORGOTTEN_UNACKNOWLEDGED.
+ * back under the life that it had), REMOVED_BLINDLY (the record is removed whatever it is by now), FORGOTTEN_UNACKNOWLEDGED; with
+ * ERASING: ERASED_HEALED (the record is taken for lost, all is sent again), ERASED_ACKNOWLEDGED (what is new is taken for erased too).
  */
+#ifdef ERASING
+#define COUNTED 3
+#else
 #define COUNTED 2
+#endif
 #define COMMANDS 3      /* on their way at the same time */
 
 #ifdef EVICTING
@@ -52,6 +61,16 @@
 #define KILLS 0
 #define TIMES_BACK 0
 #define TIMES_TWICE 1
+#elif defined(ERASING) && !defined(UNANSWERED)
+#define CUTS 0
+#define KILLS 0
+#define TIMES_BACK 0
+#define TIMES_TWICE 1
+#elif defined(ERASING)
+#define CUTS 1
+#define KILLS 1
+#define TIMES_BACK 0
+#define TIMES_TWICE 0
 #elif defined(FORGETTING)
 #define CUTS 1
 #define KILLS 1
@@ -78,6 +97,8 @@ byte total, record, redis_seen;
 byte total_then, record_then, seen_then;
 bool kept;
 byte total_of_old; /* what it has of the life before */
+byte erased;       /* what it had when it was told to forget */
+bool tombstone;
 
 /* The answer on the connection that is open. */
 byte connection;
@@ -98,6 +119,13 @@ bool evicted, lost, forgotten, calm, parked, finished;
 
 #define NETWORK_EMPTY (!there[0] && !there[1] && !there[2])
 #define NOW (life * 16 + now)
+#ifdef ERASING /* a life counts on where the one before was */
+#define COUNT_ON (counted_of_old + now < COUNTED)
+#define COUNTED_ALL (counted_of_old + now == COUNTED)
+#else
+#define COUNT_ON (now < COUNTED)
+#define COUNTED_ALL (now == COUNTED)
+#endif
 #define QUEUED (now > 0 && !parked && (known != NOW || resend))
 
 #ifdef LATE_APPLIED
@@ -121,7 +149,11 @@ inline apply(i)
     fi;
     total = total + difference[i];
     record = new[i];
+#ifdef UNANSWERED
     assert(total <= counted_of_old + now); /* never above */
+#else
+    assert(total + erased <= counted_of_old + now); /* never above */
+#endif
 #if !defined(EVICTING) && !defined(BLIND_RESEND) && !defined(LIFE_IGNORED) && !defined(RECORD_IGNORED)
     assert(total == COUNTS(record) + total_of_old)
 #endif
@@ -193,6 +225,12 @@ active proctype redis()
        }
 #ifdef EVICTING
     :: atomic { !evicted && record != 0 && record == known && NETWORK_EMPTY && !waiting -> evicted = true; record = 0 }
+#endif
+#ifdef ERASING
+    :: atomic { /* erase */
+           !calm && !tombstone && total > 0 ->
+           tombstone = true; erased = total; total = 0; record = 0; total_of_old = 0
+       }
 #endif
     :: atomic { !calm && NETWORK_EMPTY -> calm = true } /* from now on nothing goes wrong */
     :: finished -> break
@@ -299,6 +337,29 @@ inline note_seen()
 #define AHEAD (answer_found > sent_new)
 #endif
 
+#ifdef ERASED_HEALED
+#define HEALED tombstone
+#else
+#define HEALED false
+#endif
+
+/* A record that is missing: begins a new life where it was erased, else parks. */
+inline relive()
+{
+    if
+#ifdef ERASED_ACKNOWLEDGED
+    :: tombstone -> know(sent_new); resend = false
+#else
+    :: tombstone ->
+        counted_of_old = counted_of_old + COUNTS(known);
+        now = now - COUNTS(known);
+        life++;
+        resend = false
+#endif
+    :: else -> parked = true
+    fi
+}
+
 inline settle()
 {
     if
@@ -311,7 +372,7 @@ inline settle()
         blind = 0
     :: sent_item && COVERED && !answer_applied && answer_found != sent_new ->
         if
-        :: answer_found == 0 && LIFE(known) == life && IN_ORDER -> parked = true
+        :: answer_found == 0 && LIFE(known) == life && IN_ORDER && !HEALED -> relive()
         :: else ->
             assert(!AHEAD);
             blind = sent_difference;
@@ -354,7 +415,7 @@ inline start_again()
 active proctype collector()
 {
     do
-    :: atomic { now < COUNTED -> now++; clean = false }
+    :: atomic { COUNT_ON -> now++; clean = false }
     :: atomic { !waiting && !(there[0] && there[1] && there[2]) && !clean -> send() }
     :: atomic { waiting && answered && !noted -> note_seen() }
     :: atomic { noted -> settle() }
@@ -394,11 +455,15 @@ active proctype collector()
            now = 0; known = 0; known_before = 0; clean = false
        }
 #endif
-    :: atomic { clean && now == COUNTED && !QUEUED && (!recheck || parked) -> break }
+    :: atomic { clean && COUNTED_ALL && !QUEUED && (!recheck || parked) -> break }
     od;
     finished = true;
-#ifdef EVICTING
+#if defined(EVICTING)
     assert(total == now || parked)
+#elif defined(UNANSWERED)
+    assert(total <= counted_of_old + now && total + erased >= counted_of_old + now && !parked)
+#elif defined(ERASING)
+    assert(total + erased == counted_of_old + now && !parked)
 #else
     assert(total == total_of_old + now && !parked);
 #ifdef FORGETTING

@@ -80,4 +80,9 @@ check holds contribution -DFORGETTING
 for flaw in LATE_APPLIED LIFE_KEPT REMOVED_BLINDLY FORGOTTEN_UNACKNOWLEDGED; do
     check fails contribution -DFORGETTING -D$flaw
 done
+check holds contribution -DERASING
+check holds contribution -DERASING -DUNANSWERED
+for flaw in ERASED_HEALED ERASED_ACKNOWLEDGED; do
+    check fails contribution -DERASING -D$flaw
+done
 exit $failed

@@ -41,3 +41,11 @@ quiet "$cmake" -S "$here/consumer" -B "$work/consumer" -G "$generator" -DCMAKE_P
 quiet "$cmake" --build "$work/consumer"
 run "$work/consumer/consumer"
 run "$work/consumer/consumer_static"
+
+# The repository, where it was built: its consumer asks a ledger and increments through the ring.
+[ -x "$build/bin/tokenringd" ] || exit 0
+quiet "$compiler" -std=c17 -Wall -Wextra -Werror $(pkg-config --cflags tokenring_repository) -o "$work/repository_with_pkg_config" \
+    "$here/consumer/repository.c" $(pkg-config --libs tokenring_repository)
+LD_LIBRARY_PATH=$libdir TOKENRING_SINK=sqlite TOKENRING_LEDGER=$work/first.db run "$work/repository_with_pkg_config"
+TOKENRING_SINK=sqlite TOKENRING_LEDGER=$work/second.db run "$work/consumer/repository"
+TOKENRING_SINK=sqlite TOKENRING_LEDGER=$work/third.db run "$work/consumer/repository_static"

@@ -8,20 +8,22 @@
 #include "base/account.h"
 #include "base/cycle.h"
 #include "command/command.h"
+#include "command/confirm.h"
 #include "command/query.h"
 #include "command/text.h"
 #include "tokenring/tokenring.h"
 
-enum { OPTION_KIND = TKR_COMMAND_OPTION_FIRST, OPTION_CYCLE };
+enum { OPTION_KIND = TKR_COMMAND_OPTION_FIRST, OPTION_CYCLE, OPTION_LIMITS, OPTION_YES };
 
 static const char help[] =
     "tokenring reset ACCOUNT --cycle CYCLE [OPTION]...\n\n"
     "Starts the totals of an account and billing cycle from zero, and prints what they were. May be run while collectors work:\n"
     "nothing that was counted comes back; what is counted and not flushed yet counts for the new total. In Redis the counters\n"
-    "leave the account's hash, usage_limit stays; in SQLite a negative row is added, nothing is deleted.\n\n"
+    "leave the account's hash, in SQLite a negative row is added, nothing is deleted. The limit of a cycle stays.\n\n"
     "Options:\n"
     "  --cycle CYCLE      YYYY-MM-DD, a cycle's first day; or all\n"
     "  --kind KIND        user (default), team, organisation, key or another name of 1 to 12 letters a-z or '_'\n"
+    "  --limits           clear the limits of these cycles too; a standing limit stays\n" TKR_COMMAND_YES_HELP
     "  --json             print one JSON object: account, kind, cycles with what the totals were\n"
     "  --help             this text\n\n"
     "Where the totals are: TOKENRING_SINK (redis or sqlite), REDIS_URL, REDIS_SOCKET, REDIS_HOST, REDIS_PORT,\n"
@@ -30,6 +32,8 @@ static const char help[] =
 
 static const struct option options[] = {{"cycle", required_argument, NULL, OPTION_CYCLE},
                                         {"kind", required_argument, NULL, OPTION_KIND},
+                                        {"limits", no_argument, NULL, OPTION_LIMITS},
+                                        TKR_COMMAND_OPTION_YES(OPTION_YES),
                                         {"json", no_argument, NULL, TKR_COMMAND_OPTION_JSON},
                                         TKR_COMMAND_OPTION_HELP,
                                         {NULL, 0, NULL, 0}};
@@ -38,6 +42,8 @@ struct reset {
     const char *command;
     struct tkr_usage_query query;
     bool cycle_given;
+    bool limits;
+    bool yes;
     bool json;
     uint32_t *cycle; /* those that the sink has */
     size_t count;
@@ -55,6 +61,12 @@ static int take_option(void *arg, int option)
         return tkr_command_query_cycle(reset->command, optarg, &reset->query);
     case OPTION_KIND:
         return tkr_command_query_kind(reset->command, optarg, &reset->query);
+    case OPTION_LIMITS:
+        reset->limits = true;
+        return 0;
+    case OPTION_YES:
+        reset->yes = true;
+        return 0;
     case TKR_COMMAND_OPTION_JSON:
         reset->json = true;
         return 0;
@@ -76,6 +88,22 @@ static int take_row(const struct tkr_usage_row *row, void *arg)
     }
     reset->cycle[reset->count++] = row->cycle;
     return 0;
+}
+
+/* A cycle that has a limit and perhaps no totals. */
+static int take_limit(const struct tkr_usage_row *row, void *arg)
+{
+    const struct reset *reset = arg;
+    const struct tkr_usage_query *query = &reset->query;
+
+    if (row->cycle == 0 || (query->cycle != 0 && row->cycle != query->cycle) || row->kind != query->kind ||
+        row->id_len != query->id_len || memcmp(row->id, query->id, row->id_len) != 0)
+        return 0;
+    for (size_t i = 0; i < reset->count; i++) {
+        if (reset->cycle[i] == row->cycle)
+            return 0;
+    }
+    return take_row(row, arg);
 }
 
 static void tell(struct reset *reset, uint32_t cycle, const tkr_counts *before)
@@ -101,6 +129,8 @@ static int reset_cycles(struct reset *reset, tkr_sink *sink, tkr_message *ret_me
     struct tkr_usage_row account = {.kind = reset->query.kind, .id = reset->query.id, .id_len = reset->query.id_len};
     int read = sink->ops->read(sink, &reset->query, take_row, reset, ret_message);
 
+    if (read == 0 && reset->limits)
+        read = sink->ops->limits(sink, take_limit, reset, ret_message);
     if (read != 0)
         return read < 0 ? -1 : tkr_message_set(ret_message, "there is no memory for so many cycles");
     if (reset->count == 0)
@@ -108,11 +138,26 @@ static int reset_cycles(struct reset *reset, tkr_sink *sink, tkr_message *ret_me
     for (size_t i = 0; i < reset->count; i++) {
         tkr_counts before = {{0}};
         account.cycle = reset->cycle[i];
-        if (sink->ops->reset(sink, &account, &before, ret_message) < 0)
+        if (sink->ops->reset(sink, &account, &before, ret_message) < 0 ||
+            (reset->limits && sink->ops->limit_set(sink, &account, 0, ret_message) < 0))
             return -1;
         tell(reset, account.cycle, &before);
     }
     return 0;
+}
+
+static int ask(const struct reset *reset)
+{
+    char clean[TKR_COMMAND_CLEAN_BYTES(TKR_ID_BYTES_MAX)];
+    char cycle[TKR_CYCLE_TEXT_BYTES] = "all";
+    tkr_message what;
+
+    if (reset->query.cycle != 0)
+        tkr_cycle_format(reset->query.cycle, cycle);
+    (void)tkr_command_text_clean(reset->query.id, reset->query.id_len, clean);
+    (void)tkr_message_set(&what, "the totals%s of %.150s, cycle %s, start from zero", reset->limits ? " and limits" : "", clean,
+                          cycle);
+    return tkr_command_confirm(reset->command, reset->yes, what.text);
 }
 
 static int run(struct reset *reset)
@@ -154,6 +199,9 @@ int tkr_command_reset(int argc, char **argv)
         return tkr_command_wrong(argv[0], "--cycle is needed: a date YYYY-MM-DD, or all");
     if (tkr_command_query_account(argv[0], argv[optind], &reset.query) != 0)
         return TKR_COMMAND_WRONG;
+    exit_code = ask(&reset);
+    if (exit_code != TKR_COMMAND_OK)
+        return exit_code;
     reset.done = reset.json ? json_array() : NULL;
     exit_code = run(&reset);
     if (exit_code == TKR_COMMAND_OK)

@@ -13,12 +13,12 @@
 #include "command/usage_rows.h"
 #include "tokenring/tokenring.h"
 
-#define COLUMNS_MAX 8
+#define COLUMNS_MAX 9
 #define CELL_BYTES 24
 #define ACCOUNT_COLUMNS_MAX 48 /* longer ids push their row to the right */
 #define VISIT_NO_MEMORY 1
 
-enum { OPTION_KIND = TKR_COMMAND_OPTION_FIRST, OPTION_CYCLE, OPTION_TOP };
+enum { OPTION_KIND = TKR_COMMAND_OPTION_FIRST, OPTION_CYCLE, OPTION_TOP, OPTION_SORT };
 
 static const char help[] =
     "tokenring usage [ACCOUNT] [OPTION]...\n\n"
@@ -28,7 +28,8 @@ static const char help[] =
     "Options:\n"
     "  --kind KIND        user, team, organisation, key or another name of 1 to 12 letters a-z or '_'; default all\n"
     "  --cycle CYCLE      YYYY-MM-DD, a cycle's first day; or all (default)\n"
-    "  --top N            only the first N rows, 1..1000000000\n" TKR_COMMAND_LOOK_HELP
+    "  --top N            only the first N rows, 1..1000000000\n"
+    "  --sort FIELD       any counter, as in --json; default total_tokens\n" TKR_COMMAND_LOOK_HELP
     "  --json             print one JSON object: sink, rows with all counters\n"
     "  --help             this text\n\n"
     "Where the totals are: TOKENRING_SINK (redis, sqlite or null), REDIS_URL, REDIS_SOCKET, REDIS_HOST, REDIS_PORT,\n"
@@ -38,6 +39,7 @@ static const char help[] =
 static const struct option options[] = {{"kind", required_argument, NULL, OPTION_KIND},
                                         {"cycle", required_argument, NULL, OPTION_CYCLE},
                                         {"top", required_argument, NULL, OPTION_TOP},
+                                        {"sort", required_argument, NULL, OPTION_SORT},
                                         TKR_COMMAND_LOOK_OPTIONS,
                                         TKR_COMMAND_OPTION_HELP,
                                         {NULL, 0, NULL, 0}};
@@ -47,11 +49,28 @@ struct usage {
     const char *command;
     struct tkr_usage_query query;
     int64_t top;
+    enum tkr_counter by;
     struct tkr_command_look look;
     tkr_message sink;
     bool unflushed_known;
     struct tkr_command_usage_rows rows;
 };
+
+static int take_sort(struct usage *usage)
+{
+    char list[256];
+    size_t at = 0;
+
+    for (int i = 0; i < TKR_COUNTER_COUNT; i++) {
+        if (strcmp(optarg, tkr_counter_name[i]) == 0) {
+            usage->by = (enum tkr_counter)i;
+            return 0;
+        }
+        if (at < sizeof(list))
+            at += (size_t)snprintf(list + at, sizeof(list) - at, "%s%s", i == 0 ? "" : ", ", tkr_counter_name[i]);
+    }
+    return tkr_command_wrong(usage->command, "--sort=%s: allowed are %s", optarg, list);
+}
 
 static int take_option(void *arg, int option)
 {
@@ -64,6 +83,8 @@ static int take_option(void *arg, int option)
         return tkr_command_query_cycle(usage->command, optarg, &usage->query);
     case OPTION_TOP:
         return tkr_command_integer(usage->command, "top", optarg, 1, 1000000000, &usage->top);
+    case OPTION_SORT:
+        return take_sort(usage);
     default:
         return tkr_command_look_option(&usage->look, option);
     }
@@ -153,10 +174,24 @@ static int print_json(const struct usage *usage, size_t count)
     return tkr_command_json_print(usage->command, json_pack("{s:s, s:o}", "sink", usage->sink.text, "rows", rows));
 }
 
-enum column { ACCOUNT, KIND, CYCLE, PROMPT, COMPLETION, TOTAL, CALLS, UNFLUSHED };
+enum column { ACCOUNT, KIND, CYCLE, PROMPT, COMPLETION, TOTAL, CALLS, SORTED, UNFLUSHED };
 
-static const char *const title[COLUMNS_MAX] = {"account",    "kind",  "cycle", "prompt",
-                                               "completion", "total", "calls", "not yet flushed"};
+static const char *const title[COLUMNS_MAX] = {"account", "kind",  "cycle", "prompt",         "completion",
+                                               "total",   "calls", "",      "not yet flushed"};
+
+static const char *title_of(const struct usage *usage, int column)
+{
+    return column == SORTED ? tkr_counter_name[usage->by] : title[column];
+}
+
+/* What the rows are sorted by has a column of its own where no other one shows it. */
+static bool is_shown(const struct usage *usage, int column)
+{
+    if (column == SORTED)
+        return usage->by != TKR_COUNTER_PROMPT && usage->by != TKR_COUNTER_COMPLETION && usage->by != TKR_COUNTER_TOTAL &&
+               usage->by != TKR_COUNTER_CALLS;
+    return column != UNFLUSHED || usage->unflushed_known;
+}
 
 /* The text of a cell, but for the account's. */
 static void cell(const struct tkr_command_usage_row *row, enum column column, char ret_text[CELL_BYTES])
@@ -170,6 +205,8 @@ static void cell(const struct tkr_command_usage_row *row, enum column column, ch
         tkr_kind_name(row->kind, ret_text);
     else if (column == CYCLE)
         tkr_cycle_format(row->cycle, ret_text);
+    else if (column == SORTED)
+        (void)snprintf(ret_text, CELL_BYTES, "%" PRId64, row->rank);
     else
         (void)snprintf(ret_text, CELL_BYTES, "%" PRId64,
                        column == UNFLUSHED ? row->unflushed.value[TKR_COUNTER_TOTAL] : row->counts.value[counter[column]]);
@@ -192,7 +229,7 @@ static size_t cell_columns(const struct tkr_command_usage_row *row, enum column 
 static void measure(const struct usage *usage, size_t count, int ret_width[COLUMNS_MAX])
 {
     for (int column = 0; column < COLUMNS_MAX; column++) {
-        size_t width = strlen(title[column]);
+        size_t width = strlen(title_of(usage, column));
 
         for (size_t i = 0; i < count; i++) {
             size_t columns = cell_columns(&usage->rows.row[i], (enum column)column);
@@ -215,18 +252,22 @@ static void print_account(const struct tkr_command_usage_row *row, int width)
 
 static void print_table(const struct usage *usage, size_t count)
 {
-    int last = usage->unflushed_known ? UNFLUSHED : CALLS;
     int width[COLUMNS_MAX];
 
     measure(usage, count, width);
-    for (int column = 0; column <= last; column++)
-        (void)printf("%s%*s", column == 0 ? "" : "  ", column <= CYCLE ? -width[column] : width[column], title[column]);
+    for (int column = 0; column < COLUMNS_MAX; column++) {
+        if (is_shown(usage, column))
+            (void)printf("%s%*s", column == 0 ? "" : "  ", column <= CYCLE ? -width[column] : width[column],
+                         title_of(usage, column));
+    }
     for (size_t i = 0; i < count; i++) {
         (void)putchar('\n');
         print_account(&usage->rows.row[i], width[ACCOUNT]);
-        for (int column = KIND; column <= last; column++) {
+        for (int column = KIND; column < COLUMNS_MAX; column++) {
             char text[CELL_BYTES];
 
+            if (!is_shown(usage, column))
+                continue;
             cell(&usage->rows.row[i], (enum column)column, text);
             (void)printf("  %*s", column <= CYCLE ? -width[column] : width[column], text);
         }
@@ -239,7 +280,7 @@ static int print_usage(struct usage *usage)
     size_t count = usage->rows.count;
     int printed = TKR_COMMAND_OK;
 
-    tkr_command_usage_sort(&usage->rows);
+    tkr_command_usage_sort(&usage->rows, usage->by);
     if (usage->top > 0 && (uint64_t)usage->top < count)
         count = (size_t)usage->top;
     if (usage->look.json) {
@@ -256,7 +297,7 @@ static int print_usage(struct usage *usage)
 
 int tkr_command_usage(int argc, char **argv)
 {
-    struct usage usage = {.command = argv[0], .query = {.any_kind = 1}};
+    struct usage usage = {.command = argv[0], .query = {.any_kind = 1}, .by = TKR_COUNTER_TOTAL};
     tkr_message why;
     int exit_code = tkr_command_parse(argc, argv, options, help, take_option, &usage);
 

@@ -94,13 +94,15 @@ static int compare_ids(const struct tkr_command_usage_row *a, const struct tkr_c
     return order != 0 ? order : compare(a->id_len, b->id_len);
 }
 
-/* Highest total first, then the most that is not flushed yet; then by id, kind and cycle: the order is fixed. */
+/* Highest rank first, then the highest total, then the most that is not flushed yet; then by id, kind and cycle: the order is fixed. */
 static int compare_rows(const void *one, const void *other)
 {
     const struct tkr_command_usage_row *a = one;
     const struct tkr_command_usage_row *b = other;
-    int order = compare(b->counts.value[TKR_COUNTER_TOTAL], a->counts.value[TKR_COUNTER_TOTAL]);
+    int order = compare(b->rank, a->rank);
 
+    if (order == 0)
+        order = compare(b->counts.value[TKR_COUNTER_TOTAL], a->counts.value[TKR_COUNTER_TOTAL]);
     if (order == 0)
         order = compare(b->unflushed.value[TKR_COUNTER_TOTAL], a->unflushed.value[TKR_COUNTER_TOTAL]);
     if (order == 0)
@@ -110,8 +112,10 @@ static int compare_rows(const void *one, const void *other)
     return order != 0 ? order : compare(a->cycle, b->cycle);
 }
 
-void tkr_command_usage_sort(struct tkr_command_usage_rows *rows)
+void tkr_command_usage_sort(struct tkr_command_usage_rows *rows, enum tkr_counter by)
 {
+    for (size_t i = 0; i < rows->count; i++)
+        rows->row[i].rank = rows->row[i].counts.value[by];
     if (rows->count > 0)
         qsort(rows->row, rows->count, sizeof(rows->row[0]), compare_rows);
 }

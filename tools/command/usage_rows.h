@@ -19,6 +19,7 @@ struct tkr_command_usage_row {
     tkr_counts counts;    /* in the sink */
     tkr_counts unflushed; /* counted by collectors of this host, not in the sink yet */
     int64_t limit;        /* -1: none */
+    int64_t rank;         /* the counter that the rows are sorted by, once they are */
 };
 
 /* Start with a zeroed structure. */
@@ -47,8 +48,8 @@ int tkr_command_usage_set(struct tkr_command_usage_rows *rows, const struct tkr_
 int tkr_command_usage_add_unflushed(struct tkr_command_usage_rows *rows, const struct tkr_command_usage_key *key,
                                     const tkr_counts *unflushed);
 
-/* Puts the rows with the highest total first. Nothing may be set or added after that. */
-void tkr_command_usage_sort(struct tkr_command_usage_rows *rows);
+/* Puts the rows with the highest of the counter first. Nothing may be set or added after that. */
+void tkr_command_usage_sort(struct tkr_command_usage_rows *rows, enum tkr_counter by);
 
 /* Frees all; accepts a zeroed structure. */
 void tkr_command_usage_free(struct tkr_command_usage_rows *rows);

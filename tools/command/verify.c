@@ -32,20 +32,21 @@ struct wanted {
 
 static int print_json(const char *command, const struct tkr_verify_report *report, bool law)
 {
-    return tkr_command_json_print(command,
-                                  json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b}", "shards", (json_int_t)report->shards,
-                                            "accounts", (json_int_t)report->accounts, "agree", (json_int_t)report->agree,
-                                            "unflushed", (json_int_t)report->unflushed, "missing", (json_int_t)report->missing,
-                                            "ahead", (json_int_t)report->ahead, "poison", (json_int_t)report->poison, "repaired",
-                                            (json_int_t)report->repaired, "law_holds", (int)law));
+    return tkr_command_json_print(
+        command, json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b}", "shards", (json_int_t)report->shards, "accounts",
+                           (json_int_t)report->accounts, "agree", (json_int_t)report->agree, "unflushed",
+                           (json_int_t)report->unflushed, "missing", (json_int_t)report->missing, "forgotten",
+                           (json_int_t)report->forgotten, "ahead", (json_int_t)report->ahead, "poison",
+                           (json_int_t)report->poison, "repaired", (json_int_t)report->repaired, "law_holds", (int)law));
 }
 
 static void print_line(const struct tkr_verify_report *report, const char *sink, bool law)
 {
     (void)printf("%" PRIu64 " accounts, %u shard%s, %s: %" PRIu64 " agree, %" PRIu64 " not flushed yet, %" PRIu64
-                 " missing, %" PRIu64 " ahead, %" PRIu64 " unwritable, %" PRIu64 " repaired; the law %s\n",
+                 " missing, %" PRIu64 " forgotten, %" PRIu64 " ahead, %" PRIu64 " unwritable, %" PRIu64 " repaired; the law %s\n",
                  report->accounts, report->shards, report->shards == 1 ? "" : "s", sink, report->agree, report->unflushed,
-                 report->missing, report->ahead, report->poison, report->repaired, law ? "holds" : "DOES NOT HOLD");
+                 report->missing, report->forgotten, report->ahead, report->poison, report->repaired,
+                 law ? "holds" : "DOES NOT HOLD");
 }
 
 static int verify(const char *command, const struct wanted *wanted)

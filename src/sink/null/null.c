@@ -90,6 +90,42 @@ static int null_reset(tkr_sink *sink, const struct tkr_usage_row *account, tkr_c
     return 1;
 }
 
+static int null_lookup(tkr_sink *sink, const struct tkr_usage_row *accounts, uint32_t count, struct tkr_usage_found *ret_found,
+                       tkr_message *ret_message)
+{
+    (void)sink;
+    (void)accounts;
+    (void)ret_message;
+    for (uint32_t i = 0; i < count; i++)
+        ret_found[i] = (struct tkr_usage_found){.limit = -1, .standing = -1};
+    return 0;
+}
+
+static int null_limit_set(tkr_sink *sink, const struct tkr_usage_row *account, int64_t tokens, tkr_message *ret_message)
+{
+    (void)sink;
+    (void)account;
+    return tokens == 0 ? 1 : tkr_message_set(ret_message, "this sink keeps no limits");
+}
+
+static int null_limits(tkr_sink *sink, tkr_usage_visit *visit, void *arg, tkr_message *ret_message)
+{
+    (void)sink;
+    (void)visit;
+    (void)arg;
+    (void)ret_message;
+    return 0;
+}
+
+static int null_forget(tkr_sink *sink, const struct tkr_usage_row *account, uint32_t *ret_cycles, tkr_message *ret_message)
+{
+    (void)sink;
+    (void)account;
+    (void)ret_cycles;
+    (void)ret_message;
+    return 1;
+}
+
 static void null_close(tkr_sink *sink)
 {
     free(sink);
@@ -105,6 +141,10 @@ static const struct tkr_sink_ops null_ops = {
     .sources = null_sources,
     .records = null_records,
     .reset = null_reset,
+    .lookup = null_lookup,
+    .limit_set = null_limit_set,
+    .limits = null_limits,
+    .forget = null_forget,
     .close = null_close,
 };
 

@@ -9,6 +9,7 @@
 
 #define USAGE "token_usage"
 #define RECORD "tr1:{0}"
+#define LIMIT "token_limit"
 #define DATE_LEN (TKR_CYCLE_TEXT_BYTES - 1)
 
 static char *put(char *at, const char *bytes, size_t len)
@@ -61,6 +62,14 @@ size_t tkr_redis_record_key(uint64_t kind, const char *id, size_t id_len, uint32
     return sizeof(RECORD) - 1 + put_key(at, kind, id, id_len, cycle);
 }
 
+size_t tkr_redis_limit_key(uint64_t kind, const char *id, size_t id_len, char ret_key[TKR_REDIS_KEY_BYTES])
+{
+    char *at = put_kind(put(ret_key, LIMIT, sizeof(LIMIT) - 1), kind);
+
+    *at++ = ':';
+    return (size_t)(put(at, id, id_len) - ret_key);
+}
+
 /* What stands between "token_usage" and the first ':'; "_user" is not how users are written. */
 static bool parse_kind(const char *text, size_t len, uint64_t *ret_kind)
 {
@@ -110,6 +119,25 @@ bool tkr_redis_record_key_parse(const char *key, size_t len, struct tkr_usage_ro
     return parse_key(RECORD, key, len, ret_row);
 }
 
+bool tkr_redis_limit_key_parse(const char *key, size_t len, struct tkr_usage_row *ret_row)
+{
+    const char *at = key + sizeof(LIMIT) - 1;
+    const char *end = key + len;
+    const char *colon;
+
+    if (len < sizeof(LIMIT) || memcmp(key, LIMIT, sizeof(LIMIT) - 1) != 0)
+        return false;
+    colon = memchr(at, ':', (size_t)(end - at));
+    if (colon == NULL || !parse_kind(at, (size_t)(colon - at), &ret_row->kind))
+        return false;
+    if (end - colon - 1 < 1 || end - colon - 1 > TKR_ID_BYTES_MAX)
+        return false;
+    ret_row->id = colon + 1;
+    ret_row->id_len = (uint32_t)(end - colon - 1);
+    ret_row->cycle = 0;
+    return tkr_text_clean(ret_row->id, ret_row->id_len);
+}
+
 static char *put_escaped(char *at, const char *id, size_t len)
 {
     for (size_t i = 0; i < len; i++) {
@@ -136,4 +164,13 @@ void tkr_redis_usage_pattern(const struct tkr_usage_query *query, char ret_patte
     *at++ = ':';
     at = query->cycle != 0 ? put_date(at, query->cycle) : put(at, "*", 1);
     *at = '\0';
+}
+
+void tkr_redis_account_records_pattern(uint64_t kind, const char *id, size_t id_len, char ret_pattern[TKR_REDIS_PATTERN_BYTES])
+{
+    char *at = put_kind(put(ret_pattern, RECORD, sizeof(RECORD) - 1), kind);
+
+    *at++ = ':';
+    at = put_escaped(at, id, id_len);
+    memcpy(at, ":*-*-*", sizeof(":*-*-*"));
 }

@@ -6,6 +6,9 @@
  *     token_usage_KIND:ID:YYYY-MM-DD          totals of another kind of account
  *     tr1:{0}:ID:YYYY-MM-DD                   records of a user: field = source, value = sink/record.h
  *     tr1:{0}_KIND:ID:YYYY-MM-DD              records of another kind of account
+ *     token_limit:ID                          standing limit of a user, a hash with usage_limit
+ *     token_limit_KIND:ID                     of another kind of account
+ *     tr1:{0}:forgotten:SHA1                  the key of totals with this digest was forgotten; expires
  *     tr1:{0}:seen                            field = source, value = number of its last chunk, decimal
  *
  * Ids are any bytes, ':' and braces included: a cycle is the last ten bytes of a key, a kind ends at the first ':'.
@@ -27,12 +30,24 @@
 size_t tkr_redis_usage_key(uint64_t kind, const char *id, size_t id_len, uint32_t cycle, char ret_key[TKR_REDIS_KEY_BYTES]);
 size_t tkr_redis_record_key(uint64_t kind, const char *id, size_t id_len, uint32_t cycle, char ret_key[TKR_REDIS_KEY_BYTES]);
 
+/* As above, of a standing limit. */
+size_t tkr_redis_limit_key(uint64_t kind, const char *id, size_t id_len, char ret_key[TKR_REDIS_KEY_BYTES]);
+
+/* Takes a key of a standing limit apart, its cycle 0. False when it is none of ours. */
+bool tkr_redis_limit_key_parse(const char *key, size_t len, struct tkr_usage_row *ret_row);
+
+#define TKR_REDIS_LIMIT_PATTERN "token_limit*"
+#define TKR_REDIS_LIMIT_FIELD "usage_limit"
+
 /* Take a key of totals, or of records, apart: kind, id (inside key) and cycle of *ret_row. False when it is none of ours. */
 bool tkr_redis_usage_key_parse(const char *key, size_t len, struct tkr_usage_row *ret_row);
 bool tkr_redis_record_key_parse(const char *key, size_t len, struct tkr_usage_row *ret_row);
 
 /* The glob for SCAN that matches at least the keys of records. */
 #define TKR_REDIS_RECORD_PATTERN "tr1:{0}*:*-*-*"
+
+/* The glob for SCAN that matches at least the keys of records of an account, all its cycles; with its NUL. */
+void tkr_redis_account_records_pattern(uint64_t kind, const char *id, size_t id_len, char ret_pattern[TKR_REDIS_PATTERN_BYTES]);
 
 /* The glob for SCAN that matches at least the keys that the query asks for; with its NUL. */
 void tkr_redis_usage_pattern(const struct tkr_usage_query *query, char ret_pattern[TKR_REDIS_PATTERN_BYTES]);

@@ -13,7 +13,10 @@
 #include "sink/queue.h"
 #include "sink/record.h"
 #include "sink/redis/connection.h"
+#include "sink/redis/forget.h"
 #include "sink/redis/keys.h"
+#include "sink/redis/limits.h"
+#include "sink/redis/lookup.h"
 #include "sink/redis/read.h"
 #include "sink/redis/records.h"
 #include "sink/redis/reset.h"
@@ -29,6 +32,7 @@ struct redis_sink {
     tkr_sink base;
     struct tkr_sink_config config;
     redisContext *context; /* NULL: not connected */
+    redisContext *side;    /* for questions that are no chunks; NULL: not connected */
     struct tkr_chunk_queue queue;
     struct tkr_redis_wire wire;
     char sha[SHA_LEN + 1]; /* of the script, as this server told it */
@@ -265,6 +269,11 @@ static int take_text(const redisReply *reply, struct tkr_contribution *item, tkr
             set_fault(item, "the record in Redis is not understood: damaged, or written by a newer version", true);
         return 0;
     }
+    if (reply->str[0] == '~' && reply->len == 1) {
+        item->outcome = TKR_OUTCOME_FOUND;
+        item->erased = true;
+        return 0;
+    }
     if (reply->str[0] != '!' && reply->str[0] != '?')
         return unexpected(ret_message);
     if (!tkr_redis_error_is_poison(reply->str + 1))
@@ -378,9 +387,92 @@ static int redis_reset(tkr_sink *sink, const struct tkr_usage_row *account, tkr_
     return rc;
 }
 
+static void side_close(struct redis_sink *sink)
+{
+    redisFree(sink->side);
+    sink->side = NULL;
+}
+
+/* A question that may be asked twice. */
+struct question {
+    const struct tkr_usage_row *accounts;
+    uint32_t count;
+    struct tkr_usage_found *found;
+    int64_t tokens;
+};
+
+typedef int asking(redisContext *context, const struct question *question, tkr_message *ret_message);
+
+static int ask_lookup(redisContext *context, const struct question *question, tkr_message *ret_message)
+{
+    return tkr_redis_lookup(context, question->accounts, question->count, question->found, ret_message);
+}
+
+static int ask_limit_set(redisContext *context, const struct question *question, tkr_message *ret_message)
+{
+    return tkr_redis_limit_set(context, question->accounts, question->tokens, ret_message);
+}
+
+/* Asks on the connection that is kept; one that has died since it was used last is replaced, once. */
+static int ask_aside(tkr_sink *sink, asking *ask, const struct question *question, tkr_message *ret_message)
+{
+    struct redis_sink *redis = of(sink);
+    bool kept = redis->side != NULL;
+    int rc;
+
+    if (!kept && tkr_redis_open(&redis->config, &redis->side, ret_message) != 0)
+        return -1;
+    rc = ask(redis->side, question, ret_message);
+    if (rc >= 0)
+        return rc;
+    kept = kept && redis->side->err != 0;
+    side_close(redis);
+    return kept ? ask_aside(sink, ask, question, ret_message) : -1;
+}
+
+static int redis_lookup(tkr_sink *sink, const struct tkr_usage_row *accounts, uint32_t count, struct tkr_usage_found *ret_found,
+                        tkr_message *ret_message)
+{
+    const struct question question = {.accounts = accounts, .count = count, .found = ret_found};
+
+    return ask_aside(sink, ask_lookup, &question, ret_message);
+}
+
+static int redis_limit_set(tkr_sink *sink, const struct tkr_usage_row *account, int64_t tokens, tkr_message *ret_message)
+{
+    const struct question question = {.accounts = account, .count = 1, .tokens = tokens};
+
+    return ask_aside(sink, ask_limit_set, &question, ret_message);
+}
+
+static int redis_limits(tkr_sink *sink, tkr_usage_visit *visit, void *arg, tkr_message *ret_message)
+{
+    redisContext *context;
+    int rc;
+
+    if (tkr_redis_open(&of(sink)->config, &context, ret_message) != 0)
+        return -1;
+    rc = tkr_redis_limits(context, visit, arg, ret_message);
+    redisFree(context);
+    return rc;
+}
+
+static int redis_forget(tkr_sink *sink, const struct tkr_usage_row *account, uint32_t *ret_cycles, tkr_message *ret_message)
+{
+    redisContext *context;
+    int rc;
+
+    if (tkr_redis_open(&of(sink)->config, &context, ret_message) != 0)
+        return -1;
+    rc = tkr_redis_forget(context, account, ret_cycles, ret_message);
+    redisFree(context);
+    return rc;
+}
+
 static void redis_close(tkr_sink *sink)
 {
     redis_disconnect(sink);
+    side_close(of(sink));
     tkr_redis_wire_free(&of(sink)->wire);
     explicit_bzero(&of(sink)->config, sizeof(of(sink)->config));
     free(sink);
@@ -396,6 +488,10 @@ static const struct tkr_sink_ops redis_ops = {
     .sources = redis_sources,
     .records = redis_records,
     .reset = redis_reset,
+    .lookup = redis_lookup,
+    .limit_set = redis_limit_set,
+    .limits = redis_limits,
+    .forget = redis_forget,
     .close = redis_close,
 };
 

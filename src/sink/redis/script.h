@@ -8,6 +8,8 @@
  * Answer: an array: seen as it was found ("" for none), then per contribution
  *       1            applied
  *       "=" record   the record is another one, or the chunk is late; nothing changed
+ *       "~"          there is no record, one was expected, and the account's cycle is among those that are remembered as forgotten
+ *                    (sink/redis/forget.h); nothing changed
  *       "!" error    Redis refused the totals; what had been added was taken back, the account is as it was. Where the
  *                    error is about one field, " in " and its name follow
  *       "?" error    Redis refused the record; nothing changed

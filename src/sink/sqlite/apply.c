@@ -7,6 +7,7 @@
 #include "base/crash.h"
 #include "base/cycle.h"
 #include "sink/contribution.h"
+#include "sink/sqlite/forget.h"
 
 /* Parameters of the statements by number. */
 enum { KIND = 1, ACCOUNT, CYCLE, SOURCE, LIFE, COUNTERS };
@@ -36,6 +37,8 @@ static const char sql_put[] = "INSERT INTO contribution (kind, account, cycle, s
 
 static const char sql_drop[] = "DELETE FROM contribution WHERE kind=?1 AND account=?2 AND cycle=?3 AND source=?4";
 
+static const char sql_forgotten[] = "SELECT 1 FROM forgotten WHERE digest=?1";
+
 static const char sql_seen_get[] = "SELECT number FROM seen WHERE source=?1";
 static const char sql_seen_put[] = "INSERT INTO seen (source, number) VALUES (?1, ?2)"
                                    " ON CONFLICT (source) DO UPDATE SET number=excluded.number";
@@ -56,6 +59,7 @@ int tkr_ledger_statements_prepare(const struct tkr_ledger *ledger, struct tkr_le
     if (tkr_ledger_prepare(ledger, sql_rows, &made.rows, ret_message) != 0 ||
         tkr_ledger_prepare(ledger, sql_put, &made.put, ret_message) != 0 ||
         tkr_ledger_prepare(ledger, sql_drop, &made.drop, ret_message) != 0 ||
+        tkr_ledger_prepare(ledger, sql_forgotten, &made.forgotten, ret_message) != 0 ||
         tkr_ledger_prepare(ledger, sql_seen_get, &made.seen_get, ret_message) != 0 ||
         tkr_ledger_prepare(ledger, sql_seen_put, &made.seen_put, ret_message) != 0) {
         tkr_ledger_statements_finalize(&made);
@@ -70,6 +74,7 @@ void tkr_ledger_statements_finalize(struct tkr_ledger_statements *statements)
     (void)sqlite3_finalize(statements->rows); /* tells the last step's failure once more */
     (void)sqlite3_finalize(statements->put);
     (void)sqlite3_finalize(statements->drop);
+    (void)sqlite3_finalize(statements->forgotten);
     (void)sqlite3_finalize(statements->seen_get);
     (void)sqlite3_finalize(statements->seen_put);
     *statements = (struct tkr_ledger_statements){0};
@@ -220,6 +225,24 @@ static bool decide(struct tkr_contribution *item, struct standing *standing)
     return !tkr_record_same(&item->now, &item->known);
 }
 
+/* A record that is missing although one was known: is that because the account was forgotten? */
+static int note_erased(const struct tkr_ledger *ledger, sqlite3_stmt *forgotten, struct tkr_contribution *item,
+                       tkr_message *ret_message)
+{
+    int step = SQLITE_ERROR;
+    int rc = 0;
+
+    if (item->outcome != TKR_OUTCOME_FOUND || item->found.life != 0 || item->known.life == 0)
+        return 0;
+    if (sqlite3_bind_int64(forgotten, 1, tkr_ledger_digest(item->kind, item->id, item->id_len, item->cycle)) == SQLITE_OK)
+        step = sqlite3_step(forgotten);
+    item->erased = step == SQLITE_ROW;
+    if (step != SQLITE_ROW && step != SQLITE_DONE)
+        rc = tkr_ledger_failed(ledger, ret_message);
+    (void)sqlite3_reset(forgotten); /* tells the step's failure once more */
+    return rc;
+}
+
 int tkr_ledger_apply(const struct tkr_ledger *ledger, const struct tkr_ledger_statements *statements, const char *source,
                      struct tkr_contribution *item, tkr_message *ret_message)
 {
@@ -228,7 +251,7 @@ int tkr_ledger_apply(const struct tkr_ledger *ledger, const struct tkr_ledger_st
     if (read_standing(ledger, statements->rows, source, item, &standing, ret_message) != 0)
         return -1;
     if (!decide(item, &standing))
-        return 0;
+        return note_erased(ledger, statements->forgotten, item, ret_message);
     if (TKR_BROKEN(RECORD))
         return put(ledger, statements->put, item, "", &standing.base, ret_message);
     if (standing.own.life != 0 && standing.own.life != item->now.life &&

@@ -9,7 +9,8 @@
 struct tkr_ledger_statements {
     sqlite3_stmt *rows;
     sqlite3_stmt *put;
-    sqlite3_stmt *drop; /* a record that is forgotten */
+    sqlite3_stmt *drop;      /* a record that is forgotten */
+    sqlite3_stmt *forgotten; /* an account's cycle that was */
     sqlite3_stmt *seen_get;
     sqlite3_stmt *seen_put;
 };

@@ -22,6 +22,12 @@ static const char create_tables[] = "CREATE TABLE contribution (account TEXT NOT
                                     " WITHOUT ROWID;";
 #undef TKR_COUNTER
 
+/* Came later, and changes nothing for programs that do not know them. */
+static const char create_more[] =
+    "CREATE TABLE IF NOT EXISTS usage_limit (kind TEXT NOT NULL, account TEXT NOT NULL,"
+    " cycle TEXT NOT NULL, tokens INTEGER NOT NULL, PRIMARY KEY (kind, account, cycle)) WITHOUT ROWID;"
+    "CREATE TABLE IF NOT EXISTS forgotten (digest INTEGER NOT NULL PRIMARY KEY, at INTEGER NOT NULL);";
+
 #define TKR_COUNTER(symbol, name, letter, help) ", sum(" #name ") AS " #name
 static const char create_view[] = "DROP VIEW IF EXISTS usage; CREATE VIEW usage AS SELECT kind, account, cycle"
 #include "base/counters.def"
@@ -72,6 +78,15 @@ static int query_integer(const struct tkr_ledger *ledger, const char *sql, int64
         rc = tkr_ledger_failed(ledger, ret_message);
     (void)sqlite3_finalize(statement); /* its failure is that of the step */
     return rc;
+}
+
+bool tkr_ledger_has_limits(const struct tkr_ledger *ledger)
+{
+    static const char sql[] = "SELECT count(*) FROM sqlite_master WHERE type='table' AND name='usage_limit'";
+    tkr_message ignored; /* what is wrong shows when something is asked for */
+    int64_t count = 0;
+
+    return query_integer(ledger, sql, &count, &ignored) == 0 && count > 0;
 }
 
 static int identify(const struct tkr_ledger *ledger, struct identity *ret_identity, tkr_message *ret_message)
@@ -139,6 +154,8 @@ static int bring_up(const struct tkr_ledger *ledger, tkr_message *ret_message)
         return -1;
     if (identity.version != VERSION &&
         create(ledger, unused(&identity) ? -1 : identity.version - TKR_LEDGER_LAYOUT * 100, ret_message) != 0)
+        return -1;
+    if (tkr_ledger_run(ledger, create_more, ret_message) != 0)
         return -1;
     return tkr_ledger_run(ledger, "COMMIT", ret_message);
 }

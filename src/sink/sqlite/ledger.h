@@ -6,10 +6,13 @@
  *                   base/counters.def. One row per source, and a base row with source '' and life 0, which holds what
  *                   older lives of all sources came to. Resets are a row of source 'reset', negative.
  *     seen          source, number of its last chunk
+ *     usage_limit   kind, account, cycle ('' for a standing limit), tokens
+ *     forgotten     digest of an account's cycle that was forgotten (sink/sqlite/forget.h), and when, in seconds
  *     usage         a view: the sums per kind, account and cycle. This is what is to be read.
  *
  * application_id says that it is a ledger; user_version is TKR_LEDGER_LAYOUT * 100 + the number of counters. A file
- * with fewer counters is brought up on opening, one with more or of a newer layout is left alone.
+ * with fewer counters, or without one of the last two tables, is brought up on opening; one with more counters or of a newer layout
+ * is left alone.
  *
  * Committed is on disk (synchronous=FULL). Not for network file systems: WAL needs shared memory among its users.
  */
@@ -46,6 +49,9 @@ int tkr_ledger_open(const char *path, int timeout_ms, struct tkr_ledger *ret_led
 /* Opens it for reading. *ret_counters: how many it has, at most TKR_COUNTER_COUNT. 0, or -1 with the reason. */
 int tkr_ledger_open_to_read(const char *path, int timeout_ms, struct tkr_ledger *ret_ledger, int *ret_counters,
                             tkr_message *ret_message);
+
+/* Has it a table for limits? One that was only read since this program came has none yet. */
+bool tkr_ledger_has_limits(const struct tkr_ledger *ledger);
 
 /* Is the open file no longer the one at its path: replaced, moved or removed? */
 bool tkr_ledger_gone(const struct tkr_ledger *ledger);

@@ -8,16 +8,20 @@
 #include "sink/sqlite/ledger.h"
 #include "tokenring/tokenring.h"
 
-enum { KIND, ACCOUNT, CYCLE, COUNTERS };
+enum { KIND, ACCOUNT, CYCLE, COUNTERS }; /* and the limit */
+
+#define LIMIT_OF_CYCLE \
+    ", (SELECT tokens FROM usage_limit l WHERE l.kind=usage.kind AND l.account=usage.account AND l.cycle=usage.cycle)"
 
 /* "?1" and so on stand for what bind() binds. NULL: out of memory. */
-static char *compose(const struct tkr_usage_query *query, int counters)
+static char *compose(const struct tkr_usage_query *query, int counters, bool limits)
 {
     sqlite3_str *sql = sqlite3_str_new(NULL);
 
     sqlite3_str_appendall(sql, "SELECT kind, account, cycle");
     for (int i = 0; i < counters; i++)
         sqlite3_str_appendf(sql, ", %s", tkr_counter_name[i]);
+    sqlite3_str_appendall(sql, limits ? LIMIT_OF_CYCLE : ", NULL");
     sqlite3_str_appendall(sql, " FROM usage WHERE 1");
     if (!query->any_kind)
         sqlite3_str_appendall(sql, " AND kind=?1");
@@ -63,6 +67,8 @@ static bool take_row(sqlite3_stmt *statement, int counters, struct tkr_usage_row
 
         ret_row->counts.value[i] = value > 0 ? value : 0;
     }
+    if (sqlite3_column_int64(statement, COUNTERS + counters) > 0)
+        ret_row->limit = sqlite3_column_int64(statement, COUNTERS + counters);
     return true;
 }
 
@@ -86,7 +92,7 @@ static int read_open(const struct tkr_ledger *ledger, int counters, const struct
                      void *arg, tkr_message *ret_message)
 {
     sqlite3_stmt *statement;
-    char *sql = compose(query, counters);
+    char *sql = compose(query, counters, tkr_ledger_has_limits(ledger));
     int rc;
 
     if (sql == NULL)

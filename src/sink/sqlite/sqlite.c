@@ -5,7 +5,9 @@
 #include "base/crash.h"
 #include "sink/queue.h"
 #include "sink/sqlite/apply.h"
+#include "sink/sqlite/forget.h"
 #include "sink/sqlite/ledger.h"
+#include "sink/sqlite/limits.h"
 #include "sink/sqlite/read.h"
 #include "sink/sqlite/records.h"
 #include "sink/sqlite/reset.h"
@@ -114,6 +116,28 @@ static int sqlite_reset(tkr_sink *sink, const struct tkr_usage_row *account, tkr
     return tkr_ledger_reset(of(sink)->config.ledger, of(sink)->config.command_timeout_ms, account, ret_before, ret_message);
 }
 
+static int sqlite_lookup(tkr_sink *sink, const struct tkr_usage_row *accounts, uint32_t count, struct tkr_usage_found *ret_found,
+                         tkr_message *ret_message)
+{
+    return tkr_ledger_lookup(of(sink)->config.ledger, of(sink)->config.command_timeout_ms, accounts, count, ret_found,
+                             ret_message);
+}
+
+static int sqlite_limit_set(tkr_sink *sink, const struct tkr_usage_row *account, int64_t tokens, tkr_message *ret_message)
+{
+    return tkr_ledger_limit_set(of(sink)->config.ledger, of(sink)->config.command_timeout_ms, account, tokens, ret_message);
+}
+
+static int sqlite_limits(tkr_sink *sink, tkr_usage_visit *visit, void *arg, tkr_message *ret_message)
+{
+    return tkr_ledger_limits(of(sink)->config.ledger, of(sink)->config.command_timeout_ms, visit, arg, ret_message);
+}
+
+static int sqlite_forget(tkr_sink *sink, const struct tkr_usage_row *account, uint32_t *ret_cycles, tkr_message *ret_message)
+{
+    return tkr_ledger_forget(of(sink)->config.ledger, of(sink)->config.command_timeout_ms, account, ret_cycles, ret_message);
+}
+
 static void sqlite_close(tkr_sink *sink)
 {
     sqlite_disconnect(sink);
@@ -130,6 +154,10 @@ static const struct tkr_sink_ops sqlite_ops = {
     .sources = sqlite_sources,
     .records = sqlite_records,
     .reset = sqlite_reset,
+    .lookup = sqlite_lookup,
+    .limit_set = sqlite_limit_set,
+    .limits = sqlite_limits,
+    .forget = sqlite_forget,
     .close = sqlite_close,
 };
 

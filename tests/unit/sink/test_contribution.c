@@ -83,6 +83,21 @@ static void test_decision_record_gone_depends_on_order(void **state)
     assert_decision(test_record(1, 1, 0), test_record(2, 5, 5), NONE, true, TKR_DECIDE_RESEND, NONE);
 }
 
+static void test_decision_record_erased_begins_a_new_life_when_in_order(void **state)
+{
+    struct tkr_record known = test_record(2, 1, 0);
+    struct tkr_contribution item = {.known = known, .now = test_record(2, 5, 5), .outcome = TKR_OUTCOME_FOUND, .erased = true};
+
+    (void)state;
+    assert_int_equal(tkr_contribution_decide(&item, true), TKR_DECIDE_ERASED);
+    assert_true(tkr_record_same(&item.known, &known));
+    assert_int_equal(tkr_contribution_decide(&item, false), TKR_DECIDE_RESEND); /* the sink went back: all of it */
+    item.known = test_record(1, 1, 0);
+    assert_int_equal(tkr_contribution_decide(&item, true), TKR_DECIDE_RESEND); /* nothing of this life was there */
+    item.found = item.now;
+    assert_int_equal(tkr_contribution_decide(&item, true), TKR_DECIDE_ACKNOWLEDGED);
+}
+
 static void test_delta_within_a_life_is_the_difference(void **state)
 {
     struct tkr_contribution item = {.known = test_record(2, 3, 1), .now = test_record(2, 5, 1)};
@@ -125,6 +140,7 @@ int main(void)
         cmocka_unit_test(test_decision_found_older_life_is_sent_from_there),
         cmocka_unit_test(test_decision_found_newer_life_or_more_is_conflict),
         cmocka_unit_test(test_decision_record_gone_depends_on_order),
+        cmocka_unit_test(test_decision_record_erased_begins_a_new_life_when_in_order),
         cmocka_unit_test(test_delta_within_a_life_is_the_difference),
         cmocka_unit_test(test_delta_across_lives_is_all_of_it),
         cmocka_unit_test(test_delta_below_known_is_refused),

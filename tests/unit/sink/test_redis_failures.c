@@ -143,6 +143,13 @@ static tkr_sink *sink_as(const char *user, const char *password)
     return fixture_sink(&config);
 }
 
+static int ignore_row(const struct tkr_usage_row *row, void *arg)
+{
+    (void)row;
+    (void)arg;
+    return 0;
+}
+
 #define MINIMAL "~token_usage* ~token_limit* ~tr1:* +evalsha +script|load +hget +hset +hdel +hincrby"
 
 static void test_redis_minimal_acl_suffices(void **state)
@@ -155,6 +162,38 @@ static void test_redis_minimal_acl_suffices(void **state)
     RUN("HSET %s total_tokens abc", USER_KEY("bad"));
     assert_int_equal(test_contribute(sink, "bad", NONE, test_record(1, 1, 1), NULL), TKR_OUTCOME_POISON);
     assert_string_equal(hash_text(USER_KEY("bad")), "total_tokens=abc");
+    sink->ops->close(sink);
+}
+
+/* What tools need besides: README.md says so too. */
+#define TOOLS MINIMAL " +scan +hgetall"
+
+static void test_redis_acl_of_tools_suffices_and_forgetting_needs_two_more(void **state)
+{
+    tkr_sink *sink = sink_as("collector", "secret");
+    const struct tkr_usage_row account = {.id = "u", .id_len = 1, .cycle = SINK_TEST_CYCLE};
+    struct tkr_usage_query all = {.any_kind = 1};
+    struct tkr_usage_found found;
+    tkr_message message = {""};
+    tkr_counts before;
+    uint32_t cycles;
+
+    (void)state;
+    RUN("FLUSHALL");
+    RUN("ACL SETUSER collector reset on >secret " TOOLS);
+    assert_heals(sink);
+    assert_int_equal(sink->ops->limit_set(sink, &account, 5, &message), 0);
+    assert_int_equal(sink->ops->lookup(sink, &account, 1, &found, &message), 0);
+    assert_int_equal(found.limit, 5);
+    assert_int_equal(sink->ops->limits(sink, ignore_row, NULL, &message), 0);
+    assert_true(test_usage_count(sink, &all) > 0);
+    assert_int_equal(sink->ops->reset(sink, &account, &before, &message), 0);
+    assert_int_equal(sink->ops->limit_set(sink, &account, 0, &message), 0);
+    assert_int_equal(sink->ops->forget(sink, &account, &cycles, &message), -1);
+    assert_non_null(strstr(message.text, "ACL"));
+    RUN("ACL SETUSER collector +del +expire");
+    assert_int_equal(sink->ops->forget(sink, &account, &cycles, &message), 0);
+    assert_int_equal(cycles, 1);
     sink->ops->close(sink);
 }
 
@@ -527,6 +566,7 @@ int main(void)
         CASE(test_redis_forgotten_script_fails_once_and_is_loaded_again),
         CASE(test_redis_seen_of_wrong_type_or_text_fails_the_sink),
         CASE(test_redis_minimal_acl_suffices),
+        CASE(test_redis_acl_of_tools_suffices_and_forgetting_needs_two_more),
         CASE(test_redis_denied_commands_and_keys_fail_the_sink_and_change_nothing),
         CASE(test_redis_denied_evalsha_fails_the_sink),
         CASE(test_redis_password_is_needed_and_not_told),

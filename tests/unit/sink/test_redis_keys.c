@@ -100,6 +100,33 @@ static void test_keys_of_others_are_not_ours(void **state)
     assert_false(tkr_redis_usage_key_parse(longer, len + 11, &row));
 }
 
+static void test_keys_of_standing_limits_are_taken_apart(void **state)
+{
+    const char *const foreign[] = {"token_limit",    "token_limit:",     "token_limits:a",  "token_limit_user:a",
+                                   "token_limit_:a", "token_limit:a\tb", "token_limit_team"};
+    struct tkr_usage_row row;
+    char key[TKR_REDIS_KEY_BYTES];
+    size_t len;
+
+    (void)state;
+    len = tkr_redis_limit_key(TKR_KIND_USER, "a:2026-11-01", 12, key);
+    assert_int_equal(len, 24);
+    assert_memory_equal(key, "token_limit:a:2026-11-01", 24);
+    assert_true(tkr_redis_limit_key_parse(key, len, &row));
+    assert_int_equal(row.kind, TKR_KIND_USER);
+    assert_int_equal(row.cycle, 0);
+    assert_int_equal(row.id_len, 12);
+    len = tkr_redis_limit_key(TKR_KIND_TEAM, "x", 1, key);
+    assert_int_equal(len, 18);
+    assert_memory_equal(key, "token_limit_team:x", 18);
+    assert_true(tkr_redis_limit_key_parse(key, len, &row));
+    assert_int_equal(row.kind, TKR_KIND_TEAM);
+    for (size_t i = 0; i < sizeof(foreign) / sizeof(foreign[0]); i++) {
+        if (tkr_redis_limit_key_parse(foreign[i], strlen(foreign[i]), &row))
+            fail_msg("%s was taken for ours", foreign[i]);
+    }
+}
+
 static void assert_pattern(struct tkr_usage_query query, const char *expected)
 {
     char pattern[TKR_REDIS_PATTERN_BYTES];
@@ -165,9 +192,13 @@ static void test_wire_grows_and_starts_again(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_keys_are_those_others_rely_on), cmocka_unit_test(test_keys_longest_fits),
-        cmocka_unit_test(test_keys_of_others_are_not_ours),   cmocka_unit_test(test_patterns_escape_what_globs_mean),
-        cmocka_unit_test(test_wire_command_is_resp),          cmocka_unit_test(test_wire_grows_and_starts_again),
+        cmocka_unit_test(test_keys_are_those_others_rely_on),
+        cmocka_unit_test(test_keys_longest_fits),
+        cmocka_unit_test(test_keys_of_others_are_not_ours),
+        cmocka_unit_test(test_patterns_escape_what_globs_mean),
+        cmocka_unit_test(test_keys_of_standing_limits_are_taken_apart),
+        cmocka_unit_test(test_wire_command_is_resp),
+        cmocka_unit_test(test_wire_grows_and_starts_again),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

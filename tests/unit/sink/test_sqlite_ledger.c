@@ -421,6 +421,48 @@ static void test_ledger_of_fewer_counters_is_read_and_brought_up(void **state)
     assert_int_equal(row.counts.value[TKR_COUNTER_COUNT - 1], 8);
 }
 
+/* As one was that an earlier version made, or that is only read since. */
+static void test_ledger_without_the_later_tables_is_read_and_brought_up(void **state)
+{
+    struct fixture *f = *state;
+    const struct tkr_usage_row account = {.id = "u", .id_len = 1, .cycle = SINK_TEST_CYCLE};
+    struct tkr_usage_found found;
+    struct tkr_usage_row row;
+    tkr_message message = {""};
+
+    (void)test_contribute(f->sink, "u", NONE, test_record(1, 3, 2), NULL);
+    f->sink->ops->disconnect(f->sink);
+    execute(f->path, "DROP TABLE usage_limit; DROP TABLE forgotten");
+    assert_true(test_usage(f->sink, "u", &row));
+    assert_int_equal(row.limit, -1);
+    assert_int_equal(f->sink->ops->lookup(f->sink, &account, 1, &found, &message), 0);
+    assert_int_equal(found.counts.value[TKR_COUNTER_TOTAL], 5);
+    assert_int_equal(found.standing, -1);
+    assert_int_equal(f->sink->ops->limits(f->sink, NULL, NULL, &message), 0);
+    assert_int_equal(f->sink->ops->limit_set(f->sink, &account, 9, &message), 0);
+    assert_true(test_usage(f->sink, "u", &row));
+    assert_int_equal(row.limit, 9);
+}
+
+/* What was forgotten lies nowhere in the file any more. */
+static void test_ledger_forgotten_account_is_overwritten_in_the_file(void **state)
+{
+    struct fixture *f = *state;
+    const struct tkr_usage_row account = {.id = "sensitive-name", .id_len = 14};
+    tkr_message message = {""};
+    char command[PATH_BYTES + 64];
+    uint32_t cycles;
+
+    (void)test_contribute(f->sink, "sensitive-name", NONE, test_record(1, 3, 2), NULL);
+    f->sink->ops->disconnect(f->sink);
+    (void)snprintf(command, sizeof(command), "grep -q sensitive-name '%s'", f->path);
+    assert_int_equal(system(command), 0);
+    assert_int_equal(f->sink->ops->forget(f->sink, &account, &cycles, &message), 0);
+    (void)snprintf(command, sizeof(command), "cat '%s'* | grep -q sensitive-name", f->path);
+    assert_int_not_equal(system(command), 0);
+    assert_string_equal(query(f->path, "SELECT count(*) FROM forgotten"), "1;");
+}
+
 static void test_ledger_missing_directory_is_not_made_except_the_default(void **state)
 {
     struct fixture *f = *state;
@@ -581,6 +623,8 @@ int main(void)
         CASE(test_ledger_foreign_files_are_left_alone),
         CASE(test_ledger_of_a_newer_version_is_left_alone),
         CASE(test_ledger_of_fewer_counters_is_read_and_brought_up),
+        CASE(test_ledger_without_the_later_tables_is_read_and_brought_up),
+        CASE(test_ledger_forgotten_account_is_overwritten_in_the_file),
         CASE(test_ledger_missing_directory_is_not_made_except_the_default),
         CASE(test_ledger_not_there_yet_cannot_be_read),
         CASE(test_ledger_is_read_by_those_who_may_only_read),

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Limits in Redis: field usage_limit, of an account's cycle in the hash of its totals, which administrators and the programs that
+ * were there before write too, and standing in a hash of its own.
+ */
+#ifndef TKR_SINK_REDIS_LIMITS_H
+#define TKR_SINK_REDIS_LIMITS_H
+
+#include <hiredis/hiredis.h>
+
+#include "sink/sink.h"
+
+/* Sets a limit of tokens > 0, or clears it (0); cycle 0 is the standing one. 0; 1: there was none to clear; -1 with the reason. */
+int tkr_redis_limit_set(redisContext *context, const struct tkr_usage_row *account, int64_t tokens, tkr_message *ret_message);
+
+/* Visits all limits above 0; what is no integer is none. 0, the visitor's number, or -1 with the reason. */
+int tkr_redis_limits(redisContext *context, tkr_usage_visit *visit, void *arg, tkr_message *ret_message);
+
+#endif

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Limits in a ledger, and what it has about accounts that are named. On connections of their own, without leave to write to read. */
+#ifndef TKR_SINK_SQLITE_LIMITS_H
+#define TKR_SINK_SQLITE_LIMITS_H
+
+#include "sink/sink.h"
+
+/* Sets a limit of tokens > 0, or clears it (0); cycle 0 is the standing one. 0; 1: there was none to clear; -1 with the reason. */
+int tkr_ledger_limit_set(const char *path, int timeout_ms, const struct tkr_usage_row *account, int64_t tokens,
+                         tkr_message *ret_message);
+
+/* Visits all limits above 0, ordered by kind, account and cycle. 0, the visitor's number, or -1 with the reason. */
+int tkr_ledger_limits(const char *path, int timeout_ms, tkr_usage_visit *visit, void *arg, tkr_message *ret_message);
+
+/* Looks up the accounts, all as of one moment. Sums below 0 count as 0. 0, or -1 with the reason. */
+int tkr_ledger_lookup(const char *path, int timeout_ms, const struct tkr_usage_row *accounts, uint32_t count,
+                      struct tkr_usage_found *ret_found, tkr_message *ret_message);
+
+#endif
