@@ -427,7 +427,7 @@ static uint64_t calls_in_table(void)
         for (int i = 0; i < TKR_COUNTER_COUNT; i++)
             FUZZ_CHECK(entry->counts[i] >= 0);
         calls += (uint64_t)entry->counts[TKR_COUNTER_CALLS];
-        at += tkr_entry_bytes(entry->id_len);
+        at += tkr_entry_size(entry);
     }
     return calls;
 }

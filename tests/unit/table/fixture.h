@@ -105,7 +105,7 @@ static inline struct tkr_entry *table_find_key(const struct table *table, uint64
             assert_null(found); /* never twice */
             found = entry;
         }
-        at += tkr_entry_bytes(entry->id_len);
+        at += tkr_entry_size(entry);
     }
     return found;
 }
