@@ -48,31 +48,10 @@ static bool charge_model(struct table *table, const char *id, const char *model,
     return counted;
 }
 
-/* Looks through the arena. NULL: none that lives. */
-static struct tkr_entry *find_model(const struct table *table, const char *id, const char *model)
-{
-    char text[TKR_ENTRY_ID_MAX + TKR_ENTRY_LABEL_MAX + 1];
-    uint32_t word = tkr_entry_cycle_word(CYCLE, (uint32_t)strlen(model));
-    const struct tkr_shard *shard = table->shard;
-    struct tkr_entry *found = NULL;
-
-    (void)snprintf(text, sizeof(text), "%s%s", id, model);
-    for (uint64_t at = 0; at < atomic_load(&shard->header->law.arena_used);) {
-        struct tkr_entry *entry = (struct tkr_entry *)(shard->arena + at);
-        if (entry->life != 0 && entry->kind == TKR_KIND_USER && entry->cycle == word && entry->id_len == strlen(id) &&
-            memcmp(entry->id, text, strlen(text)) == 0) {
-            assert_null(found); /* never twice */
-            found = entry;
-        }
-        at += tkr_entry_size(entry);
-    }
-    return found;
-}
-
 /* -1: no entry. */
 static int64_t model_value(const struct table *table, const char *id, const char *model)
 {
-    const struct tkr_entry *entry = find_model(table, id, model);
+    const struct tkr_entry *entry = table_find_model(table, id, model);
 
     return entry != NULL ? atomic_load(&entry->counts[TKR_COUNTER_COUNT - 1]) : -1;
 }
@@ -266,20 +245,20 @@ static void test_account_is_forgotten_after_its_models(void **state)
 
     charge_models(table, "alice", 0, 6); /* and `other` */
     assert_false(forget(table, table_find(table, "alice")));
-    assert_true(forget(table, find_model(table, "alice", "model-0")));
-    assert_true(forget(table, find_model(table, "alice", TKR_LABEL_OTHER)));
+    assert_true(forget(table, table_find_model(table, "alice", "model-0")));
+    assert_true(forget(table, table_find_model(table, "alice", TKR_LABEL_OTHER)));
     assert_false(forget(table, table_find(table, "alice")));
     charge_models(table, "alice", 7, 9); /* there is room for one again */
     assert_int_equal(model_value(table, "alice", "model-7"), 1);
     assert_int_equal(model_value(table, "alice", TKR_LABEL_OTHER), 1);
     table_reopen(table);
     assert_false(forget(table, table_find(table, "alice")));
-    assert_true(forget(table, find_model(table, "alice", "model-1")));
-    assert_true(forget(table, find_model(table, "alice", "model-2")));
-    assert_true(forget(table, find_model(table, "alice", "model-3")));
-    assert_true(forget(table, find_model(table, "alice", "model-7")));
+    assert_true(forget(table, table_find_model(table, "alice", "model-1")));
+    assert_true(forget(table, table_find_model(table, "alice", "model-2")));
+    assert_true(forget(table, table_find_model(table, "alice", "model-3")));
+    assert_true(forget(table, table_find_model(table, "alice", "model-7")));
     assert_false(forget(table, table_find(table, "alice")));
-    assert_true(forget(table, find_model(table, "alice", TKR_LABEL_OTHER)));
+    assert_true(forget(table, table_find_model(table, "alice", TKR_LABEL_OTHER)));
     assert_true(forget(table, table_find(table, "alice")));
     assert_int_equal(table_accounts(table), 0);
 }
@@ -307,7 +286,7 @@ static void test_memory_of_a_model_is_used_again(void **state)
     reader = reader_of(table);
     assert_true(tkr_reader_next(reader, &copy));
     used = atomic_load(&table->shard->header->law.arena_used);
-    assert_true(forget(table, find_model(table, "an account with a long name", "m")));
+    assert_true(forget(table, table_find_model(table, "an account with a long name", "m")));
     assert_true(charge_model(table, "zoe", "another model with a long na", 1));
     assert_int_equal(atomic_load(&table->shard->header->law.arena_used), used);
     assert_true(tkr_reader_next(reader, &copy));
@@ -333,7 +312,7 @@ static void test_longest_id_and_model_are_read_back(void **state)
     memset(model, 'm', TKR_ENTRY_LABEL_MAX);
     id[TKR_ENTRY_ID_MAX] = model[TKR_ENTRY_LABEL_MAX] = '\0';
     assert_true(charge_model(table, id, model, 9));
-    assert_int_equal(tkr_entry_size(find_model(table, id, model)), TKR_ENTRY_UNITS_MAX * TKR_ENTRY_UNIT);
+    assert_int_equal(tkr_entry_size(table_find_model(table, id, model)), TKR_ENTRY_UNITS_MAX * TKR_ENTRY_UNIT);
     table_reopen(table);
     reader = reader_of(table);
     assert_true(tkr_reader_next(reader, &copy));
