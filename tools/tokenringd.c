@@ -34,27 +34,29 @@ static void catch_signals(void)
 
 static void print_help(void)
 {
-    (void)puts("tokenringd - collects the token usage that gateways on this host record\n"
-               "\n"
-               "usage: tokenringd [--help | --version]\n"
-               "\n"
-               "Runs in the foreground until SIGTERM or SIGINT; then drains, flushes and leaves.\n"
-               "\n"
-               "Environment:\n"
-               "  TOKENRING_RUNTIME_DIR        shared memory, on a tmpfs; default /run/tokenring, else /dev/shm/tokenring-UID\n"
-               "  TOKENRING_STATE_DIR          keeps the collector's name over reboots; default: none\n"
-               "  TOKENRING_WORKERS            threads that aggregate, 1..64; default a quarter of the processors\n"
-               "  TOKENRING_MAX_ACCOUNTS       accounts and cycles in memory per shard; default 1000000\n"
-               "  TOKENRING_FLUSH_INTERVAL_MS  default 1000\n"
-               "  TOKENRING_PARKED_RETRY_MS    between tries of an account that the sink cannot take; default 30000\n"
-               "  TOKENRING_FORGET_AFTER_S     idle accounts leave memory; their totals stay; default 604800, a week\n"
-               "  TOKENRING_ORPHANS            how calls of dead gateways count: streamed, prompt, reserve, zero\n"
-               "  TOKENRING_SINK               redis, sqlite or null; default redis when one is configured, else sqlite\n"
-               "  TOKENRING_LEDGER             file of the SQLite ledger\n"
-               "  REDIS_URL, or REDIS_SOCKET, or REDIS_HOST and REDIS_PORT; REDIS_USERNAME, REDIS_PASSWORD, REDIS_DB\n"
-               "  TOKENRING_REDIS_TIMEOUT_MS   how long an answer is waited for; default 5000\n"
-               "\n"
-               "Exit status: 0 all was flushed; 1 it could not start, or the sink did not take all; 2 wrong usage.");
+    (void)puts(
+        "tokenringd - collects the token usage that gateways on this host record\n"
+        "\n"
+        "usage: tokenringd [--help | --version]\n"
+        "\n"
+        "Runs in the foreground until SIGTERM or SIGINT; then drains, flushes and leaves.\n"
+        "\n"
+        "Environment:\n"
+        "  TOKENRING_RUNTIME_DIR        shared memory, on a tmpfs; default /run/tokenring, else /dev/shm/tokenring-UID\n"
+        "  TOKENRING_STATE_DIR          keeps the collector's name over reboots; default: none\n"
+        "  TOKENRING_WORKERS            threads that aggregate, 1..64; default a quarter of the processors\n"
+        "  TOKENRING_MAX_ACCOUNTS       accounts and cycles, and models of them, in memory per shard; default 1000000\n"
+        "  TOKENRING_MODELS             models of an account and cycle told apart, 0..16, the rest is `other`; default 16\n"
+        "  TOKENRING_FLUSH_INTERVAL_MS  default 1000\n"
+        "  TOKENRING_PARKED_RETRY_MS    between tries of an account that the sink cannot take; default 30000\n"
+        "  TOKENRING_FORGET_AFTER_S     idle accounts leave memory; their totals stay; default 604800, a week\n"
+        "  TOKENRING_ORPHANS            how calls of dead gateways count: streamed, prompt, reserve, zero\n"
+        "  TOKENRING_SINK               redis, sqlite or null; default redis when one is configured, else sqlite\n"
+        "  TOKENRING_LEDGER             file of the SQLite ledger\n"
+        "  REDIS_URL, or REDIS_SOCKET, or REDIS_HOST and REDIS_PORT; REDIS_USERNAME, REDIS_PASSWORD, REDIS_DB\n"
+        "  TOKENRING_REDIS_TIMEOUT_MS   how long an answer is waited for; default 5000\n"
+        "\n"
+        "Exit status: 0 all was flushed; 1 it could not start, or the sink did not take all; 2 wrong usage.");
 }
 
 static int collect(void)
