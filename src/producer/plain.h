@@ -43,7 +43,7 @@ static inline bool tkr_plain_usage(const tkr_usage *usage)
         usage->total & usage->cached & usage->cache_write & usage->reasoning & usage->cost_nano_usd & usage->first_token_ns;
 
     return absent == TKR_ABSENT && (usage->estimated | (uint32_t)usage->error) == 0 &&
-           ((uint64_t)(usage->prompt - 1) | (uint64_t)(usage->completion - 1)) < TKR_PLAIN_TOKENS_MAX - 1;
+           (((uint64_t)usage->prompt - 1) | ((uint64_t)usage->completion - 1)) < TKR_PLAIN_TOKENS_MAX - 1;
 }
 
 #endif
