@@ -453,9 +453,9 @@ static int check_models(struct run *run)
 {
     static const char question[] =
         "SELECT count(*) FROM usage u LEFT JOIN (SELECT kind, account, cycle, sum(prompt_tokens) p, sum(completion_tokens) c,"
-        " sum(total_tokens) t, sum(calls) n, count(*) models FROM usage_by_model GROUP BY kind, account, cycle)"
-        " USING (kind, account, cycle) WHERE kind='team' AND ((p, c, t, n) IS NOT"
-        " (prompt_tokens, completion_tokens, total_tokens, calls) OR models>17)";
+        " sum(total_tokens) t, sum(calls) n FROM usage_by_model GROUP BY kind, account, cycle)"
+        " USING (kind, account, cycle) WHERE kind='team' AND (p, c, t, n) IS NOT"
+        " (prompt_tokens, completion_tokens, total_tokens, calls)";
     const char *path = strchr(run->env_ledger, '=') + 1;
     sqlite3 *db = NULL;
     sqlite3_stmt *row = NULL;

@@ -28,8 +28,9 @@ static const char help[] =
     "Options:\n"
     "  --kind KIND        user, team, organisation, key or another name of 1 to 12 letters a-z or '_'; default all\n"
     "  --cycle CYCLE      YYYY-MM-DD, a cycle's first day; or all (default)\n"
-    "  --by-model         a row for each model that an account used in a cycle, of those that tell one: at most 16 and `other`;\n"
-    "                     \"provider/model\" where the provider is told\n"
+    "  --by-model         a row for each model that an account used in a cycle, of calls that tell one, highest first:\n"
+    "                     \"provider/model\" where the provider is told; each collecting thread tells up to 16 apart,\n"
+    "                     the rest is `other`\n"
     "  --top N            only the first N rows, 1..1000000000\n" TKR_COMMAND_LOOK_HELP
     "  --json             print one JSON object: sink, rows with all counters\n"
     "  --help             this text\n\n"
@@ -146,8 +147,7 @@ static json_t *row_json(const struct usage *usage, const struct tkr_command_usag
         tkr_command_json_set_id(object, "model", row->model, row->model_len);
     (void)json_object_update(object, counts);
     json_decref(counts);
-    if (!usage->query.by_model)
-        (void)json_object_set_new(object, "limit", row->limit < 0 ? json_null() : json_integer(row->limit));
+    (void)json_object_set_new(object, "limit", row->limit < 0 ? json_null() : json_integer(row->limit));
     if (usage->unflushed_known)
         (void)json_object_set_new(object, "unflushed", counts_json(&row->unflushed));
     return object;
