@@ -351,9 +351,10 @@ static uint64_t next_life(struct tkr_law *law, uint64_t above)
 /* Whole words, each stored once: a reader may be looking at what was here before. */
 static void write_text(_Atomic uint64_t *word, const struct tkr_charge *charge)
 {
-    uint64_t text[(TKR_ENTRY_ID_MAX + TKR_ENTRY_LABEL_MAX) / sizeof(*word) + 1] = {0};
+    uint64_t text[(TKR_ENTRY_ID_MAX + TKR_ENTRY_LABEL_MAX) / sizeof(*word) + 1];
     uint32_t len = charge->id_len + charge->model_len;
 
+    text[(len - 1) / sizeof(*word)] = 0; /* what the last word has too many */
     memcpy(text, charge->id, charge->id_len);
     if (charge->model_len > 0)
         memcpy((char *)text + charge->id_len, charge->model, charge->model_len);
