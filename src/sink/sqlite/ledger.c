@@ -20,6 +20,9 @@ static const char create_tables[] = "CREATE TABLE contribution (account TEXT NOT
                                     ", PRIMARY KEY (kind, account, cycle, source)) WITHOUT ROWID;"
                                     "CREATE TABLE seen (source TEXT NOT NULL PRIMARY KEY, number INTEGER NOT NULL)"
                                     " WITHOUT ROWID;";
+#undef TKR_COUNTER
+
+#define TKR_COUNTER(symbol, name, letter, help) ", " #name " INTEGER NOT NULL DEFAULT 0"
 static const char create_models[] = "CREATE TABLE model_contribution (account TEXT NOT NULL, kind TEXT NOT NULL,"
                                     " cycle TEXT NOT NULL, model TEXT NOT NULL, source TEXT NOT NULL, life INTEGER NOT NULL"
 #include "base/counters.def"
@@ -27,13 +30,16 @@ static const char create_models[] = "CREATE TABLE model_contribution (account TE
 #undef TKR_COUNTER
 
 #define TKR_COUNTER(symbol, name, letter, help) ", sum(" #name ") AS " #name
-static const char create_views[] = "DROP VIEW IF EXISTS usage; CREATE VIEW usage AS SELECT kind, account, cycle"
+static const char create_view[] = "DROP VIEW IF EXISTS usage; CREATE VIEW usage AS SELECT kind, account, cycle"
 #include "base/counters.def"
-                                   " FROM contribution GROUP BY kind, account, cycle;"
-                                   "DROP VIEW IF EXISTS usage_by_model;"
-                                   "CREATE VIEW usage_by_model AS SELECT kind, account, cycle, model"
+                                  " FROM contribution GROUP BY kind, account, cycle;";
+#undef TKR_COUNTER
+
+#define TKR_COUNTER(symbol, name, letter, help) ", sum(" #name ") AS " #name
+static const char create_model_view[] = "DROP VIEW IF EXISTS usage_by_model;"
+                                        "CREATE VIEW usage_by_model AS SELECT kind, account, cycle, model"
 #include "base/counters.def"
-                                   " FROM model_contribution GROUP BY kind, account, cycle, model;";
+                                        " FROM model_contribution GROUP BY kind, account, cycle, model;";
 #undef TKR_COUNTER
 
 /* What a file says of itself. */
@@ -136,7 +142,7 @@ static int create(const struct tkr_ledger *ledger, const struct identity *identi
             return -1;
     }
     if ((identity->models == 0 && tkr_ledger_run(ledger, create_models, ret_message) != 0) ||
-        tkr_ledger_run(ledger, create_views, ret_message) != 0)
+        tkr_ledger_run(ledger, create_view, ret_message) != 0 || tkr_ledger_run(ledger, create_model_view, ret_message) != 0)
         return -1;
     (void)snprintf(sql, sizeof(sql), "PRAGMA application_id=%d; PRAGMA user_version=%d", TKR_LEDGER_APPLICATION_ID, VERSION);
     return tkr_ledger_run(ledger, sql, ret_message);
