@@ -166,7 +166,7 @@ static int64_t shard_total(void)
     for (uint64_t at = 0; at < used;) {
         const struct tkr_entry *entry = (const struct tkr_entry *)(stage.shard->arena + at);
         total += atomic_load_explicit(&entry->counts[TKR_COUNTER_TOTAL], memory_order_relaxed);
-        at += tkr_entry_bytes(atomic_load_explicit(&entry->id_len, memory_order_relaxed));
+        at += tkr_entry_size(entry);
     }
     return total;
 }

@@ -142,7 +142,7 @@ int bench_stock_check(const struct bench_stock *stock)
                                    bench_stock_expected(stock, (uint32_t)account, i))
                 return bench_wrong("an account of the shard is not what it was charged");
         }
-        at += tkr_entry_bytes(id_len);
+        at += tkr_entry_size(entry);
     }
     return accounts == stock->accounts ? 0 : bench_wrong("the shard has %u accounts of %u", accounts, stock->accounts);
 }

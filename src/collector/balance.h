@@ -53,7 +53,7 @@ struct tkr_balance_region {
 struct tkr_balance_shard {
     uint32_t number;
     uint64_t name;      /* the collector's, for the source */
-    uint64_t accounts;  /* accounts and cycles in memory */
+    uint64_t accounts;  /* accounts and cycles in memory, and models of them */
     uint64_t unflushed; /* of them, not in the sink as far as known */
     uint64_t overflow_charges;
     uint64_t gone_regions;

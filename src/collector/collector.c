@@ -56,7 +56,8 @@ static int open_shards(struct tkr_collector *collector, tkr_message *ret_message
     if (collector->post == NULL)
         return tkr_message_set(ret_message, "no memory for %u shards", collector->post_count);
     for (uint32_t i = 0; i < collector->post_count; i++) {
-        struct tkr_shard_options options = {collector->home.name, i, collector->config.accounts_max};
+        struct tkr_shard_options options = {collector->home.name, i, collector->config.accounts_max,
+                                            collector->config.models_max};
         struct tkr_shard *shard;
         if (tkr_shard_open(collector->home.folder, &options, &shard, ret_message) != 0)
             return -1;

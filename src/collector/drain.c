@@ -9,21 +9,69 @@
 
 #define LANE_BYTES_AT_ONCE (UINT32_C(32) << 10) /* so that one busy lane does not keep the others waiting */
 #define SLOTS_AT_ONCE 64u                       /* each up to TKR_CALL_SLOT_BYTES of the buffer */
-_Static_assert((SLOTS_AT_ONCE * TKR_CALL_SLOT_BYTES) <= TKR_DRAIN_BYTES && SLOTS_AT_ONCE <= TKR_DRAIN_EVENTS_MAX,
-               "a round of settling fits the work space");
+_Static_assert((SLOTS_AT_ONCE * TKR_CALL_SLOT_BYTES) <= TKR_DRAIN_BYTES && SLOTS_AT_ONCE <= TKR_DRAIN_EVENTS_MAX &&
+                   SLOTS_AT_ONCE * TKR_DRAIN_CHARGES_MAX <= TKR_BATCH_CHARGES_MAX,
+               "a round of settling fits the work space and a batch");
 
 static uint64_t get(const _Atomic uint64_t *word)
 {
     return atomic_load_explicit(word, memory_order_relaxed); /* the worker's own words */
 }
 
-static void start(struct tkr_drain *drain)
+static void start(struct tkr_drain *drain, const struct tkr_shard *shard)
 {
+    drain->split = shard->models_max > 0;
     drain->events = 0;
     drain->notices = 0;
     drain->charges = 0;
     drain->spans = 0;
     drain->bytes = 0;
+}
+
+/* Returns the length of the label of the event's model: "provider/model", or "model" where no provider is told. */
+static uint32_t compose_label(const struct tkr_event *event, char composed[TKR_ENTRY_LABEL_MAX], const char **ret_label)
+{
+    uint32_t head = event->provider_len > 0 ? event->provider_len + 1 : 0;
+
+    if (head + event->model_len > TKR_ENTRY_LABEL_MAX) {
+        *ret_label = TKR_LABEL_OTHER;
+        return sizeof(TKR_LABEL_OTHER) - 1;
+    }
+    *ret_label = event->model;
+    if (head == 0)
+        return event->model_len;
+    memcpy(composed, event->provider, event->provider_len);
+    composed[event->provider_len] = '/';
+    memcpy(composed + head, event->model, event->model_len);
+    *ret_label = composed;
+    return head + event->model_len;
+}
+
+static struct tkr_charge *add_charge(struct tkr_drain *drain, const struct tkr_event *event, uint32_t account)
+{
+    struct tkr_charge *charge = &drain->charge[drain->charges++];
+
+    charge->kind = event->account[account].kind;
+    charge->id = event->account[account].id;
+    charge->id_len = event->account[account].len;
+    charge->cycle = event->cycle;
+    charge->model_len = 0;
+    charge->counts = &drain->counts[drain->events];
+    charge->event = drain->events;
+    return charge;
+}
+
+/* The same to the label's entry of each account, behind the charges of the accounts themselves. */
+static void add_labels(struct tkr_drain *drain, const struct tkr_event *event)
+{
+    const char *label;
+    uint32_t label_len = compose_label(event, drain->label[drain->events], &label);
+
+    for (uint32_t i = 0; i < event->account_count; i++) {
+        struct tkr_charge *charge = add_charge(drain, event, i);
+        charge->model = label;
+        charge->model_len = label_len;
+    }
 }
 
 static void add_event(struct tkr_drain *drain, const struct tkr_event *event)
@@ -32,16 +80,18 @@ static void add_event(struct tkr_drain *drain, const struct tkr_event *event)
 
     memset(counts, 0, sizeof(*counts));
     tkr_event_counts(event, counts);
-    for (uint32_t i = 0; i < event->account_count; i++) {
-        struct tkr_charge *charge = &drain->charge[drain->charges++];
-        charge->kind = event->account[i].kind;
-        charge->id = event->account[i].id;
-        charge->id_len = event->account[i].len;
-        charge->cycle = event->cycle;
-        charge->counts = counts;
-        charge->event = drain->events;
-    }
+    for (uint32_t i = 0; i < event->account_count; i++)
+        (void)add_charge(drain, event, i);
+    if (event->model_len > 0 && drain->split)
+        add_labels(drain, event);
     drain->events++;
+}
+
+/* For one more event, whatever it charges. */
+static bool has_room_for_event(const struct tkr_drain *drain)
+{
+    return drain->events < TKR_DRAIN_EVENTS_MAX && drain->charges <= TKR_BATCH_CHARGES_MAX - TKR_DRAIN_CHARGES_MAX &&
+           drain->notices < TKR_DRAIN_NOTICES_MAX;
 }
 
 /* --- frames out of lanes --- */
@@ -90,7 +140,7 @@ static uint32_t parse(struct tkr_drain *drain, struct tkr_drain_span *span, cons
 {
     size_t at = 0;
 
-    while (at < count && drain->events < TKR_DRAIN_EVENTS_MAX && drain->notices < TKR_DRAIN_NOTICES_MAX) {
+    while (at < count && has_room_for_event(drain)) {
         size_t length = tkr_frame_length(bytes + at, count - at);
         if (length == 0 && cut && count - at < TKR_FRAME_BYTES_MAX)
             break;
@@ -132,7 +182,7 @@ static bool drain_lane(struct tkr_drain *drain, struct tkr_feed *feed, uint32_t 
 
 static bool has_room(const struct tkr_drain *drain)
 {
-    return drain->events < TKR_DRAIN_EVENTS_MAX && drain->notices < TKR_DRAIN_NOTICES_MAX && drain->spans < TKR_BATCH_LANES_MAX &&
+    return has_room_for_event(drain) && drain->spans < TKR_BATCH_LANES_MAX &&
            TKR_DRAIN_BYTES - drain->bytes >= 2 * TKR_FRAME_BYTES_MAX;
 }
 
@@ -232,7 +282,7 @@ int tkr_drain_batch(struct tkr_drain *drain, struct tkr_shard *shard, struct tkr
 {
     bool empty = true;
 
-    start(drain);
+    start(drain, shard);
     for (struct tkr_feed *feed = feeds; feed != NULL; feed = feed->next) {
         if (feed->view == NULL || tkr_feed_state(feed) != TKR_CURSOR_ACTIVE)
             continue;
@@ -325,7 +375,7 @@ bool tkr_drain_settle(struct tkr_drain *drain, struct tkr_shard *shard, struct t
 
     if (!tkr_view_slot_count(feed->view, &slots) || at >= slots)
         return true;
-    start(drain);
+    start(drain, shard);
     for (uint32_t end = slots - at > SLOTS_AT_ONCE ? at + SLOTS_AT_ONCE : slots; at < end; at++)
         broken += quarantined ? !slot_is_free(drain, feed, at) : !settle_slot(drain, feed, at, policy);
     if (!tkr_batch_begin(shard))

@@ -10,7 +10,8 @@
 #include "collector/feed.h"
 #include "event/frame.h"
 
-#define TKR_DRAIN_EVENTS_MAX (TKR_BATCH_CHARGES_MAX / TKR_ACCOUNTS_MAX)
+#define TKR_DRAIN_EVENTS_MAX 256u
+#define TKR_DRAIN_CHARGES_MAX (2 * TKR_ACCOUNTS_MAX) /* of an event: each account, and each account's model */
 #define TKR_DRAIN_BYTES (UINT32_C(128) << 10)
 
 /* Frames of one lane within a batch. */
@@ -37,7 +38,7 @@ struct tkr_drain_notice {
     int64_t duration_us;
 };
 
-/* Work space of a worker: about 200 KiB. */
+/* Work space of a worker: about 300 KiB. */
 struct tkr_drain {
     uint32_t notices;
     struct tkr_drain_notice notice[TKR_DRAIN_NOTICES_MAX];
@@ -45,9 +46,11 @@ struct tkr_drain {
     uint32_t charges;
     uint32_t spans;
     uint32_t bytes;
+    bool split; /* usage by models too */
     struct tkr_drain_span span[TKR_BATCH_LANES_MAX];
     tkr_counts counts[TKR_DRAIN_EVENTS_MAX];
     struct tkr_charge charge[TKR_BATCH_CHARGES_MAX];
+    char label[TKR_DRAIN_EVENTS_MAX][TKR_ENTRY_LABEL_MAX]; /* "provider/model", where a provider is told */
     alignas(64) unsigned char buffer[TKR_DRAIN_BYTES];
 };
 

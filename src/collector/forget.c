@@ -69,12 +69,14 @@ static void request_idle(struct tkr_outlet *outlet, uint64_t stamp_max)
 
     while (at < end && shard->request_count < TKR_REQUESTS_MAX) {
         uint32_t reference = (uint32_t)(at / TKR_ENTRY_UNIT) + 1;
-        uint8_t id_len = atomic_load_explicit(&tkr_shard_entry(shard, reference)->id_len, memory_order_relaxed);
+        uint64_t bytes = tkr_entry_size(tkr_shard_entry(shard, reference));
         struct tkr_entry_copy *copy = &outlet->removal[shard->request_count];
         if (is_idle(outlet, reference, stamp_max, copy))
             shard->request[shard->request_count++] = (struct tkr_request){
                 .kind = TKR_REQUEST_FORGET, .reference = reference, .life = copy->life, .stamp_max = stamp_max};
-        at += tkr_entry_bytes(id_len);
+        if (bytes == 0)
+            break; /* damaged: no kill leaves this */
+        at += bytes;
     }
     outlet->forget_at = at;
 }

@@ -6,6 +6,8 @@
  * How old a stamp is, marks in the shard's header tell: every so often the time and the batch committed last. An entry whose
  * stamp is not above a mark has not been touched since.
  *
+ * An account's own entry goes after those of its models, which are never younger: the worker refuses it until then.
+ *
  * The table first, the sink second. A late event in between makes a new entry, of a newer life, which counts from zero; the sink
  * finds the older life's record and takes all of the new one. The other order would leave an entry whose record is gone.
  * A death in between leaves a record that nobody needs.

@@ -12,7 +12,7 @@
 #include "base/crash.h"
 
 #define MAGIC UINT64_C(0x31544c4145485254) /* "TRHEALT1" */
-#define MAJOR 2u                           /* 2: handlers */
+#define MAJOR 2u                           /* 2: models, handlers */
 #define MINOR 0u
 #define FILE_NAME "health"
 #define FILE_NAME_NEW ".health"
@@ -127,6 +127,8 @@ static void clamp(struct tkr_health *health)
         account->reason[sizeof(account->reason) - 1] = '\0';
         if (account->id_len > TKR_ENTRY_ID_MAX)
             account->id_len = TKR_ENTRY_ID_MAX;
+        if (account->model_len > TKR_ENTRY_LABEL_MAX)
+            account->model_len = TKR_ENTRY_LABEL_MAX;
     }
 }
 

@@ -32,12 +32,14 @@ enum tkr_health_state {
     TKR_HEALTH_FAILING   /* it does not: `error`; tried again with back-off */
 };
 
-/* An account that the sink cannot take as it is. */
+/* An account, or a model of it, that the sink cannot take as it is. */
 struct tkr_health_account {
     uint64_t kind;
     uint32_t cycle;
     uint32_t id_len;
     char id[TKR_ENTRY_ID_MAX + 1];
+    uint64_t model_len; /* 0: the account's own totals */
+    char model[TKR_ENTRY_LABEL_MAX];
     int64_t since_ns; /* Unix time */
     char reason[TKR_REASON_BYTES];
 };

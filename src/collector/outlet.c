@@ -139,11 +139,11 @@ uint32_t tkr_outlet_recheck_next(const struct tkr_outlet *outlet, uint32_t max, 
     while (at < end && count < max) {
         uint32_t reference = (uint32_t)(at / TKR_ENTRY_UNIT) + 1;
         const struct tkr_entry *entry = tkr_shard_entry(outlet->shard, reference);
-        uint8_t id_len = atomic_load_explicit(&entry->id_len, memory_order_relaxed);
-        if (id_len == 0)
+        uint64_t bytes = tkr_entry_size(entry);
+        if (bytes == 0)
             break; /* damaged: no kill leaves this */
         ret_items[count++] = (struct tkr_outlet_item){.reference = reference};
-        at += tkr_entry_bytes(id_len);
+        at += bytes;
     }
     *ret_next = count < max ? end : at;
     return count;

@@ -30,6 +30,8 @@ static void fill_contribution(struct tkr_contribution *item, const struct tkr_en
     item->id = copy->id;
     item->id_len = copy->id_len;
     item->cycle = copy->cycle;
+    item->model = copy->model;
+    item->model_len = copy->model_len;
     item->tag = tag;
     item->now.life = copy->life;
     item->now.counts = copy->counts;

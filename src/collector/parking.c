@@ -19,7 +19,8 @@ void tkr_parking_log(enum tkr_log_level level, const struct tkr_contribution *se
 
     tkr_kind_name(sent->kind, kind);
     tkr_cycle_format(sent->cycle, cycle);
-    tkr_log(level, "%s %.*s, cycle %s: %s; %s", kind, (int)sent->id_len, sent->id, cycle, why, then);
+    tkr_log(level, "%s %.*s, cycle %s%s%.*s: %s; %s", kind, (int)sent->id_len, sent->id, cycle,
+            sent->model_len > 0 ? ", model " : "", (int)sent->model_len, sent->model_len > 0 ? sent->model : "", why, then);
 }
 
 /* Tells one reason from another in the few bits that an item has for it (FNV-1a, folded); never 0. */
@@ -71,6 +72,9 @@ static void name(struct tkr_parking *parking, const struct tkr_outlet *outlet, u
     account->cycle = sent->cycle;
     account->id_len = sent->id_len;
     memcpy(account->id, sent->id, sent->id_len);
+    account->model_len = sent->model_len;
+    if (sent->model_len > 0)
+        memcpy(account->model, sent->model, sent->model_len);
     memset(account->reason, 0, sizeof(account->reason));
     (void)snprintf(account->reason, sizeof(account->reason), "%s", why);
 }

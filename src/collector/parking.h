@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Parking: accounts that the sink cannot take as they are (sink/contribution.h: poison, conflict, ambiguity). They wait in their
+ * Parking: accounts, and models of accounts, that the sink cannot take as they are (sink/contribution.h: poison, conflict, ambiguity). They wait in their
  * outlet and are tried again slowly, while all others go on.
  *
  * Who reads the log is told once when an account is parked, once when the reason changes and once when it is written again; and
@@ -41,7 +41,7 @@ void tkr_parking_written(struct tkr_parking *parking, const struct tkr_outlet *o
 /* Before and after each pass: tells of those that were not named, once in a minute, and begins the next one. */
 void tkr_parking_tell(struct tkr_parking *parking, int64_t now_ns);
 
-/* Writes "user alice, cycle 2026-11-01: why; then" to the log. */
+/* Writes "user alice, cycle 2026-11-01: why; then" to the log; of a model, "user alice, cycle 2026-11-01, model gpt-4o: ...". */
 void tkr_parking_log(enum tkr_log_level level, const struct tkr_contribution *sent, const char *why, const char *then);
 
 #endif

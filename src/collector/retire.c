@@ -24,6 +24,12 @@ struct source {
     uint64_t seen;
 };
 
+/* The bytes that a contribution borrows. */
+struct key {
+    char id[TKR_ID_BYTES_MAX];
+    char model[TKR_ENTRY_LABEL_MAX];
+};
+
 struct retirement {
     const struct tkr_retire_options *options;
     struct tkr_retire_report *report;
@@ -32,7 +38,7 @@ struct retirement {
     struct source source[TKR_SHARDS_MAX];
     struct tkr_chunk chunk;
     struct tkr_contribution *account; /* whose records are to go, with no more than the account in it */
-    char (*id)[TKR_ID_BYTES_MAX + 1];
+    struct key *key;                  /* what they point to */
     uint32_t account_count;
 };
 
@@ -243,9 +249,17 @@ static int take_account(const struct tkr_usage_row *row, void *arg)
 {
     struct retirement *r = arg;
     uint32_t i = r->account_count++;
+    struct key *key = &r->key[i];
 
-    memcpy(r->id[i], row->id, row->id_len);
-    r->account[i] = (struct tkr_contribution){.kind = row->kind, .id = r->id[i], .id_len = row->id_len, .cycle = row->cycle};
+    memcpy(key->id, row->id, row->id_len);
+    if (row->model_len > 0)
+        memcpy(key->model, row->model, row->model_len);
+    r->account[i] = (struct tkr_contribution){.kind = row->kind,
+                                              .id = key->id,
+                                              .id_len = row->id_len,
+                                              .cycle = row->cycle,
+                                              .model = key->model,
+                                              .model_len = row->model_len};
     if (r->account_count < r->chunk.count_max)
         return 0;
     return remove_accounts(r) == 0 ? 0 : STOPPED;
@@ -268,8 +282,8 @@ static int allocate(struct retirement *r)
     r->chunk.count_max = count;
     r->chunk.item = calloc(count, sizeof(*r->chunk.item));
     r->account = calloc(count, sizeof(*r->account));
-    r->id = calloc(count, sizeof(*r->id));
-    if (r->chunk.item == NULL || r->account == NULL || r->id == NULL)
+    r->key = calloc(count, sizeof(*r->key));
+    if (r->chunk.item == NULL || r->account == NULL || r->key == NULL)
         return tkr_message_set(r->message, "no memory to remove records");
     return 0;
 }
@@ -288,6 +302,6 @@ int tkr_retire(const struct tkr_retire_options *options, const struct tkr_sink_c
     r.sink->ops->close(r.sink);
     free(r.chunk.item);
     free(r.account);
-    free(r.id);
+    free(r.key);
     return result;
 }

@@ -32,6 +32,8 @@ static void ask(struct tkr_contribution *item, const struct tkr_entry_copy *copy
     item->id = copy->id;
     item->id_len = copy->id_len;
     item->cycle = copy->cycle;
+    item->model = copy->model;
+    item->model_len = copy->model_len;
     item->now.life = copy->life;
     item->now.counts = copy->counts;
     item->known = *known;

@@ -16,7 +16,7 @@
 
 struct tkr_verify_report {
     uint32_t shards;
-    uint64_t accounts;  /* accounts and cycles looked at */
+    uint64_t accounts;  /* accounts and cycles, and models of them, looked at */
     uint64_t agree;     /* the sink has what is counted */
     uint64_t unflushed; /* the sink has less, or nothing yet: it is on its way */
     uint64_t missing;   /* the sink had acknowledged a record and has none, or less of it */

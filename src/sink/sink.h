@@ -3,7 +3,8 @@
  * Where contributions go: Redis, a SQLite ledger, or nowhere (for benches). One interface and one guarantee.
  *
  * A contribution is what one source (one shard of one collector) has added to one (account, cycle) within one life
- * of its table entry: a vector that only grows. The sink keeps, beside the totals, a record of each contribution.
+ * of its table entry: a vector that only grows. Beside the account's own, which counts all, there are such of its models, each
+ * of which counts a part; they have totals and records of their own. The sink keeps, beside the totals, a record of each contribution.
  * Sending is conditional: the sink compares the record it has with the one that is expected (`known`).
  *
  *     record == known   ->  totals += now - known (all of now when known is of another life, or nothing),
@@ -25,11 +26,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/account.h"
 #include "base/counters.h"
 #include "base/settings.h"
 
 #define TKR_SOURCE_BYTES 24  /* "0123456789abcdef.12": the collector's name in hex, the shard; with its NUL */
-#define TKR_REASON_BYTES 448 /* an error, and the key at fault */
+#define TKR_REASON_BYTES 560 /* an error, and the field and the key at fault */
 
 /* Longer than the longest TOKENRING_FORGET_AFTER_S, a year, after which a collector lets go of an account by itself. */
 #define TKR_FORGOTTEN_KEPT_S (366 * 86400)
@@ -52,6 +54,8 @@ struct tkr_contribution {
     const char *id;                /* borrowed until the chunk is collected */
     uint32_t id_len;               /* bytes */
     uint32_t cycle;                /* yyyymmdd */
+    const char *model;             /* borrowed likewise */
+    uint32_t model_len;            /* bytes, at most TKR_LABEL_BYTES_MAX; 0: the account's own totals */
     uint64_t tag;                  /* the caller's own */
     struct tkr_record now;         /* life 0: the record is to go, the totals stay */
     struct tkr_record known;       /* what the sink is believed to have recorded; only a hint */
@@ -79,6 +83,8 @@ struct tkr_usage_row {
     const char *id; /* valid during the visit */
     uint32_t id_len;
     uint32_t cycle;
+    uint32_t model_len; /* at most TKR_LABEL_BYTES_MAX; 0: the account's own totals */
+    const char *model;  /* valid during the visit */
     tkr_counts counts;
     int64_t limit; /* usage_limit; -1: none */
 };
@@ -98,6 +104,7 @@ struct tkr_usage_query {
     uint32_t cycle; /* 0: all cycles */
     uint64_t kind;  /* looked at when any_kind is 0 */
     int any_kind;
+    bool by_model; /* the rows of models, and not those of accounts */
 };
 
 /* Called once a row; anything but 0 stops the reading. */
@@ -131,7 +138,7 @@ struct tkr_sink_ops {
     int (*sources)(tkr_sink *sink, tkr_source_visit *visit, void *arg, tkr_message *ret_message);
 
     /*
-     * Visits the accounts and cycles of which a source of this collector (its name, 16 digits) may have a record: the rows
+     * Visits the accounts and cycles, and their models, of which a source of this collector (its name, 16 digits) may have a record: the rows
      * hold no counts; there may be more of them, and one more than once. Records that are there from beginning to end are
      * visited. Chunks may be sent during a visit. Connects by itself, at a pace that leaves the sink to others.
      * 0, the visitor's number, or -1 with the reason.
@@ -139,9 +146,9 @@ struct tkr_sink_ops {
     int (*records)(tkr_sink *sink, const char *collector, tkr_usage_visit *visit, void *arg, tkr_message *ret_message);
 
     /*
-     * Starts the totals of an account's cycle from zero, in one step; records stay, so nothing that was counted comes back, and
+     * Starts the totals of an account's cycle from zero, and those of its models, in one step; records stay, so nothing that was counted comes back, and
      * what is counted but not flushed yet counts for the new total. Connects by itself.
-     * 0 with what they were; 1: there is nothing about it; -1 with the reason.
+     * 0 with what the account's own were; 1: there is nothing about it; -1 with the reason.
      */
     int (*reset)(tkr_sink *sink, const struct tkr_usage_row *account, tkr_counts *ret_before, tkr_message *ret_message);
 

@@ -31,7 +31,7 @@ struct walk {
     uint64_t at;
     uint32_t counters;
     const unsigned char *entry; /* the one found */
-    uint8_t id_len;
+    uint32_t text_len;          /* of id and label */
     uint64_t life;
 };
 
@@ -51,16 +51,20 @@ static struct walk walk_begin(const struct tkr_shard_header *older)
 static int walk_next(struct walk *walk)
 {
     uint64_t bytes;
+    uint32_t label_len;
+    uint32_t cycle;
 
     if (walk->at == walk->used)
         return 0;
     walk->entry = walk->arena + walk->at;
     if (walk->used - walk->at < AT_ID(walk->counters))
         return -1;
-    walk->id_len = walk->entry[AT_ID_LEN(walk->counters)];
+    memcpy(&cycle, walk->entry + AT_CYCLE(walk->counters), sizeof(cycle));
+    label_len = tkr_entry_word_label_len(cycle); /* of major 1: 0 */
+    walk->text_len = walk->entry[AT_ID_LEN(walk->counters)] + label_len;
     memcpy(&walk->life, walk->entry + AT_LIFE(walk->counters), sizeof(walk->life));
-    bytes = (AT_ID(walk->counters) + walk->id_len + TKR_ENTRY_UNIT - 1) / TKR_ENTRY_UNIT * TKR_ENTRY_UNIT;
-    if (walk->id_len == 0 || bytes > walk->used - walk->at)
+    bytes = (AT_ID(walk->counters) + walk->text_len + TKR_ENTRY_UNIT - 1) / TKR_ENTRY_UNIT * TKR_ENTRY_UNIT;
+    if (walk->text_len == label_len || label_len > TKR_ENTRY_LABEL_MAX || bytes > walk->used - walk->at)
         return -1;
     walk->at += bytes;
     return 1;
@@ -76,7 +80,7 @@ uint64_t tkr_carry_bytes(const struct tkr_shard_header *older)
         return UINT64_MAX;
     while ((found = walk_next(&walk)) == 1) {
         if (walk.life != 0)
-            bytes += tkr_entry_bytes(walk.id_len);
+            bytes += tkr_entry_bytes(walk.text_len);
     }
     return found == 0 ? bytes : UINT64_MAX;
 }
@@ -90,7 +94,7 @@ static void carry_entry(const struct walk *walk, unsigned char *to)
     memcpy(to, from, AT_LIFE(n)); /* stamp, counts */
     memcpy(to + AT_LIFE(TKR_COUNTER_COUNT), from + AT_LIFE(n), AT_NEAR_FULL(0) + 1 - AT_LIFE(0));
     memcpy(to + AT_KNOWN_LIFE(TKR_COUNTER_COUNT), from + AT_KNOWN_LIFE(n), AT_ID(n) - AT_KNOWN_LIFE(n));
-    memcpy(to + AT_ID(TKR_COUNTER_COUNT), from + AT_ID(n), walk->id_len);
+    memcpy(to + AT_ID(TKR_COUNTER_COUNT), from + AT_ID(n), walk->text_len);
 }
 
 /* What was still to be compared with the sink is so still: [recheck_at, recheck_end) counts in bytes of the arena. */
@@ -105,7 +109,7 @@ static uint64_t carry_entries(const struct tkr_shard_header *older, unsigned cha
         if (walk.life == 0)
             continue;
         carry_entry(&walk, arena + used);
-        used += tkr_entry_bytes(walk.id_len);
+        used += tkr_entry_bytes(walk.text_len);
         if (at < get(&older->recheck_at))
             recheck_at = used;
         if (at < get(&older->recheck_end))

@@ -9,8 +9,8 @@
  * then is thrown away by the next start.
  *
  * What is read: layouts from TKR_SHARD_MAJOR_OLDEST on, of at most as many counters as this version has. In all of them until
- * now the header, the cursors and the undo log are as in table/layout.h, and entries are as there but for the number of counters.
- * Who changes more of the layout puts here how it was.
+ * now the header, the cursors and the undo log are as in table/layout.h, and entries are as there but for the number of counters
+ * and, in major 1, that none is of a model. Who changes more of the layout puts here how it was.
  *
  * Rejected: flushing the older file beside a new one until the sink has all, then removing it. Two shards would have to be two
  * sources, or the newer lives of one would fence off the older lives of the other; the cursors would have to move all the same;

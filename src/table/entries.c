@@ -20,10 +20,24 @@
 
 /* --- hashing and finding --- */
 
-static uint64_t hash_key(const struct tkr_shard *shard, uint64_t kind, uint32_t cycle, const char *id, size_t id_len)
+static uint64_t hash_key(const struct tkr_shard *shard, uint64_t kind, uint32_t word, const char *id, size_t id_len,
+                         const char *label)
 {
     /* The seed is the process' own: ids are chosen by strangers. */
-    return XXH3_64bits_withSeed(id, id_len, shard->seed ^ kind * UINT64_C(0x9e3779b97f4a7c15) ^ (uint64_t)cycle << 32);
+    uint64_t hash = XXH3_64bits_withSeed(id, id_len, shard->seed ^ kind * UINT64_C(0x9e3779b97f4a7c15) ^ (uint64_t)word << 32);
+    uint32_t label_len = tkr_entry_word_label_len(word);
+
+    return label_len == 0 ? hash : XXH3_64bits_withSeed(label, label_len, hash);
+}
+
+static uint32_t word_of(const struct tkr_charge *charge)
+{
+    return tkr_entry_cycle_word(charge->cycle, charge->model_len);
+}
+
+static uint64_t hash_charge(const struct tkr_shard *shard, const struct tkr_charge *charge)
+{
+    return hash_key(shard, charge->kind, word_of(charge), charge->id, charge->id_len, charge->model);
 }
 
 static uint32_t reference_of(const struct tkr_shard *shard, const struct tkr_entry *entry)
@@ -42,11 +56,17 @@ static uint8_t id_len_of(const struct tkr_entry *entry)
     return atomic_load_explicit(&entry->id_len, memory_order_relaxed);
 }
 
+static uint32_t label_len_of(const struct tkr_entry *entry)
+{
+    return tkr_entry_word_label_len(atomic_load_explicit(&entry->cycle, memory_order_relaxed));
+}
+
 static bool entry_is(const struct tkr_entry *entry, const struct tkr_charge *charge)
 {
-    return id_len_of(entry) == charge->id_len && atomic_load_explicit(&entry->cycle, memory_order_relaxed) == charge->cycle &&
+    return id_len_of(entry) == charge->id_len && atomic_load_explicit(&entry->cycle, memory_order_relaxed) == word_of(charge) &&
            atomic_load_explicit(&entry->kind, memory_order_relaxed) == charge->kind &&
-           memcmp(entry->id, charge->id, charge->id_len) == 0;
+           memcmp(entry->id, charge->id, charge->id_len) == 0 &&
+           (charge->model_len == 0 || memcmp(entry->id + charge->id_len, charge->model, charge->model_len) == 0);
 }
 
 static uint64_t hash_of(const void *shard, uint32_t reference)
@@ -54,7 +74,8 @@ static uint64_t hash_of(const void *shard, uint32_t reference)
     const struct tkr_entry *entry = tkr_shard_entry(shard, reference);
 
     return hash_key(shard, atomic_load_explicit(&entry->kind, memory_order_relaxed),
-                    atomic_load_explicit(&entry->cycle, memory_order_relaxed), entry->id, id_len_of(entry));
+                    atomic_load_explicit(&entry->cycle, memory_order_relaxed), entry->id, id_len_of(entry),
+                    entry->id + id_len_of(entry));
 }
 
 static struct tkr_entry *find(const struct tkr_shard *shard, const struct tkr_charge *charge)
@@ -127,8 +148,8 @@ static bool index_build(struct tkr_shard *shard, uint64_t count, entry_look *loo
         return false;
     for (uint64_t at = 0; at < used;) {
         const struct tkr_entry *entry = (const struct tkr_entry *)(shard->arena + at);
-        uint64_t bytes = tkr_entry_bytes(id_len_of(entry));
-        if (id_len_of(entry) == 0 || bytes > used - at || (life_of(entry) != 0 && waiting.count >= count) ||
+        uint64_t bytes = tkr_entry_size(entry);
+        if (bytes == 0 || bytes > used - at || (life_of(entry) != 0 && waiting.count >= count) ||
             (look != NULL && !look(shard, entry))) {
             tkr_index_close(&index);
             return false;
@@ -193,7 +214,7 @@ static bool known_is_current(const struct tkr_entry *entry)
 /* Remembers the memory of a forgotten entry; without memory for that, it is found again at the next start. */
 static void keep_unused(struct tkr_shard *shard, const struct tkr_entry *entry)
 {
-    struct tkr_changed *list = &shard->unused[tkr_entry_bytes(id_len_of(entry)) / TKR_ENTRY_UNIT];
+    struct tkr_changed *list = &shard->unused[tkr_entry_size(entry) / TKR_ENTRY_UNIT];
 
     if (list_room(list, 1))
         list->reference[list->count++] = reference_of(shard, entry);
@@ -206,6 +227,7 @@ static bool take_over(struct tkr_shard *shard, const struct tkr_entry *entry)
         keep_unused(shard, entry);
         return true;
     }
+    shard->labelled |= label_len_of(entry) > 0;
     if (known_is_current(entry))
         return true;
     if (!tkr_entries_reserve(shard, 1))
@@ -214,12 +236,76 @@ static bool take_over(struct tkr_shard *shard, const struct tkr_entry *entry)
     return true;
 }
 
+/* --- how many models an account has --- */
+
+/* A charge of the account whose label the entry has: its key without the label. */
+static struct tkr_charge account_of(const struct tkr_entry *entry)
+{
+    return (struct tkr_charge){.kind =
+                                   atomic_load_explicit(&entry->kind, memory_order_relaxed), /* the worker's own, as all of it */
+                               .id = entry->id,
+                               .id_len = id_len_of(entry),
+                               .cycle = tkr_entry_word_cycle(atomic_load_explicit(&entry->cycle, memory_order_relaxed))};
+}
+
+/* How many models the account has that an entry of a label is of; NULL when it has no entry of its own, as `~overflow` may. */
+static uint8_t *labels_of(struct tkr_shard *shard, struct tkr_charge account)
+{
+    const struct tkr_entry *entry;
+
+    account.model_len = 0;
+    account.hash = hash_charge(shard, &account);
+    entry = find(shard, &account);
+    return entry != NULL ? &shard->labels[reference_of(shard, entry)] : NULL;
+}
+
+static bool is_other(const char *label, uint32_t label_len)
+{
+    return label_len == sizeof(TKR_LABEL_OTHER) - 1 && memcmp(label, TKR_LABEL_OTHER, label_len) == 0;
+}
+
+/* An entry of a label has come: `other` is not one of the models that are bounded. */
+static void label_added(uint8_t *labels, bool other)
+{
+    if (labels != NULL)
+        *labels = (uint8_t)(other ? *labels | TKR_LABELS_OTHER : *labels + 1u);
+}
+
+static void label_forgotten(struct tkr_shard *shard, const struct tkr_entry *entry)
+{
+    uint8_t *labels = labels_of(shard, account_of(entry));
+
+    if (labels == NULL)
+        return;
+    if (is_other(entry->id + id_len_of(entry), label_len_of(entry)))
+        *labels &= (uint8_t)~TKR_LABELS_OTHER;
+    else
+        --*labels;
+}
+
+/* After an index is built at start, which holds no damage: each entry of a label counts for its account. */
+static void count_labels(struct tkr_shard *shard)
+{
+    uint64_t used = atomic_load_explicit(&shard->header->law.arena_used, memory_order_relaxed);
+
+    for (uint64_t at = 0; at < used;) {
+        const struct tkr_entry *entry = (const struct tkr_entry *)(shard->arena + at);
+        if (life_of(entry) != 0 && label_len_of(entry) > 0)
+            label_added(labels_of(shard, account_of(entry)), is_other(entry->id + id_len_of(entry), label_len_of(entry)));
+        at += tkr_entry_size(entry);
+    }
+}
+
 bool tkr_entries_index(struct tkr_shard *shard)
 {
     uint64_t accounts = atomic_load_explicit(&shard->header->law.accounts, memory_order_relaxed);
 
     shard->handed_over = shard->batch;
-    return index_build(shard, accounts, take_over) && shard->index.count == accounts;
+    if (!index_build(shard, accounts, take_over) || shard->index.count != accounts)
+        return false;
+    if (shard->labelled)
+        count_labels(shard);
+    return true;
 }
 
 /* --- adding an entry --- */
@@ -263,13 +349,17 @@ static uint64_t next_life(struct tkr_law *law, uint64_t above)
 }
 
 /* Whole words, each stored once: a reader may be looking at what was here before. */
-static void write_id(_Atomic uint64_t *word, const char *id, uint32_t id_len)
+static void write_text(_Atomic uint64_t *word, const struct tkr_charge *charge)
 {
-    for (uint32_t at = 0; at < id_len; at += sizeof(*word), word++) {
-        uint64_t value = 0;
-        memcpy(&value, id + at, id_len - at < sizeof(value) ? id_len - at : sizeof(value));
-        atomic_store_explicit(word, value, memory_order_release); /* after the stamp (P1) */
-    }
+    uint64_t text[(TKR_ENTRY_ID_MAX + TKR_ENTRY_LABEL_MAX) / sizeof(*word) + 1];
+    uint32_t len = charge->id_len + charge->model_len;
+
+    text[(len - 1) / sizeof(*word)] = 0; /* what the last word has too many */
+    memcpy(text, charge->id, charge->id_len);
+    if (charge->model_len > 0)
+        memcpy((char *)text + charge->id_len, charge->model, charge->model_len);
+    for (uint32_t i = 0; i * sizeof(*word) < len; i++)
+        atomic_store_explicit(&word[i], text[i], memory_order_release); /* after the stamp (P1) */
 }
 
 static void entry_write(struct tkr_entry *entry, const struct tkr_charge *charge, uint64_t batch, uint64_t life)
@@ -280,12 +370,13 @@ static void entry_write(struct tkr_entry *entry, const struct tkr_charge *charge
         atomic_store_explicit(&entry->known[i], 0, memory_order_relaxed); /* nobody reads these of a new entry */
     }
     atomic_store_explicit(&entry->known_life, 0, memory_order_relaxed);
-    atomic_store_explicit(&entry->known_sequence, 0, memory_order_relaxed);
-    atomic_store_explicit(&entry->near_full, 0, memory_order_relaxed);
     atomic_store_explicit(&entry->kind, charge->kind, memory_order_release);
-    atomic_store_explicit(&entry->cycle, charge->cycle, memory_order_release);
-    atomic_store_explicit(&entry->id_len, (uint8_t)charge->id_len, memory_order_release);
-    write_id((_Atomic uint64_t *)entry->id, charge->id, charge->id_len);
+    /* Both lengths at once: who walks over an entry that is used again finds its size, which stays (I5). */
+    atomic_store_explicit(
+        &entry->shape,
+        tkr_entry_shape_pack((struct tkr_entry_shape){.cycle = word_of(charge), .id_len = (uint8_t)charge->id_len}),
+        memory_order_release);
+    write_text((_Atomic uint64_t *)entry->id, charge);
     atomic_store_explicit(&entry->life, life, memory_order_release);
 }
 
@@ -308,7 +399,7 @@ static struct tkr_entry *entry_memory(struct tkr_shard *shard, uint64_t bytes, u
 static struct tkr_entry *insert(struct tkr_shard *shard, const struct tkr_charge *charge, uint64_t reserve)
 {
     struct tkr_law *law = tkr_batch_law(shard);
-    uint64_t bytes = tkr_entry_bytes(charge->id_len);
+    uint64_t bytes = tkr_entry_bytes(charge->id_len + charge->model_len);
     struct tkr_entry *entry;
     bool at_end;
 
@@ -337,30 +428,82 @@ static void note_overflow(struct tkr_shard *shard)
     tkr_batch_add(&tkr_batch_law(shard)->overflow_charges, 1);
     if (!shard->overflowing)
         tkr_log(TKR_LOG_WARNING,
-                "shard-%u has %" PRIu64 " accounts of %u (TOKENRING_MAX_ACCOUNTS) and no room for more; usage of others is "
-                "charged to the account " TKR_OVERFLOW_ID,
+                "shard-%u has %" PRIu64 " accounts and models of %u (TOKENRING_MAX_ACCOUNTS) and no room for more; usage of "
+                "others is charged to the account " TKR_OVERFLOW_ID,
                 shard->header->number, accounts, shard->header->accounts_max);
     shard->overflowing = true;
 }
 
-/* The entry that a charge goes to: its own, or when the table is full that of all strangers. */
-static struct tkr_entry *find_or_insert(struct tkr_shard *shard, const struct tkr_charge *charge)
+static void name_other(struct tkr_shard *shard, struct tkr_charge *charge)
+{
+    charge->model = TKR_LABEL_OTHER;
+    charge->model_len = sizeof(TKR_LABEL_OTHER) - 1;
+    charge->hash = hash_charge(shard, charge);
+}
+
+static bool table_has_room(const struct tkr_shard *shard)
+{
+    return atomic_load_explicit(&shard->header->law.accounts, memory_order_relaxed) < shard->header->accounts_max;
+}
+
+/* The entry of all strangers: `~overflow` for accounts, its `other` for their models. */
+static struct tkr_entry *find_or_insert_overflow(struct tkr_shard *shard, const struct tkr_charge *charge)
 {
     struct tkr_charge overflow = {
         .kind = TKR_KIND_USER, .id = TKR_OVERFLOW_ID, .id_len = sizeof(TKR_OVERFLOW_ID) - 1, .cycle = charge->cycle};
-    struct tkr_entry *entry = find(shard, charge);
+    struct tkr_entry *entry;
 
-    if (entry == NULL && atomic_load_explicit(&shard->header->law.accounts, memory_order_relaxed) < shard->header->accounts_max)
-        entry = insert(shard, charge, RESERVE_BYTES);
-    if (entry != NULL)
-        return entry;
-    overflow.hash = hash_key(shard, overflow.kind, overflow.cycle, overflow.id, overflow.id_len);
+    if (charge->model_len > 0)
+        name_other(shard, &overflow);
+    else
+        overflow.hash = hash_charge(shard, &overflow);
     entry = find(shard, &overflow);
     if (entry == NULL)
         entry = insert(shard, &overflow, 0);
+    if (entry != NULL && charge->model_len > 0)
+        label_added(labels_of(shard, overflow), true);
     if (entry != NULL)
         note_overflow(shard);
     return entry;
+}
+
+/*
+ * A label that the account does not have yet: an entry for it, or that of `other` when the account has its models already. Of
+ * an account that has no entry itself, being charged to `~overflow`, there are no labels either.
+ */
+static struct tkr_entry *find_or_insert_label(struct tkr_shard *shard, struct tkr_charge label)
+{
+    uint8_t *labels = labels_of(shard, label);
+    bool other = is_other(label.model, label.model_len);
+    struct tkr_entry *entry = NULL;
+
+    if (labels != NULL && !other && (*labels & ~TKR_LABELS_OTHER) >= shard->models_max) {
+        name_other(shard, &label);
+        other = true;
+        entry = find(shard, &label);
+    }
+    if (entry != NULL)
+        return entry;
+    if (labels != NULL && table_has_room(shard))
+        entry = insert(shard, &label, RESERVE_BYTES);
+    if (entry == NULL)
+        return find_or_insert_overflow(shard, &label);
+    label_added(labels, other);
+    return entry;
+}
+
+/* The entry that a charge goes to: its own, or what stands for it when there is no room. */
+static struct tkr_entry *find_or_insert(struct tkr_shard *shard, const struct tkr_charge *charge)
+{
+    struct tkr_entry *entry = find(shard, charge);
+
+    if (entry != NULL)
+        return entry;
+    if (charge->model_len > 0)
+        return find_or_insert_label(shard, *charge);
+    if (table_has_room(shard))
+        entry = insert(shard, charge, RESERVE_BYTES);
+    return entry != NULL ? entry : find_or_insert_overflow(shard, charge);
 }
 
 /* --- applying --- */
@@ -438,7 +581,7 @@ static void apply_event(struct tkr_shard *shard, struct tkr_charge *charge, uint
 static void apply_group(struct tkr_shard *shard, struct tkr_charge *charge, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
-        charge[i].hash = hash_key(shard, charge[i].kind, charge[i].cycle, charge[i].id, charge[i].id_len);
+        charge[i].hash = hash_charge(shard, &charge[i]);
         tkr_index_prefetch(&shard->index, charge[i].hash);
     }
     for (uint32_t i = 0; i < count; i++)
@@ -471,8 +614,10 @@ static bool forget(struct tkr_shard *shard, struct tkr_entry *entry, const struc
     uint64_t stamp = atomic_load_explicit(&entry->stamp, memory_order_relaxed);
     uint32_t reference = request->reference;
 
-    if (stamp > request->stamp_max || stamp > shard->handed_over || !known_is_current(entry))
+    if (stamp > request->stamp_max || stamp > shard->handed_over || !known_is_current(entry) || shard->labels[reference] != 0)
         return false;
+    if (label_len_of(entry) > 0)
+        label_forgotten(shard, entry);
     tkr_index_remove(&shard->index, tkr_index_at(&shard->index, hash_of(shard, reference), reference), hash_of, shard);
     tkr_batch_touch(shard, entry, TKR_ENTRY_UNDO_BYTES);
     tkr_batch_set(&entry->life, 0);

@@ -19,8 +19,8 @@
  *   I3  A stamp that was given is never given again: recovery gives the objects it puts back a number of its own.
  *   I4  undo.batch > committed  <=>  a batch (or its recovery) is under way; then the log holds the old value of every
  *       object with that stamp.
- *   I5  Entries below arena_used are whole; id, kind and cycle change only while life is 0 or not committed, the size of an
- *       entry never. Below arena_committed they are
+ *   I5  Entries below arena_used are whole; id, label, kind and cycle change only while life is 0 or not committed, the size of
+ *       an entry never: the two lengths that tell it change in one store. Below arena_committed they are
  *       also committed and stay where they are; a recovery may take back what lies between, and other entries follow there.
  *
  * Barrier pairs
@@ -37,7 +37,8 @@
  * it. Who repairs: tkr_shard_open, which may be killed itself and begun again.
  *
  * Versions: magic, major, minor, boot id and inode lie here in every layout. A minor adds words that were 0 and may be left 0; all
- * else is a new major, or another number of counters.
+ * else is a new major, or another number of counters. Labels are a new major although all else lies as before: who does not know
+ * them would take the entry of a model for one of an account in an impossible cycle.
  *
  * Rejected: copy-on-write of entries (twice the memory, and the index would have to be shared); a redo log (every counter is
  * written twice also when nothing dies, and readers would see states that are not in the table yet).
@@ -49,14 +50,16 @@
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
+#include "base/account.h"
 #include "base/counters.h"
 #include "base/drops.h"
 #include "base/host.h"
 
 #define TKR_SHARD_MAGIC UINT64_C(0x3144524148535254) /* "TRSHARD1" */
-#define TKR_SHARD_MAJOR 1u
-#define TKR_SHARD_MINOR 1u        /* 1: law.gone_unknown */
+#define TKR_SHARD_MAJOR 2u                           /* 2: entries of models; one of major 1 is one of 2 that has none */
+#define TKR_SHARD_MINOR 0u
 #define TKR_SHARD_MAJOR_OLDEST 1u /* that is still read, and carried over (table/carry.h) */
 #define TKR_SHARD_HEADER_BYTES 4096u
 #define TKR_SHARDS_MAX 64u /* of a collector */
@@ -65,14 +68,16 @@
 #define TKR_SHARD_REFUSED_MAX 32
 #define TKR_ENTRY_UNIT 64u
 #define TKR_ENTRY_ID_MAX 255u
+#define TKR_ENTRY_LABEL_MAX TKR_LABEL_BYTES_MAX
 #define TKR_MARKS 64u
 #define TKR_OVERFLOW_ID "~overflow" /* charged when the table is full */
+#define TKR_LABEL_OTHER "other"     /* charged when an account has its models, or a label is too long */
 
 /* The law's numbers of a shard, and what else a batch changes once. Regions that are gone are folded in here. */
 struct tkr_law {
     _Atomic uint64_t stamp;
     _Atomic uint64_t arena_used;   /* bytes */
-    _Atomic uint64_t accounts;     /* entries */
+    _Atomic uint64_t accounts;     /* entries, those of models too */
     _Atomic uint64_t life_last;    /* life given last */
     _Atomic uint64_t gone_offered; /* usage records that regions now gone had published or dropped; settled calls */
     _Atomic uint64_t gone_counted;
@@ -149,28 +154,95 @@ struct tkr_cursor {
 _Static_assert(TKR_CURSOR_HEAD_BYTES == 256 && sizeof(struct tkr_lane_cursor) == 32, "cursors have no holes");
 
 /*
- * One (account, cycle). The undo log covers stamp, counts and life; known is the flusher's own. What follows life is constant
- * as long as life is not 0. An entry of life 0 is forgotten: its memory waits for an entry of as many units.
+ * One (account, cycle), or one model of it: beside the account's own entry, which counts all, there may be entries of (account,
+ * cycle, label), which count a part. The undo log covers stamp, counts and life; known is the flusher's own. What follows life is
+ * constant as long as life is not 0. An entry of life 0 is forgotten: its memory waits for an entry of as many units.
  */
 struct tkr_entry {
     alignas(TKR_ENTRY_UNIT) _Atomic uint64_t stamp;
     _Atomic int64_t counts[TKR_COUNTER_COUNT];
     _Atomic uint64_t life;
     _Atomic uint64_t kind;
-    _Atomic uint32_t cycle;
-    _Atomic uint8_t id_len;          /* not 0, also when forgotten: it tells the entry's size */
-    _Atomic uint8_t near_full;       /* a counter has passed 2^62: look before adding */
-    _Atomic uint16_t known_sequence; /* odd while the flusher writes known */
-    _Atomic uint64_t known_life;     /* what the sink is believed to have; 0: nothing */
+    union {
+        struct {
+            _Atomic uint32_t cycle;          /* yyyymmdd | bytes of the label << 25; no label: the account's own entry */
+            _Atomic uint8_t id_len;          /* not 0, also when forgotten: it tells the entry's size */
+            _Atomic uint8_t near_full;       /* a counter has passed 2^62: look before adding */
+            _Atomic uint16_t known_sequence; /* odd while the flusher writes known */
+        };
+        _Atomic uint64_t shape; /* the four in one word: struct tkr_entry_shape */
+    };
+    _Atomic uint64_t known_life; /* what the sink is believed to have; 0: nothing */
     _Atomic int64_t known[TKR_COUNTER_COUNT];
-    alignas(8) char id[]; /* written and read by others in words of 8 bytes; the last may be zeros in part */
+    alignas(8) char id[]; /* then the label; written and read by others in words of 8 bytes, the last may be zeros in part */
 };
 #define TKR_ENTRY_UNDO_BYTES offsetof(struct tkr_entry, kind)
-#define TKR_ENTRY_UNITS_MAX 8u
+#define TKR_ENTRY_UNITS_MAX \
+    ((offsetof(struct tkr_entry, id) + TKR_ENTRY_ID_MAX + TKR_ENTRY_LABEL_MAX + TKR_ENTRY_UNIT - 1) / TKR_ENTRY_UNIT)
 
-static inline uint64_t tkr_entry_bytes(uint32_t id_len)
+/* What lies in the word `shape`. A reader that takes both lengths out of one load has those of one entry. */
+struct tkr_entry_shape {
+    uint32_t cycle;
+    uint8_t id_len;
+    uint8_t near_full;
+    uint16_t known_sequence;
+};
+_Static_assert(sizeof(struct tkr_entry_shape) == sizeof(uint64_t) &&
+                   offsetof(struct tkr_entry_shape, id_len) ==
+                       offsetof(struct tkr_entry, id_len) - offsetof(struct tkr_entry, cycle) &&
+                   offsetof(struct tkr_entry_shape, known_sequence) ==
+                       offsetof(struct tkr_entry, known_sequence) - offsetof(struct tkr_entry, cycle),
+               "a shape lies as the fields of the entry");
+
+#define TKR_ENTRY_LABEL_SHIFT 25u /* above any cycle: 22611231 is the last */
+_Static_assert(TKR_ENTRY_LABEL_MAX < 1u << (32u - TKR_ENTRY_LABEL_SHIFT), "a label's length fits beside the cycle");
+
+/* The word `cycle` of an entry, and what is in it. */
+static inline uint32_t tkr_entry_cycle_word(uint32_t cycle, uint32_t label_len)
 {
-    return (offsetof(struct tkr_entry, id) + id_len + TKR_ENTRY_UNIT - 1) / TKR_ENTRY_UNIT * TKR_ENTRY_UNIT;
+    return cycle | label_len << TKR_ENTRY_LABEL_SHIFT;
+}
+
+static inline uint32_t tkr_entry_word_cycle(uint32_t word)
+{
+    return word & ((UINT32_C(1) << TKR_ENTRY_LABEL_SHIFT) - 1);
+}
+
+static inline uint32_t tkr_entry_word_label_len(uint32_t word)
+{
+    return word >> TKR_ENTRY_LABEL_SHIFT;
+}
+
+static inline uint64_t tkr_entry_shape_pack(struct tkr_entry_shape shape)
+{
+    uint64_t word;
+
+    memcpy(&word, &shape, sizeof(word));
+    return word;
+}
+
+static inline struct tkr_entry_shape tkr_entry_shape_unpack(uint64_t word)
+{
+    struct tkr_entry_shape shape;
+
+    memcpy(&shape, &word, sizeof(shape));
+    return shape;
+}
+
+/* Bytes of an entry whose id and label have so many. */
+static inline uint64_t tkr_entry_bytes(uint32_t text_len)
+{
+    return (offsetof(struct tkr_entry, id) + text_len + TKR_ENTRY_UNIT - 1) / TKR_ENTRY_UNIT * TKR_ENTRY_UNIT;
+}
+
+/* Bytes of this entry, whoever looks and whether or not it is forgotten. 0: damaged; no kill leaves that. */
+static inline uint64_t tkr_entry_size(const struct tkr_entry *entry)
+{
+    /* Relaxed: the word may change, the size does not (I5). */
+    struct tkr_entry_shape shape = tkr_entry_shape_unpack(atomic_load_explicit(&entry->shape, memory_order_relaxed));
+    uint32_t label_len = tkr_entry_word_label_len(shape.cycle);
+
+    return shape.id_len == 0 || label_len > TKR_ENTRY_LABEL_MAX ? 0 : tkr_entry_bytes(shape.id_len + label_len);
 }
 
 #endif

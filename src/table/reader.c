@@ -84,15 +84,23 @@ static bool try_known(const struct tkr_entry *entry, struct tkr_entry_copy *ret_
 static void copy_key(const struct tkr_entry *entry, struct tkr_entry_copy *ret_copy)
 {
     const _Atomic uint64_t *word = (const _Atomic uint64_t *)entry->id;
+    struct tkr_entry_shape shape = tkr_entry_shape_unpack(atomic_load_explicit(&entry->shape, memory_order_acquire));
+    uint32_t label_len = tkr_entry_word_label_len(shape.cycle);
+    char text[TKR_ENTRY_ID_MAX + TKR_ENTRY_LABEL_MAX + sizeof(*word)]; /* has room for whole words */
 
-    ret_copy->kind = atomic_load_explicit(&entry->kind, memory_order_acquire);
-    ret_copy->cycle = atomic_load_explicit(&entry->cycle, memory_order_acquire);
-    ret_copy->id_len = atomic_load_explicit(&entry->id_len, memory_order_acquire);
-    for (uint32_t at = 0; at < ret_copy->id_len; at += sizeof(*word), word++) {
+    if (label_len > TKR_ENTRY_LABEL_MAX)
+        label_len = TKR_ENTRY_LABEL_MAX; /* damaged */
+    for (uint32_t at = 0; at < shape.id_len + label_len; at += sizeof(*word), word++) {
         uint64_t value = atomic_load_explicit(word, memory_order_acquire);
-        memcpy(ret_copy->id + at, &value, sizeof(value)); /* id has room for whole words */
+        memcpy(text + at, &value, sizeof(value));
     }
-    ret_copy->id[ret_copy->id_len] = '\0';
+    ret_copy->kind = atomic_load_explicit(&entry->kind, memory_order_acquire);
+    ret_copy->cycle = tkr_entry_word_cycle(shape.cycle);
+    ret_copy->id_len = shape.id_len;
+    ret_copy->model_len = label_len;
+    memcpy(ret_copy->id, text, shape.id_len);
+    memcpy(ret_copy->model, text + shape.id_len, label_len);
+    ret_copy->id[shape.id_len] = ret_copy->model[label_len] = '\0';
 }
 
 static bool try_entry(const struct tkr_shard_header *header, const struct tkr_entry *entry, struct tkr_entry_copy *ret_copy)
@@ -219,9 +227,8 @@ bool tkr_reader_next(struct tkr_reader *reader, struct tkr_entry_copy *ret_copy)
         used = reader->bytes - reader->header->arena_offset;
     while (reader->at < used) {
         const struct tkr_entry *entry = (const struct tkr_entry *)(reader->base + reader->header->arena_offset + reader->at);
-        uint8_t id_len = atomic_load_explicit(&entry->id_len, memory_order_relaxed); /* the size never changes */
-        uint64_t bytes = tkr_entry_bytes(id_len);
-        if (id_len == 0 || bytes > used - reader->at)
+        uint64_t bytes = tkr_entry_size(entry);
+        if (bytes == 0 || bytes > used - reader->at)
             return false; /* damaged: no kill leaves this */
         reader->at += bytes;
         if (tkr_entry_copy_read(reader->header, entry, ret_copy) && ret_copy->life != 0)

@@ -11,14 +11,16 @@
 #include "base/settings.h"
 #include "table/layout.h"
 
-/* An (account, cycle) as it was in some committed state. */
+/* An (account, cycle), or a model of it, as it was in some committed state. */
 struct tkr_entry_copy {
     uint64_t kind;
     uint64_t life;
     uint32_t cycle;
     uint32_t id_len;
-    char id[TKR_ENTRY_ID_MAX + 1]; /* with a NUL behind it */
-    uint64_t stamp;                /* the batch that touched it last */
+    uint32_t model_len;            /* 0: the account's own entry */
+    char id[TKR_ENTRY_ID_MAX + 1]; /* with a NUL behind it, as the model */
+    char model[TKR_ENTRY_LABEL_MAX + 1];
+    uint64_t stamp; /* the batch that touched it last */
     tkr_counts counts;
     uint64_t known_life; /* what the sink is believed to have; 0: nothing */
     tkr_counts known;

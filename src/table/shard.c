@@ -54,11 +54,20 @@ static void show_entries(struct tkr_shard *shard)
     atomic_store_explicit(&shard->header->arena_committed, used, memory_order_release);
 }
 
+/* From now on the file has what this minor adds; that of a later one stays. */
+static void raise_minor(struct tkr_shard_header *header, uint32_t minor)
+{
+    if (header->minor < minor)
+        header->minor = minor;
+}
+
 static bool open_lists(struct tkr_shard *shard)
 {
     shard->changed = &shard->lists[0];
     atomic_store_explicit(&shard->from_flusher, &shard->lists[1], memory_order_relaxed);
-    return tkr_entries_index(shard);
+    /* Pages of it have memory only where an account has models. */
+    shard->labels = calloc(shard->header->arena_bytes / TKR_ENTRY_UNIT + 1, sizeof(*shard->labels));
+    return shard->labels != NULL && tkr_entries_index(shard);
 }
 
 static int map(struct tkr_shard *shard, const struct tkr_shard_options *options, uint64_t file_bytes, tkr_message *ret_message)
@@ -79,8 +88,7 @@ static int map(struct tkr_shard *shard, const struct tkr_shard_options *options,
     recovery = tkr_shard_file_recover(shard->header, &shard->batch);
     if (recovery == TKR_RECOVERY_DAMAGED)
         return tkr_message_set(ret_message, "shard-%u is damaged: its undo log leads nowhere", options->number);
-    if (shard->header->minor < TKR_SHARD_MINOR)
-        shard->header->minor = TKR_SHARD_MINOR; /* from now on it has what that adds */
+    raise_minor(shard->header, TKR_SHARD_MINOR);
     shard->recovered = recovery == TKR_RECOVERY_DONE;
     show_entries(shard); /* a death may have come between a commit and this */
     if (!tkr_random(&shard->seed, sizeof(shard->seed)) || !open_lists(shard))
@@ -96,6 +104,7 @@ int tkr_shard_open(int directory, const struct tkr_shard_options *options, struc
     if (shard == NULL)
         return tkr_message_set(ret_message, "no memory for shard-%u", options->number);
     shard->fd = -1;
+    shard->models_max = options->models_max;
     if (tkr_shard_file_open(directory, options, &shard->fd, &bytes, ret_message) != 0 ||
         map(shard, options, bytes, ret_message) != 0) {
         tkr_shard_close(shard);
@@ -114,6 +123,7 @@ void tkr_shard_close(struct tkr_shard *shard)
     free(shard->lists[1].reference);
     for (uint32_t units = 0; units <= TKR_ENTRY_UNITS_MAX; units++)
         free(shard->unused[units].reference);
+    free(shard->labels);
     if (shard->header != NULL)
         (void)munmap(shard->base, shard->header->bytes);
     if (shard->fd >= 0)

@@ -19,10 +19,11 @@
 #define TKR_BATCH_LANES_MAX 256u    /* lane cursors in a batch */
 #define TKR_BATCH_CURSORS_MAX 256u  /* region cursors in a batch: each lane may be of another region */
 
+#define TKR_MODELS_MAX 16u
 #define TKR_REQUESTS_MAX 64u
 
 enum tkr_request_kind {
-    TKR_REQUEST_FORGET, /* give up an entry that the sink has and that has been idle */
+    TKR_REQUEST_FORGET, /* give up an entry that the sink has and that has been idle; an account's own after all its models' */
     TKR_REQUEST_RELIVE  /* begin a new life with what the sink has not acknowledged */
 };
 
@@ -62,17 +63,27 @@ struct tkr_shard {
     struct tkr_request request[TKR_REQUESTS_MAX]; /* the flusher's; between asking and the answer the worker's */
     uint32_t request_count;
     struct tkr_changed unused[TKR_ENTRY_UNITS_MAX + 1]; /* forgotten entries by size in units, the worker's */
+    uint8_t *labels;     /* by reference of an account's own entry: how many models it has; TKR_LABELS_OTHER: and `other` */
+    uint32_t models_max; /* as opened with */
+    bool labelled;       /* there were entries of models at start */
     int fd;
     bool overflowing; /* said so in the log: there was no room for an account */
     bool recovered;   /* opening put an unfinished batch back */
 };
 
-/* One account's share of an event, for tkr_batch_apply. */
+#define TKR_LABELS_OTHER 0x80u
+
+/*
+ * One account's share of an event, for tkr_batch_apply. With a model, what goes to the account's entry of that label; the charge
+ * of the account itself, of the same event, comes before it.
+ */
 struct tkr_charge {
     uint64_t kind;
     const char *id;
     uint32_t id_len;
     uint32_t cycle;
+    uint32_t model_len; /* 0: the account itself; at most TKR_ENTRY_LABEL_MAX */
+    const char *model;
     const tkr_counts *counts;
     uint32_t event;    /* charges of one event follow each other and carry its number */
     bool refused;      /* out: the event was not counted */
@@ -86,6 +97,7 @@ struct tkr_shard_options {
     uint64_t name;         /* the collector's */
     uint32_t number;       /* of the shard */
     uint32_t accounts_max; /* entries, 1..10,000,000; beyond them TKR_OVERFLOW_ID is charged */
+    uint32_t models_max;   /* of an account and cycle, 0..TKR_MODELS_MAX; beyond them TKR_LABEL_OTHER is charged */
 };
 
 /*

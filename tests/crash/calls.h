@@ -13,6 +13,7 @@
 #define CRASH_USERS 40
 #define CRASH_TEAMS 5
 #define CRASH_ACCOUNTS (CRASH_USERS + CRASH_TEAMS)
+#define CRASH_MODELS 20 /* told by all calls of teams; more than are told apart */
 #define CRASH_CYCLE 20240201u
 #define CRASH_START_NS INT64_C(1706800000000000000) /* within it */
 

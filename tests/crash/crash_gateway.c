@@ -29,6 +29,7 @@ static int make_call(const struct crash_call *call)
     tkr_usage usage = TKR_USAGE_INIT;
     char user[16];
     char team[16];
+    char model[16];
     tkr_call open;
     int result;
 
@@ -38,6 +39,9 @@ static int make_call(const struct crash_call *call)
     start.account[1].kind = TKR_KIND_TEAM;
     start.account[1].id = team;
     start.account[1].len = (uint32_t)snprintf(team, sizeof(team), "team-%d", call->team);
+    start.model = model;
+    start.model_len =
+        call->team < 0 ? 0 : (uint32_t)snprintf(model, sizeof(model), "model-%02d", (int)(call->prompt % CRASH_MODELS));
     start.start_ns = CRASH_START_NS; /* not the cycle: most calls are plain (producer/plain.h), those of a team are not */
     if (!call->one_shot)
         start.prompt_estimate = call->prompt;

@@ -448,6 +448,29 @@ static int explains(const struct figures expected[CRASH_ACCOUNTS], const struct 
     return 0;
 }
 
+/* Calls of teams all tell a model: the models of a team come to the team. */
+static int check_models(struct run *run)
+{
+    static const char question[] =
+        "SELECT count(*) FROM usage u LEFT JOIN (SELECT kind, account, cycle, sum(prompt_tokens) p, sum(completion_tokens) c,"
+        " sum(total_tokens) t, sum(calls) n FROM usage_by_model GROUP BY kind, account, cycle)"
+        " USING (kind, account, cycle) WHERE kind='team' AND (p, c, t, n) IS NOT"
+        " (prompt_tokens, completion_tokens, total_tokens, calls)";
+    const char *path = strchr(run->env_ledger, '=') + 1;
+    sqlite3 *db = NULL;
+    sqlite3_stmt *row = NULL;
+    int wrong = -1;
+
+    if (sqlite3_open_v2(path, &db, SQLITE_OPEN_READONLY, NULL) == SQLITE_OK &&
+        sqlite3_prepare_v2(db, question, -1, &row, NULL) == SQLITE_OK && sqlite3_step(row) == SQLITE_ROW)
+        wrong = sqlite3_column_int(row, 0);
+    (void)sqlite3_finalize(row);
+    if (wrong != 0)
+        (void)fail(run, wrong < 0 ? sqlite3_errmsg(db) : "the models of a team are not what the team has");
+    (void)sqlite3_close_v2(db);
+    return wrong == 0 ? 0 : -1;
+}
+
 /* Asks the view that is promised to people, whichever version keeps the ledger. */
 static int read_ledger(struct run *run, struct figures found[CRASH_ACCOUNTS])
 {
@@ -489,7 +512,7 @@ static int check_ledger(struct run *run)
     if (read_ledger(run, found) != 0)
         return -1;
     if (explains(expected, found, pending, 0, count))
-        return 0;
+        return check_models(run);
     for (int a = 0; a < CRASH_ACCOUNTS; a++) {
         if (memcmp(&expected[a], &found[a], sizeof(*found)) != 0)
             (void)fprintf(stderr, "account %d: calls %lld, known %lld; total %lld, known %lld\n", a,

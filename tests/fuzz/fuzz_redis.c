@@ -30,7 +30,8 @@ enum {
     BY_ID = 8,
     TWO_CHUNKS = 16,
     CONNECT_AGAIN = 32,
-    STOP_EARLY = 64
+    STOP_EARLY = 64,
+    BY_MODEL = 128
 };
 
 /* What is said, and how much of it has been. Set while nobody is connected. */
@@ -210,6 +211,7 @@ static void exchange(tkr_sink *sink, uint32_t items)
 static int visit(const struct tkr_usage_row *row, void *rows)
 {
     FUZZ_CHECK(row->id_len >= 1 && row->id_len <= TKR_ID_BYTES_MAX && row->limit >= -1);
+    FUZZ_CHECK((row->model_len > 0) == ((peer.flags & BY_MODEL) != 0) && row->model_len <= TKR_LABEL_BYTES_MAX);
     for (int i = 0; i < TKR_COUNTER_COUNT; i++)
         FUZZ_CHECK(row->counts.value[i] >= 0);
     return ++*(int *)rows > 1000;
@@ -223,6 +225,7 @@ static void read_totals(tkr_sink *sink)
 
     if (peer.flags & BY_ID)
         query = (struct tkr_usage_query){.id = "alice", .id_len = 5, .cycle = SINK_TEST_CYCLE};
+    query.by_model = (peer.flags & BY_MODEL) != 0;
     if (sink->ops->read(sink, &query, visit, &rows, &message) < 0)
         check_message(&message);
 }

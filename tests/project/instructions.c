@@ -66,7 +66,7 @@ static int find_region(const char *path, char ret_name[TKR_REGION_NAME_BYTES])
 
 static int drain(int directory, const char *name)
 {
-    const struct tkr_shard_options options = {.name = 1, .number = 0, .accounts_max = 10000};
+    const struct tkr_shard_options options = {.name = 1, .number = 0, .accounts_max = 10000, .models_max = 16};
     struct tkr_feed feed = {.next = NULL};
     struct tkr_drain *work = aligned_alloc(64, sizeof(*work));
     struct tkr_shard *shard;

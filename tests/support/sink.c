@@ -68,6 +68,26 @@ int test_contribute(tkr_sink *sink, const char *id, struct tkr_record known, str
     return (int)chunk.item[0].outcome;
 }
 
+int test_contribute_model(tkr_sink *sink, const char *id, const char *model, struct tkr_record known, struct tkr_record now,
+                          struct tkr_contribution *ret_item)
+{
+    struct test_chunk chunk;
+    struct tkr_contribution *item;
+    tkr_message message = {""};
+
+    test_chunk_begin(&chunk, "test.0", UINT64_MAX, UINT64_MAX);
+    item = test_chunk_add(&chunk, id, known, now);
+    item->model = model;
+    item->model_len = (uint32_t)strlen(model);
+    if (test_chunk_send(sink, &chunk, &message) != 0) {
+        (void)fprintf(stderr, "%s\n", message.text);
+        return -1;
+    }
+    if (ret_item != NULL)
+        *ret_item = *item;
+    return (int)item->outcome;
+}
+
 static int keep_row(const struct tkr_usage_row *row, void *arg)
 {
     *(struct tkr_usage_row *)arg = *row;
@@ -91,6 +111,32 @@ int64_t test_usage_total(tkr_sink *sink, const char *id)
     struct tkr_usage_row row;
 
     return test_usage(sink, id, &row) ? row.counts.value[TKR_COUNTER_TOTAL] : -1;
+}
+
+/* The row of one model, out of all of an account. */
+struct model_wanted {
+    const char *model;
+    int64_t total;
+};
+
+static int keep_model(const struct tkr_usage_row *row, void *arg)
+{
+    struct model_wanted *wanted = arg;
+
+    if (row->model_len == strlen(wanted->model) && memcmp(row->model, wanted->model, row->model_len) == 0)
+        wanted->total = row->counts.value[TKR_COUNTER_TOTAL];
+    return 0;
+}
+
+int64_t test_model_total(tkr_sink *sink, const char *id, const char *model)
+{
+    struct tkr_usage_query query = {.id = id, .id_len = (uint32_t)strlen(id), .cycle = SINK_TEST_CYCLE, .by_model = true};
+    struct model_wanted wanted = {model, -1};
+    tkr_message message = {""};
+
+    if (sink->ops->read(sink, &query, keep_model, &wanted, &message) != 0)
+        (void)fprintf(stderr, "%s\n", message.text);
+    return wanted.total;
 }
 
 static int count_row(const struct tkr_usage_row *row, void *arg)

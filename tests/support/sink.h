@@ -33,11 +33,18 @@ int test_chunk_send(tkr_sink *sink, struct test_chunk *chunk, tkr_message *ret_m
 int test_contribute(tkr_sink *sink, const char *id, struct tkr_record known, struct tkr_record now,
                     struct tkr_contribution *ret_item);
 
+/* The same of a model of the user (borrowed, ended by NUL). */
+int test_contribute_model(tkr_sink *sink, const char *id, const char *model, struct tkr_record known, struct tkr_record now,
+                          struct tkr_contribution *ret_item);
+
 /* The totals of user `id` in SINK_TEST_CYCLE: false when the sink has none or fails. */
 bool test_usage(tkr_sink *sink, const char *id, struct tkr_usage_row *ret_row);
 
 /* total_tokens of the same; -1 when there is none. */
 int64_t test_usage_total(tkr_sink *sink, const char *id);
+
+/* total_tokens of the model of the user in SINK_TEST_CYCLE; -1 when there is no such row. */
+int64_t test_model_total(tkr_sink *sink, const char *id, const char *model);
 
 /* How many rows a query gives; -1 when it fails. */
 int test_usage_count(tkr_sink *sink, const struct tkr_usage_query *query);

@@ -70,6 +70,8 @@ static json_t *json_parked(const struct tkr_health_account *account)
     (void)json_object_set_new(object, "kind", json_string(kind));
     tkr_command_json_set_id(object, "id", account->id, account->id_len);
     (void)json_object_set_new(object, "cycle", json_string(cycle));
+    if (account->model_len > 0)
+        tkr_command_json_set_id(object, "model", account->model, account->model_len);
     (void)json_object_set_new(object, "since", json_time(account->since_ns));
     json_set_clean(object, "reason", account->reason);
     return object;
@@ -120,7 +122,10 @@ static void print_parked(const struct tkr_health_account *account)
     tkr_cycle_format(account->cycle, cycle);
     (void)printf("parked: %s ", kind);
     print_clean("", account->id, account->id_len);
-    (void)printf(", cycle %s, since %s: ", cycle, time_text(account->since_ns, since));
+    (void)printf(", cycle %s", cycle);
+    if (account->model_len > 0)
+        print_clean(", model ", account->model, account->model_len);
+    (void)printf(", since %s: ", time_text(account->since_ns, since));
     print_clean("", account->reason, strlen(account->reason));
     (void)putchar('\n');
 }

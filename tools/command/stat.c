@@ -17,7 +17,7 @@ static const char help[] =
     "tokenring stat [OPTION]...\n\n"
     "Shows the law's numbers, offered = counted + in lanes + dropped, in usage records: per region (a gateway process),\n"
     "per shard of the collector and for the host; and whether the sink takes the totals, and which accounts it cannot take as\n"
-    "they are. Read from shared memory; no collector need run.\n\n"
+    "they are. Read from shared memory; no collector need run. Each model of an account and cycle counts as an account here.\n\n"
     "Options:\n" TKR_COMMAND_LOOK_HELP
     "  --json             print one JSON object: collector, collector_running, law_holds, host, shards, regions, sink\n"
     "  --help             this text\n\n" TKR_COMMAND_EXIT_HELP "1 also says that the law does not hold.\n";

@@ -19,7 +19,12 @@ static int add_shard(struct tkr_reader *reader, const struct tkr_usage_query *qu
     struct tkr_entry_copy copy;
 
     while (tkr_reader_next(reader, &copy)) {
-        struct tkr_command_usage_key key = {.kind = copy.kind, .id = copy.id, .id_len = copy.id_len, .cycle = copy.cycle};
+        struct tkr_command_usage_key key = {.kind = copy.kind,
+                                            .id = copy.id,
+                                            .id_len = copy.id_len,
+                                            .cycle = copy.cycle,
+                                            .model = copy.model,
+                                            .model_len = copy.model_len};
         tkr_counts unflushed;
 
         tkr_entry_copy_unflushed(&copy, &unflushed);

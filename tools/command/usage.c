@@ -13,12 +13,12 @@
 #include "command/usage_rows.h"
 #include "tokenring/tokenring.h"
 
-#define COLUMNS_MAX 9
+#define COLUMNS_MAX 10
 #define CELL_BYTES 24
-#define ACCOUNT_COLUMNS_MAX 48 /* longer ids push their row to the right */
+#define TEXT_COLUMNS_MAX 48 /* longer ids and models push their row to the right */
 #define VISIT_NO_MEMORY 1
 
-enum { OPTION_KIND = TKR_COMMAND_OPTION_FIRST, OPTION_CYCLE, OPTION_TOP, OPTION_SORT };
+enum { OPTION_KIND = TKR_COMMAND_OPTION_FIRST, OPTION_CYCLE, OPTION_TOP, OPTION_SORT, OPTION_BY_MODEL };
 
 static const char help[] =
     "tokenring usage [ACCOUNT] [OPTION]...\n\n"
@@ -28,6 +28,9 @@ static const char help[] =
     "Options:\n"
     "  --kind KIND        user, team, organisation, key or another name of 1 to 12 letters a-z or '_'; default all\n"
     "  --cycle CYCLE      YYYY-MM-DD, a cycle's first day; or all (default)\n"
+    "  --by-model         a row for each model that an account used in a cycle, of calls that tell one, highest first:\n"
+    "                     \"provider/model\" where the provider is told; each collecting thread tells up to 16 apart,\n"
+    "                     the rest is `other`\n"
     "  --top N            only the first N rows, 1..1000000000\n"
     "  --sort FIELD       any counter, as in --json; default total_tokens\n" TKR_COMMAND_LOOK_HELP
     "  --json             print one JSON object: sink, rows with all counters\n"
@@ -40,6 +43,7 @@ static const struct option options[] = {{"kind", required_argument, NULL, OPTION
                                         {"cycle", required_argument, NULL, OPTION_CYCLE},
                                         {"top", required_argument, NULL, OPTION_TOP},
                                         {"sort", required_argument, NULL, OPTION_SORT},
+                                        {"by-model", no_argument, NULL, OPTION_BY_MODEL},
                                         TKR_COMMAND_LOOK_OPTIONS,
                                         TKR_COMMAND_OPTION_HELP,
                                         {NULL, 0, NULL, 0}};
@@ -85,6 +89,9 @@ static int take_option(void *arg, int option)
         return tkr_command_integer(usage->command, "top", optarg, 1, 1000000000, &usage->top);
     case OPTION_SORT:
         return take_sort(usage);
+    case OPTION_BY_MODEL:
+        usage->query.by_model = true;
+        return 0;
     default:
         return tkr_command_look_option(&usage->look, option);
     }
@@ -157,6 +164,8 @@ static json_t *row_json(const struct usage *usage, const struct tkr_command_usag
     (void)json_object_set_new(object, "kind", json_string(kind));
     tkr_command_json_set_id(object, "id", row->id, row->id_len);
     (void)json_object_set_new(object, "cycle", json_string(cycle));
+    if (usage->query.by_model)
+        tkr_command_json_set_id(object, "model", row->model, row->model_len);
     (void)json_object_update(object, counts);
     json_decref(counts);
     (void)json_object_set_new(object, "limit", row->limit < 0 ? json_null() : json_integer(row->limit));
@@ -174,10 +183,10 @@ static int print_json(const struct usage *usage, size_t count)
     return tkr_command_json_print(usage->command, json_pack("{s:s, s:o}", "sink", usage->sink.text, "rows", rows));
 }
 
-enum column { ACCOUNT, KIND, CYCLE, PROMPT, COMPLETION, TOTAL, CALLS, SORTED, UNFLUSHED };
+enum column { ACCOUNT, KIND, CYCLE, MODEL, PROMPT, COMPLETION, TOTAL, CALLS, SORTED, UNFLUSHED };
 
-static const char *const title[COLUMNS_MAX] = {"account", "kind",  "cycle", "prompt",         "completion",
-                                               "total",   "calls", "",      "not yet flushed"};
+static const char *const title[COLUMNS_MAX] = {"account",    "kind",  "cycle", "model", "prompt",
+                                               "completion", "total", "calls", "",      "not yet flushed"};
 
 static const char *title_of(const struct usage *usage, int column)
 {
@@ -190,10 +199,12 @@ static bool is_shown(const struct usage *usage, int column)
     if (column == SORTED)
         return usage->by != TKR_COUNTER_PROMPT && usage->by != TKR_COUNTER_COMPLETION && usage->by != TKR_COUNTER_TOTAL &&
                usage->by != TKR_COUNTER_CALLS;
+    if (column == MODEL)
+        return usage->query.by_model;
     return column != UNFLUSHED || usage->unflushed_known;
 }
 
-/* The text of a cell, but for the account's. */
+/* The text of a cell, but for those of account and model. */
 static void cell(const struct tkr_command_usage_row *row, enum column column, char ret_text[CELL_BYTES])
 {
     static const enum tkr_counter counter[] = {[PROMPT] = TKR_COUNTER_PROMPT,
@@ -212,15 +223,24 @@ static void cell(const struct tkr_command_usage_row *row, enum column column, ch
                        column == UNFLUSHED ? row->unflushed.value[TKR_COUNTER_TOTAL] : row->counts.value[counter[column]]);
 }
 
+static void clean_text(const struct tkr_command_usage_row *row, enum column column,
+                       char ret_clean[TKR_COMMAND_CLEAN_BYTES(TKR_ID_BYTES_MAX)])
+{
+    if (column == ACCOUNT)
+        (void)tkr_command_text_clean(row->id, row->id_len, ret_clean);
+    else
+        (void)tkr_command_text_clean(row->model, row->model_len, ret_clean);
+}
+
 static size_t cell_columns(const struct tkr_command_usage_row *row, enum column column)
 {
     char clean[TKR_COMMAND_CLEAN_BYTES(TKR_ID_BYTES_MAX)];
     size_t columns;
 
-    if (column == ACCOUNT) {
-        (void)tkr_command_text_clean(row->id, row->id_len, clean);
+    if (column == ACCOUNT || column == MODEL) {
+        clean_text(row, column, clean);
         columns = tkr_command_text_columns(clean);
-        return columns < ACCOUNT_COLUMNS_MAX ? columns : ACCOUNT_COLUMNS_MAX;
+        return columns < TEXT_COLUMNS_MAX ? columns : TEXT_COLUMNS_MAX;
     }
     cell(row, column, clean);
     return strlen(clean);
@@ -240,14 +260,26 @@ static void measure(const struct usage *usage, size_t count, int ret_width[COLUM
     }
 }
 
-static void print_account(const struct tkr_command_usage_row *row, int width)
+static void print_text(const struct tkr_command_usage_row *row, enum column column, int width)
 {
     char clean[TKR_COMMAND_CLEAN_BYTES(TKR_ID_BYTES_MAX)];
     int columns;
 
-    (void)tkr_command_text_clean(row->id, row->id_len, clean);
+    clean_text(row, column, clean);
     columns = (int)tkr_command_text_columns(clean);
     (void)printf("%s%*s", clean, columns < width ? width - columns : 0, "");
+}
+
+static void print_cell(const struct tkr_command_usage_row *row, enum column column, int width)
+{
+    char text[CELL_BYTES];
+
+    if (column == ACCOUNT || column == MODEL) {
+        print_text(row, column, width);
+        return;
+    }
+    cell(row, column, text);
+    (void)printf("%*s", column <= CYCLE ? -width : width, text);
 }
 
 static void print_table(const struct usage *usage, size_t count)
@@ -257,19 +289,15 @@ static void print_table(const struct usage *usage, size_t count)
     measure(usage, count, width);
     for (int column = 0; column < COLUMNS_MAX; column++) {
         if (is_shown(usage, column))
-            (void)printf("%s%*s", column == 0 ? "" : "  ", column <= CYCLE ? -width[column] : width[column],
+            (void)printf("%s%*s", column == 0 ? "" : "  ", column <= MODEL ? -width[column] : width[column],
                          title_of(usage, column));
     }
     for (size_t i = 0; i < count; i++) {
-        (void)putchar('\n');
-        print_account(&usage->rows.row[i], width[ACCOUNT]);
-        for (int column = KIND; column < COLUMNS_MAX; column++) {
-            char text[CELL_BYTES];
-
+        for (int column = 0; column < COLUMNS_MAX; column++) {
             if (!is_shown(usage, column))
                 continue;
-            cell(&usage->rows.row[i], (enum column)column, text);
-            (void)printf("  %*s", column <= CYCLE ? -width[column] : width[column], text);
+            (void)fputs(column == 0 ? "\n" : "  ", stdout);
+            print_cell(&usage->rows.row[i], (enum column)column, width[column]);
         }
     }
     (void)putchar('\n');

@@ -7,10 +7,12 @@
 #include "tokenring/tokenring.h"
 
 #define ROWS_FIRST 64
-#define KEY_HEAD_BYTES (sizeof(uint64_t) + sizeof(uint32_t))
+#define KEY_HEAD_BYTES (sizeof(uint64_t) + 2 * sizeof(uint32_t))
 
 bool tkr_command_usage_wanted(const struct tkr_usage_query *query, const struct tkr_command_usage_key *key)
 {
+    if (query->by_model != (key->model_len > 0))
+        return false;
     if (query->id != NULL && (query->id_len != key->id_len || memcmp(query->id, key->id, key->id_len) != 0))
         return false;
     return (query->cycle == 0 || query->cycle == key->cycle) && (query->any_kind || query->kind == key->kind);
@@ -34,21 +36,27 @@ static int make_room(struct tkr_command_usage_rows *rows)
 /* The key's row, a new one when there is none; NULL without memory. */
 static struct tkr_command_usage_row *find_row(struct tkr_command_usage_rows *rows, const struct tkr_command_usage_key *key)
 {
-    char bytes[KEY_HEAD_BYTES + TKR_ID_BYTES_MAX];
+    char bytes[KEY_HEAD_BYTES + TKR_ID_BYTES_MAX + TKR_LABEL_BYTES_MAX];
     uint32_t number;
 
-    if (key->id_len > TKR_ID_BYTES_MAX || make_room(rows) != 0)
+    if (key->id_len > TKR_ID_BYTES_MAX || key->model_len > TKR_LABEL_BYTES_MAX || make_room(rows) != 0)
         return NULL;
     memcpy(bytes, &key->kind, sizeof(key->kind));
     memcpy(bytes + sizeof(key->kind), &key->cycle, sizeof(key->cycle));
+    memcpy(bytes + sizeof(key->kind) + sizeof(key->cycle), &key->id_len, sizeof(key->id_len));
     memcpy(bytes + KEY_HEAD_BYTES, key->id, key->id_len);
-    if (tkr_traffic_names_add(&rows->keys, bytes, KEY_HEAD_BYTES + key->id_len, &number) != 0)
+    if (key->model_len > 0)
+        memcpy(bytes + KEY_HEAD_BYTES + key->id_len, key->model, key->model_len);
+    if (tkr_traffic_names_add(&rows->keys, bytes, KEY_HEAD_BYTES + key->id_len + key->model_len, &number) != 0)
         return NULL;
     if (number == rows->count) {
+        const char *id = rows->keys.name[number].text + KEY_HEAD_BYTES;
         rows->row[number] = (struct tkr_command_usage_row){.kind = key->kind,
-                                                           .id = rows->keys.name[number].text + KEY_HEAD_BYTES,
+                                                           .id = id,
                                                            .id_len = key->id_len,
                                                            .cycle = key->cycle,
+                                                           .model = id + key->id_len,
+                                                           .model_len = key->model_len,
                                                            .limit = -1};
         rows->count++;
     }
@@ -57,8 +65,12 @@ static struct tkr_command_usage_row *find_row(struct tkr_command_usage_rows *row
 
 int tkr_command_usage_set(struct tkr_command_usage_rows *rows, const struct tkr_usage_row *sink_row)
 {
-    struct tkr_command_usage_key key = {
-        .kind = sink_row->kind, .id = sink_row->id, .id_len = sink_row->id_len, .cycle = sink_row->cycle};
+    struct tkr_command_usage_key key = {.kind = sink_row->kind,
+                                        .id = sink_row->id,
+                                        .id_len = sink_row->id_len,
+                                        .cycle = sink_row->cycle,
+                                        .model = sink_row->model,
+                                        .model_len = sink_row->model_len};
     struct tkr_command_usage_row *row = find_row(rows, &key);
 
     if (row == NULL)
@@ -87,14 +99,15 @@ static int compare(int64_t a, int64_t b)
     return (a > b) - (a < b);
 }
 
-static int compare_ids(const struct tkr_command_usage_row *a, const struct tkr_command_usage_row *b)
+static int compare_texts(const char *a, uint32_t a_len, const char *b, uint32_t b_len)
 {
-    int order = memcmp(a->id, b->id, a->id_len < b->id_len ? a->id_len : b->id_len);
+    int order = memcmp(a, b, a_len < b_len ? a_len : b_len);
 
-    return order != 0 ? order : compare(a->id_len, b->id_len);
+    return order != 0 ? order : compare(a_len, b_len);
 }
 
-/* Highest rank first, then the highest total, then the most that is not flushed yet; then by id, kind and cycle: the order is fixed. */
+/* Highest rank first, then the highest total, then the most that is not flushed yet; then by id, kind, cycle and model: the order is
+ * fixed. */
 static int compare_rows(const void *one, const void *other)
 {
     const struct tkr_command_usage_row *a = one;
@@ -106,10 +119,12 @@ static int compare_rows(const void *one, const void *other)
     if (order == 0)
         order = compare(b->unflushed.value[TKR_COUNTER_TOTAL], a->unflushed.value[TKR_COUNTER_TOTAL]);
     if (order == 0)
-        order = compare_ids(a, b);
+        order = compare_texts(a->id, a->id_len, b->id, b->id_len);
     if (order == 0)
         order = (a->kind > b->kind) - (a->kind < b->kind);
-    return order != 0 ? order : compare(a->cycle, b->cycle);
+    if (order == 0)
+        order = compare(a->cycle, b->cycle);
+    return order != 0 ? order : compare_texts(a->model, a->model_len, b->model, b->model_len);
 }
 
 void tkr_command_usage_sort(struct tkr_command_usage_rows *rows, enum tkr_counter by)

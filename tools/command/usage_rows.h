@@ -16,6 +16,8 @@ struct tkr_command_usage_row {
     const char *id; /* the rows' own, no NUL */
     uint32_t id_len;
     uint32_t cycle;
+    uint32_t model_len;   /* 0: the account's own totals */
+    const char *model;    /* the rows' own, no NUL */
     tkr_counts counts;    /* in the sink */
     tkr_counts unflushed; /* counted by collectors of this host, not in the sink yet */
     int64_t limit;        /* -1: none */
@@ -27,7 +29,7 @@ struct tkr_command_usage_rows {
     struct tkr_command_usage_row *row;
     size_t count;
     size_t room;
-    struct tkr_traffic_names keys; /* number of (kind, cycle, id) is the row's, until they are sorted */
+    struct tkr_traffic_names keys; /* number of (kind, cycle, id, model) is the row's, until they are sorted */
 };
 
 /* What a row is about. */
@@ -36,6 +38,8 @@ struct tkr_command_usage_key {
     const char *id;
     uint32_t id_len; /* 0..255 */
     uint32_t cycle;
+    uint32_t model_len; /* 0: the account itself; at most TKR_LABEL_BYTES_MAX */
+    const char *model;
 };
 
 /* Does the key belong to what was asked for? */

@@ -15,7 +15,8 @@ static const char help[] =
     "tokenring verify [OPTION]...\n\n"
     "Compares all that this host's collector has counted with the records that the sink keeps of it, checks the law, and\n"
     "says so in one line. It proves records, not totals: a reset, or another program that writes the same keys, is no fault.\n"
-    "What is on its way to the sink is no fault either. May run beside the collector.\n\n"
+    "What is on its way to the sink is no fault either. May run beside the collector. Each model of an account and cycle counts\n"
+    "as an account here.\n\n"
     "Options:\n"
     "  --repair           send again what the sink lacks; nothing is ever subtracted or added twice\n" TKR_COMMAND_LOOK_HELP
     "  --json             print one JSON object\n"

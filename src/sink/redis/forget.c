@@ -80,9 +80,11 @@ static int erase_cycle(struct forgetting *f, uint32_t cycle)
     tkr_redis_wire_begin(&f->wire);
     tkr_redis_wire_text(&f->wire, "EVALSHA");
     tkr_redis_wire_text(&f->wire, f->sha);
-    tkr_redis_wire_number(&f->wire, 2);
+    tkr_redis_wire_number(&f->wire, 4);
     tkr_redis_wire_bytes(&f->wire, key, tkr_redis_usage_key(account->kind, account->id, account->id_len, cycle, key));
     tkr_redis_wire_bytes(&f->wire, key, tkr_redis_record_key(account->kind, account->id, account->id_len, cycle, key));
+    tkr_redis_wire_bytes(&f->wire, key, tkr_redis_models_key(account->kind, account->id, account->id_len, cycle, key));
+    tkr_redis_wire_bytes(&f->wire, key, tkr_redis_model_records_key(account->kind, account->id, account->id_len, cycle, key));
     tkr_redis_wire_number(&f->wire, (uint64_t)(tkr_clock_unix_ns() / TKR_NS_PER_S));
     tkr_redis_wire_number(&f->wire, TKR_FORGOTTEN_KEPT_S);
     erased = send(f);
@@ -101,7 +103,9 @@ static int visit_usage(const char *key, size_t len, void *arg)
     struct forgetting *f = arg;
     struct tkr_usage_row row;
 
-    return tkr_redis_usage_key_parse(key, len, &row) && is_of(f, &row) ? erase_cycle(f, row.cycle) : 0;
+    return (tkr_redis_usage_key_parse(key, len, &row) || tkr_redis_models_key_parse(key, len, &row)) && is_of(f, &row)
+               ? erase_cycle(f, row.cycle)
+               : 0;
 }
 
 static int visit_record(const char *key, size_t len, void *arg)
@@ -109,7 +113,9 @@ static int visit_record(const char *key, size_t len, void *arg)
     struct forgetting *f = arg;
     struct tkr_usage_row row;
 
-    return tkr_redis_record_key_parse(key, len, &row) && is_of(f, &row) ? erase_cycle(f, row.cycle) : 0;
+    return (tkr_redis_record_key_parse(key, len, &row) || tkr_redis_model_records_key_parse(key, len, &row)) && is_of(f, &row)
+               ? erase_cycle(f, row.cycle)
+               : 0;
 }
 
 /* Returns whether there was a standing limit, or -1 with the reason. */
@@ -123,19 +129,25 @@ static int erase_standing(struct forgetting *f)
     return send(f);
 }
 
-static int forget(struct forgetting *f)
+/* Of the account itself, or of its models: the cycles of which there are totals, or records of totals that were deleted. */
+static int erase_cycles(struct forgetting *f, bool by_model)
 {
-    const struct tkr_usage_query query = {.kind = f->account->kind, .id = f->account->id, .id_len = f->account->id_len};
+    const struct tkr_usage_query query = {
+        .kind = f->account->kind, .id = f->account->id, .id_len = f->account->id_len, .by_model = by_model};
     char pattern[TKR_REDIS_PATTERN_BYTES];
-    int standing;
 
-    if (load(f) != 0)
-        return -1;
     tkr_redis_usage_pattern(&query, pattern);
     if (tkr_redis_scan(f->context, pattern, visit_usage, f, f->message) != 0)
         return -1;
-    tkr_redis_account_records_pattern(query.kind, query.id, query.id_len, pattern); /* of cycles whose totals were deleted */
-    if (tkr_redis_scan(f->context, pattern, visit_record, f, f->message) != 0)
+    tkr_redis_account_records_pattern(&query, pattern);
+    return tkr_redis_scan(f->context, pattern, visit_record, f, f->message);
+}
+
+static int forget(struct forgetting *f)
+{
+    int standing;
+
+    if (load(f) != 0 || erase_cycles(f, false) != 0 || erase_cycles(f, true) != 0)
         return -1;
     standing = erase_standing(f);
     if (standing < 0)

@@ -10,6 +10,7 @@
 #define USAGE "token_usage"
 #define RECORD "tr1:{0}"
 #define LIMIT "token_limit"
+#define MODELS ".models"
 #define DATE_LEN (TKR_CYCLE_TEXT_BYTES - 1)
 
 static char *put(char *at, const char *bytes, size_t len)
@@ -38,10 +39,12 @@ static char *put_date(char *at, uint32_t cycle)
     return put(at, date, DATE_LEN);
 }
 
-static size_t put_key(char *key, uint64_t kind, const char *id, size_t id_len, uint32_t cycle)
+/* suffix: what follows the kind. */
+static size_t put_key(char *key, uint64_t kind, const char *suffix, const char *id, size_t id_len, uint32_t cycle)
 {
     char *at = put_kind(key, kind);
 
+    at = put(at, suffix, strlen(suffix));
     *at++ = ':';
     at = put(at, id, id_len);
     *at++ = ':';
@@ -52,14 +55,29 @@ size_t tkr_redis_usage_key(uint64_t kind, const char *id, size_t id_len, uint32_
 {
     char *at = put(ret_key, USAGE, sizeof(USAGE) - 1);
 
-    return sizeof(USAGE) - 1 + put_key(at, kind, id, id_len, cycle);
+    return sizeof(USAGE) - 1 + put_key(at, kind, "", id, id_len, cycle);
 }
 
 size_t tkr_redis_record_key(uint64_t kind, const char *id, size_t id_len, uint32_t cycle, char ret_key[TKR_REDIS_KEY_BYTES])
 {
     char *at = put(ret_key, RECORD, sizeof(RECORD) - 1);
 
-    return sizeof(RECORD) - 1 + put_key(at, kind, id, id_len, cycle);
+    return sizeof(RECORD) - 1 + put_key(at, kind, "", id, id_len, cycle);
+}
+
+size_t tkr_redis_models_key(uint64_t kind, const char *id, size_t id_len, uint32_t cycle, char ret_key[TKR_REDIS_KEY_BYTES])
+{
+    char *at = put(ret_key, USAGE, sizeof(USAGE) - 1);
+
+    return sizeof(USAGE) - 1 + put_key(at, kind, MODELS, id, id_len, cycle);
+}
+
+size_t tkr_redis_model_records_key(uint64_t kind, const char *id, size_t id_len, uint32_t cycle,
+                                   char ret_key[TKR_REDIS_KEY_BYTES])
+{
+    char *at = put(ret_key, RECORD, sizeof(RECORD) - 1);
+
+    return sizeof(RECORD) - 1 + put_key(at, kind, MODELS, id, id_len, cycle);
 }
 
 size_t tkr_redis_limit_key(uint64_t kind, const char *id, size_t id_len, char ret_key[TKR_REDIS_KEY_BYTES])
@@ -86,7 +104,14 @@ static bool parse_kind(const char *text, size_t len, uint64_t *ret_kind)
     return tkr_kind(name, ret_kind) == TKR_OK && *ret_kind != TKR_KIND_USER;
 }
 
-static bool parse_key(const char *prefix, const char *key, size_t len, struct tkr_usage_row *ret_row)
+static bool ends_with(const char *text, size_t len, const char *suffix)
+{
+    size_t suffix_len = strlen(suffix);
+
+    return len >= suffix_len && memcmp(text + len - suffix_len, suffix, suffix_len) == 0;
+}
+
+static bool parse_key(const char *prefix, const char *suffix, const char *key, size_t len, struct tkr_usage_row *ret_row)
 {
     size_t prefix_len = strlen(prefix);
     const char *end = key + len;
@@ -97,7 +122,8 @@ static bool parse_key(const char *prefix, const char *key, size_t len, struct tk
     if (len < prefix_len || memcmp(key, prefix, prefix_len) != 0)
         return false;
     colon = memchr(at, ':', (size_t)(end - at));
-    if (colon == NULL || !parse_kind(at, (size_t)(colon - at), &ret_row->kind))
+    if (colon == NULL || !ends_with(at, (size_t)(colon - at), suffix) ||
+        !parse_kind(at, (size_t)(colon - at) - strlen(suffix), &ret_row->kind))
         return false;
     at = colon + 1;
     if (end - at < DATE_LEN + 2 || end - at > TKR_ID_BYTES_MAX + 1 + DATE_LEN || end[-DATE_LEN - 1] != ':')
@@ -111,12 +137,22 @@ static bool parse_key(const char *prefix, const char *key, size_t len, struct tk
 
 bool tkr_redis_usage_key_parse(const char *key, size_t len, struct tkr_usage_row *ret_row)
 {
-    return parse_key(USAGE, key, len, ret_row);
+    return parse_key(USAGE, "", key, len, ret_row);
 }
 
 bool tkr_redis_record_key_parse(const char *key, size_t len, struct tkr_usage_row *ret_row)
 {
-    return parse_key(RECORD, key, len, ret_row);
+    return parse_key(RECORD, "", key, len, ret_row);
+}
+
+bool tkr_redis_models_key_parse(const char *key, size_t len, struct tkr_usage_row *ret_row)
+{
+    return parse_key(USAGE, MODELS, key, len, ret_row);
+}
+
+bool tkr_redis_model_records_key_parse(const char *key, size_t len, struct tkr_usage_row *ret_row)
+{
+    return parse_key(RECORD, MODELS, key, len, ret_row);
 }
 
 bool tkr_redis_limit_key_parse(const char *key, size_t len, struct tkr_usage_row *ret_row)
@@ -156,6 +192,8 @@ void tkr_redis_usage_pattern(const struct tkr_usage_query *query, char ret_patte
         *at++ = '*';
     else
         at = put_kind(at, query->kind);
+    if (query->by_model)
+        at = put(at, MODELS, sizeof(MODELS) - 1);
     *at++ = ':';
     if (query->id != NULL)
         at = put_escaped(at, query->id, query->id_len);
@@ -166,11 +204,13 @@ void tkr_redis_usage_pattern(const struct tkr_usage_query *query, char ret_patte
     *at = '\0';
 }
 
-void tkr_redis_account_records_pattern(uint64_t kind, const char *id, size_t id_len, char ret_pattern[TKR_REDIS_PATTERN_BYTES])
+void tkr_redis_account_records_pattern(const struct tkr_usage_query *query, char ret_pattern[TKR_REDIS_PATTERN_BYTES])
 {
-    char *at = put_kind(put(ret_pattern, RECORD, sizeof(RECORD) - 1), kind);
+    char *at = put_kind(put(ret_pattern, RECORD, sizeof(RECORD) - 1), query->kind);
 
+    if (query->by_model)
+        at = put(at, MODELS, sizeof(MODELS) - 1);
     *at++ = ':';
-    at = put_escaped(at, id, id_len);
+    at = put_escaped(at, query->id, query->id_len);
     memcpy(at, ":*-*-*", sizeof(":*-*-*"));
 }

@@ -6,12 +6,17 @@
  *     token_usage_KIND:ID:YYYY-MM-DD          totals of another kind of account
  *     tr1:{0}:ID:YYYY-MM-DD                   records of a user: field = source, value = sink/record.h
  *     tr1:{0}_KIND:ID:YYYY-MM-DD              records of another kind of account
+ *     token_usage.models:ID:YYYY-MM-DD        totals of a user's models: field = MODEL ":" counter
+ *     token_usage_KIND.models:ID:YYYY-MM-DD   of another kind of account
+ *     tr1:{0}.models:ID:YYYY-MM-DD            records of a user's models: field = source ":" MODEL, value as above
+ *     tr1:{0}_KIND.models:ID:YYYY-MM-DD       of another kind of account
  *     token_limit:ID                          standing limit of a user, a hash with usage_limit
  *     token_limit_KIND:ID                     of another kind of account
  *     tr1:{0}:forgotten:SHA1                  the key of totals with this digest was forgotten; expires
  *     tr1:{0}:seen                            field = source, value = number of its last chunk, decimal
  *
- * Ids are any bytes, ':' and braces included: a cycle is the last ten bytes of a key, a kind ends at the first ':'.
+ * Ids and models are any bytes, ':' and braces included: a cycle is the last ten bytes of a key, a kind, in which there is no '.',
+ * ends at the first ':' or '.'; a counter's name follows the last ':' of a field, a source ends at the first.
  * "{0}" is the hash tag of a Redis that is not a cluster.
  */
 #ifndef TKR_SINK_REDIS_KEYS_H
@@ -22,7 +27,7 @@
 
 #include "sink/sink.h"
 
-#define TKR_REDIS_KEY_BYTES 320     /* the longest key: 12 + 12 + 1 + 255 + 1 + 10 */
+#define TKR_REDIS_KEY_BYTES 320     /* the longest key: 11 + 13 + 7 + 1 + 255 + 1 + 10 */
 #define TKR_REDIS_PATTERN_BYTES 576 /* with every byte of the id escaped */
 #define TKR_REDIS_SEEN_KEY "tr1:{0}:seen"
 
@@ -38,16 +43,22 @@ bool tkr_redis_limit_key_parse(const char *key, size_t len, struct tkr_usage_row
 
 #define TKR_REDIS_LIMIT_PATTERN "token_limit*"
 #define TKR_REDIS_LIMIT_FIELD "usage_limit"
+/* The same for the models of the account: one hash of totals and one of records for all of them. */
+size_t tkr_redis_models_key(uint64_t kind, const char *id, size_t id_len, uint32_t cycle, char ret_key[TKR_REDIS_KEY_BYTES]);
+size_t tkr_redis_model_records_key(uint64_t kind, const char *id, size_t id_len, uint32_t cycle,
+                                   char ret_key[TKR_REDIS_KEY_BYTES]);
 
 /* Take a key of totals, or of records, apart: kind, id (inside key) and cycle of *ret_row. False when it is none of ours. */
 bool tkr_redis_usage_key_parse(const char *key, size_t len, struct tkr_usage_row *ret_row);
 bool tkr_redis_record_key_parse(const char *key, size_t len, struct tkr_usage_row *ret_row);
+bool tkr_redis_models_key_parse(const char *key, size_t len, struct tkr_usage_row *ret_row);
+bool tkr_redis_model_records_key_parse(const char *key, size_t len, struct tkr_usage_row *ret_row);
 
-/* The glob for SCAN that matches at least the keys of records. */
+/* The glob for SCAN that matches at least the keys of records, those of models too. */
 #define TKR_REDIS_RECORD_PATTERN "tr1:{0}*:*-*-*"
 
-/* The glob for SCAN that matches at least the keys of records of an account, all its cycles; with its NUL. */
-void tkr_redis_account_records_pattern(uint64_t kind, const char *id, size_t id_len, char ret_pattern[TKR_REDIS_PATTERN_BYTES]);
+/* The glob for SCAN that matches at least the keys of records of the query's account, or of its models, all cycles; with its NUL. */
+void tkr_redis_account_records_pattern(const struct tkr_usage_query *query, char ret_pattern[TKR_REDIS_PATTERN_BYTES]);
 
 /* The glob for SCAN that matches at least the keys that the query asks for; with its NUL. */
 void tkr_redis_usage_pattern(const struct tkr_usage_query *query, char ret_pattern[TKR_REDIS_PATTERN_BYTES]);

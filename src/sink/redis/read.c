@@ -7,6 +7,7 @@
 
 #include "sink/redis/connection.h"
 #include "sink/redis/keys.h"
+#include "sink/redis/models.h"
 #include "sink/redis/wire.h"
 #include "tokenring/tokenring.h"
 
@@ -95,6 +96,11 @@ static void keys_free(struct keys *keys)
     free(keys->bytes);
 }
 
+static bool parse_key(const struct tkr_usage_query *query, const char *key, size_t len, struct tkr_usage_row *ret_row)
+{
+    return query->by_model ? tkr_redis_models_key_parse(key, len, ret_row) : tkr_redis_usage_key_parse(key, len, ret_row);
+}
+
 /* The glob may match more than was asked for: ids hold ':' too. */
 static bool wanted(const struct tkr_usage_query *query, const struct tkr_usage_row *row)
 {
@@ -114,7 +120,7 @@ static int add_found(struct keys *keys, const redisReply *found, const struct tk
 
         if (key->type != REDIS_REPLY_STRING)
             return tkr_message_set(ret_message, "Redis answered something else than keys to SCAN");
-        if (tkr_redis_usage_key_parse(key->str, key->len, &row) && wanted(query, &row) && !keys_add(keys, key->str, key->len))
+        if (parse_key(query, key->str, key->len, &row) && wanted(query, &row) && !keys_add(keys, key->str, key->len))
             return tkr_message_set(ret_message, "out of memory");
     }
     return 0;
@@ -179,16 +185,18 @@ static void take_field(const redisReply *field, const redisReply *value, struct 
     }
 }
 
-/* Visits the row that a HGETALL gave; a key that is gone by now, or holds no hash, is no row. */
-static int visit_reply(const struct key *key, const redisReply *reply, tkr_usage_visit *visit, void *arg,
-                       tkr_message *ret_message)
+/* Visits the row, or the rows of models, that a HGETALL gave; a key that is gone by now, or holds no hash, is no row. */
+static int visit_reply(const struct tkr_usage_query *query, const struct key *key, const redisReply *reply,
+                       tkr_usage_visit *visit, void *arg, tkr_message *ret_message)
 {
     struct tkr_usage_row row = {.limit = -1};
 
     if (reply->type == REDIS_REPLY_ERROR && strncmp(reply->str, "WRONGTYPE", 9) != 0)
         return tkr_redis_refused(reply, ret_message);
-    if (reply->type != REDIS_REPLY_ARRAY || reply->elements == 0 || !tkr_redis_usage_key_parse(key->bytes, key->len, &row))
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements == 0 || !parse_key(query, key->bytes, key->len, &row))
         return 0;
+    if (query->by_model)
+        return tkr_redis_models_visit(reply, &row, visit, arg, ret_message);
     for (size_t i = 0; i + 1 < reply->elements; i += 2)
         take_field(reply->element[i], reply->element[i + 1], &row);
     return visit(&row, arg);
@@ -212,8 +220,8 @@ static int send_batch(redisContext *context, struct tkr_redis_wire *wire, const 
     return tkr_redis_flush(context, ret_message);
 }
 
-static int visit_batch(redisContext *context, const struct key *key, size_t count, tkr_usage_visit *visit, void *arg,
-                       tkr_message *ret_message)
+static int visit_batch(redisContext *context, const struct tkr_usage_query *query, const struct key *key, size_t count,
+                       tkr_usage_visit *visit, void *arg, tkr_message *ret_message)
 {
     redisReply *reply;
     int rc = 0;
@@ -221,13 +229,14 @@ static int visit_batch(redisContext *context, const struct key *key, size_t coun
     for (size_t i = 0; i < count && rc == 0; i++) {
         if (tkr_redis_reply(context, &reply, ret_message) != 0)
             return -1;
-        rc = visit_reply(&key[i], reply, visit, arg, ret_message);
+        rc = visit_reply(query, &key[i], reply, visit, arg, ret_message);
         freeReplyObject(reply);
     }
     return rc;
 }
 
-static int visit_keys(redisContext *context, const struct keys *keys, tkr_usage_visit *visit, void *arg, tkr_message *ret_message)
+static int visit_keys(redisContext *context, const struct tkr_usage_query *query, const struct keys *keys, tkr_usage_visit *visit,
+                      void *arg, tkr_message *ret_message)
 {
     struct tkr_redis_wire wire = {0};
     int rc = 0;
@@ -237,7 +246,7 @@ static int visit_keys(redisContext *context, const struct keys *keys, tkr_usage_
 
         rc = send_batch(context, &wire, keys->key + at, count, ret_message);
         if (rc == 0)
-            rc = visit_batch(context, keys->key + at, count, visit, arg, ret_message);
+            rc = visit_batch(context, query, keys->key + at, count, visit, arg, ret_message);
     }
     tkr_redis_wire_free(&wire);
     return rc;
@@ -246,10 +255,13 @@ static int visit_keys(redisContext *context, const struct keys *keys, tkr_usage_
 static int find_keys(redisContext *context, const struct tkr_usage_query *query, struct keys *keys, tkr_message *ret_message)
 {
     char key[TKR_REDIS_KEY_BYTES];
+    size_t len;
 
     if (query->id == NULL || query->cycle == 0 || query->any_kind)
         return scan(context, query, keys, ret_message);
-    if (!keys_add(keys, key, tkr_redis_usage_key(query->kind, query->id, query->id_len, query->cycle, key)))
+    len = query->by_model ? tkr_redis_models_key(query->kind, query->id, query->id_len, query->cycle, key)
+                          : tkr_redis_usage_key(query->kind, query->id, query->id_len, query->cycle, key);
+    if (!keys_add(keys, key, len))
         return tkr_message_set(ret_message, "out of memory");
     return 0;
 }
@@ -265,7 +277,7 @@ int tkr_redis_read(redisContext *context, const struct tkr_usage_query *query, t
     rc = find_keys(context, query, &keys, ret_message);
     if (rc == 0) {
         keys_sort_and_unify(&keys);
-        rc = visit_keys(context, &keys, visit, arg, ret_message);
+        rc = visit_keys(context, query, &keys, visit, arg, ret_message);
     }
     keys_free(&keys);
     return rc;

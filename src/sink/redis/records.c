@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "sink/redis/connection.h"
 #include "sink/redis/keys.h"
+#include "sink/redis/models.h"
 
 #define SCAN_COUNT "500"
 #define CURSOR_BYTES 24
@@ -46,16 +47,21 @@ int tkr_redis_sources(redisContext *context, tkr_source_visit *visit, void *arg,
     return rc;
 }
 
-static int visit_page(const redisReply *page, tkr_usage_visit *visit, void *arg)
+static int visit_page(redisContext *context, const redisReply *page, const char *collector, tkr_usage_visit *visit, void *arg,
+                      tkr_message *ret_message)
 {
     int rc = 0;
 
     for (size_t i = 0; i < page->elements && rc == 0; i++) {
+        const redisReply *key = page->element[i];
         struct tkr_usage_row row = {.limit = -1};
 
-        if (page->element[i]->type == REDIS_REPLY_STRING &&
-            tkr_redis_record_key_parse(page->element[i]->str, page->element[i]->len, &row))
+        if (key->type != REDIS_REPLY_STRING)
+            continue;
+        if (tkr_redis_record_key_parse(key->str, key->len, &row))
             rc = visit(&row, arg);
+        else if (tkr_redis_model_records_key_parse(key->str, key->len, &row))
+            rc = tkr_redis_model_records_visit(context, key, &row, collector, visit, arg, ret_message);
     }
     return rc;
 }
@@ -78,7 +84,7 @@ static int scan(redisContext *context, char cursor[CURSOR_BYTES], redisReply **r
     return 0;
 }
 
-int tkr_redis_records(redisContext *context, tkr_usage_visit *visit, void *arg, tkr_message *ret_message)
+int tkr_redis_records(redisContext *context, const char *collector, tkr_usage_visit *visit, void *arg, tkr_message *ret_message)
 {
     char cursor[CURSOR_BYTES] = "0";
     redisReply *reply = NULL;
@@ -90,7 +96,7 @@ int tkr_redis_records(redisContext *context, tkr_usage_visit *visit, void *arg, 
         if (scan(context, cursor, &reply, ret_message) != 0)
             return -1;
         tkr_clock_sleep_ns(PACE * (tkr_clock_monotonic_ns() - begun_ns));
-        rc = visit_page(reply->element[1], visit, arg);
+        rc = visit_page(context, reply->element[1], collector, visit, arg, ret_message);
         freeReplyObject(reply);
     } while (rc == 0 && strcmp(cursor, "0") != 0);
     return rc;

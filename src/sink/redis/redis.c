@@ -26,7 +26,7 @@
 #define CHUNK_ITEMS_MAX 100
 #define WINDOW 8
 #define SHA_LEN 40
-#define ERROR_BYTES_MAX 120 /* of what is said of one account */
+#define ERROR_BYTES_MAX 224 /* of what is said of one account */
 
 struct redis_sink {
     tkr_sink base;
@@ -114,12 +114,24 @@ static void screen(struct tkr_chunk *chunk)
     }
 }
 
+static size_t totals_key(const struct tkr_contribution *item, char ret_key[TKR_REDIS_KEY_BYTES])
+{
+    return item->model_len > 0 ? tkr_redis_models_key(item->kind, item->id, item->id_len, item->cycle, ret_key)
+                               : tkr_redis_usage_key(item->kind, item->id, item->id_len, item->cycle, ret_key);
+}
+
+static size_t records_key(const struct tkr_contribution *item, char ret_key[TKR_REDIS_KEY_BYTES])
+{
+    return item->model_len > 0 ? tkr_redis_model_records_key(item->kind, item->id, item->id_len, item->cycle, ret_key)
+                               : tkr_redis_record_key(item->kind, item->id, item->id_len, item->cycle, ret_key);
+}
+
 static void put_keys(struct tkr_redis_wire *wire, const struct tkr_contribution *item)
 {
     char key[TKR_REDIS_KEY_BYTES];
 
-    tkr_redis_wire_bytes(wire, key, tkr_redis_usage_key(item->kind, item->id, item->id_len, item->cycle, key));
-    tkr_redis_wire_bytes(wire, key, tkr_redis_record_key(item->kind, item->id, item->id_len, item->cycle, key));
+    tkr_redis_wire_bytes(wire, key, totals_key(item, key));
+    tkr_redis_wire_bytes(wire, key, records_key(item, key));
 }
 
 /* The counters that change, total_tokens last. Returns how many. */
@@ -146,17 +158,24 @@ static void put_record(struct tkr_redis_wire *wire, const struct tkr_record *rec
 static void put_arguments(struct tkr_redis_wire *wire, const struct tkr_contribution *item)
 {
     int counter[TKR_COUNTER_COUNT];
-    char mask[TKR_COUNTER_COUNT];
+    char mask[TKR_COUNTER_COUNT + 1 + TKR_LABEL_BYTES_MAX];
     tkr_counts delta = {{0}};
+    size_t len;
     int n;
 
     (void)tkr_contribution_delta(item, &delta); /* screen() asked already */
     n = changed_counters(&delta, counter);
     for (int i = 0; i < n; i++)
         mask[i] = tkr_counter_letter[counter[i]];
+    len = (size_t)n;
+    if (item->model_len > 0) {
+        mask[len++] = '/';
+        memcpy(mask + len, item->model, item->model_len);
+        len += item->model_len;
+    }
     put_record(wire, &item->known);
     put_record(wire, &item->now);
-    tkr_redis_wire_bytes(wire, mask, (size_t)n);
+    tkr_redis_wire_bytes(wire, mask, len);
     for (int i = 0; i < n; i++)
         tkr_redis_wire_number(wire, (uint64_t)delta.value[counter[i]]);
 }
@@ -251,8 +270,7 @@ static void set_fault(struct tkr_contribution *item, const char *error, bool in_
 {
     char key[TKR_REDIS_KEY_BYTES];
     char reason[TKR_REASON_BYTES];
-    size_t len = in_record ? tkr_redis_record_key(item->kind, item->id, item->id_len, item->cycle, key)
-                           : tkr_redis_usage_key(item->kind, item->id, item->id_len, item->cycle, key);
+    size_t len = in_record ? records_key(item, key) : totals_key(item, key);
 
     (void)snprintf(reason, sizeof(reason), "%.*s, key %.*s", ERROR_BYTES_MAX, error, (int)len, key);
     set_reason(item, reason);
@@ -367,10 +385,9 @@ static int redis_records(tkr_sink *sink, const char *collector, tkr_usage_visit 
     redisContext *context;
     int rc;
 
-    (void)collector; /* which sources have a record, only a look into each tells */
     if (tkr_redis_open(&of(sink)->config, &context, ret_message) != 0)
         return -1;
-    rc = tkr_redis_records(context, visit, arg, ret_message);
+    rc = tkr_redis_records(context, collector, visit, arg, ret_message);
     redisFree(context);
     return rc;
 }

@@ -9,10 +9,13 @@
 #include "sink/redis/wire.h"
 
 static const char script[] = "local out={}\n"
+                             "local models=redis.pcall('HGETALL',KEYS[2])\n"
+                             "if models.err and string.sub(models.err,1,9)~='WRONGTYPE' then return models end\n"
                              "for i=1,#ARGV do\n"
                              " out[i]=redis.call('HGET',KEYS[1],ARGV[i]) or ''\n"
                              " redis.call('HDEL',KEYS[1],ARGV[i])\n"
                              "end\n"
+                             "for i=1,#models,2 do redis.call('HDEL',KEYS[2],models[i]) end\n"
                              "return out\n";
 
 static bool put_call(struct tkr_redis_wire *wire, const redisReply *sha, const struct tkr_usage_row *account,
@@ -23,8 +26,9 @@ static bool put_call(struct tkr_redis_wire *wire, const redisReply *sha, const s
     tkr_redis_wire_begin(wire);
     tkr_redis_wire_text(wire, "EVALSHA");
     tkr_redis_wire_bytes(wire, sha->str, sha->len);
-    tkr_redis_wire_number(wire, 1);
+    tkr_redis_wire_number(wire, 2);
     tkr_redis_wire_bytes(wire, key, tkr_redis_usage_key(account->kind, account->id, account->id_len, account->cycle, key));
+    tkr_redis_wire_bytes(wire, key, tkr_redis_models_key(account->kind, account->id, account->id_len, account->cycle, key));
     for (int i = 0; i < TKR_COUNTER_COUNT; i++)
         tkr_redis_wire_text(wire, tkr_counter_name[i]);
     return tkr_redis_wire_end(wire, ret_command, ret_len);

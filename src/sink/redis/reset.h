@@ -8,8 +8,8 @@
 #include "sink/sink.h"
 
 /*
- * Removes the counters of the account's cycle, in one step; usage_limit, which is an administrator's, stays. Needs what
- * flushing needs. 0 with what they were; 1: there are none; -1 with the reason.
+ * Removes the counters of the account's cycle and of its models, in one step; usage_limit, which is an administrator's, stays.
+ * Needs what flushing needs, and HGETALL. 0 with what they were; 1: there are none; -1 with the reason.
  */
 int tkr_redis_reset(redisContext *context, const struct tkr_usage_row *account, tkr_counts *ret_before, tkr_message *ret_message);
 

@@ -38,12 +38,36 @@ static const char sql_put[] = "INSERT INTO contribution (kind, account, cycle, s
 static const char sql_drop[] = "DELETE FROM contribution WHERE kind=?1 AND account=?2 AND cycle=?3 AND source=?4";
 
 static const char sql_forgotten[] = "SELECT 1 FROM forgotten WHERE digest=?1";
+/* For models: the same parameters, and the model as the last. */
+static const char sql_model_rows[] = "SELECT source, life"
+#define TKR_COUNTER(symbol, name, letter, help) ", " #name
+#include "base/counters.def"
+#undef TKR_COUNTER
+                                     " FROM model_contribution WHERE kind=?1 AND account=?2 AND cycle=?3 AND model=:model"
+                                     " ORDER BY source";
+
+static const char sql_model_put[] = "INSERT INTO model_contribution (kind, account, cycle, source, life"
+#define TKR_COUNTER(symbol, name, letter, help) ", " #name
+#include "base/counters.def"
+#undef TKR_COUNTER
+                                    ", model) VALUES (?, ?, ?, ?, ?"
+#define TKR_COUNTER(symbol, name, letter, help) ", ?"
+#include "base/counters.def"
+#undef TKR_COUNTER
+                                    ", :model) ON CONFLICT (kind, account, cycle, model, source) DO UPDATE SET life=excluded.life"
+#define TKR_COUNTER(symbol, name, letter, help) ", " #name "=excluded." #name
+#include "base/counters.def"
+#undef TKR_COUNTER
+    ;
+
+static const char sql_model_drop[] = "DELETE FROM model_contribution WHERE kind=?1 AND account=?2 AND cycle=?3 AND source=?4"
+                                     " AND model=:model";
 
 static const char sql_seen_get[] = "SELECT number FROM seen WHERE source=?1";
 static const char sql_seen_put[] = "INSERT INTO seen (source, number) VALUES (?1, ?2)"
                                    " ON CONFLICT (source) DO UPDATE SET number=excluded.number";
 
-/* What the ledger has of an account in a cycle. */
+/* What the ledger has of an account in a cycle, or of a model of it. */
 struct standing {
     struct tkr_record own;  /* of this source */
     struct tkr_record base; /* of older lives */
@@ -60,6 +84,9 @@ int tkr_ledger_statements_prepare(const struct tkr_ledger *ledger, struct tkr_le
         tkr_ledger_prepare(ledger, sql_put, &made.put, ret_message) != 0 ||
         tkr_ledger_prepare(ledger, sql_drop, &made.drop, ret_message) != 0 ||
         tkr_ledger_prepare(ledger, sql_forgotten, &made.forgotten, ret_message) != 0 ||
+        tkr_ledger_prepare(ledger, sql_model_rows, &made.model_rows, ret_message) != 0 ||
+        tkr_ledger_prepare(ledger, sql_model_put, &made.model_put, ret_message) != 0 ||
+        tkr_ledger_prepare(ledger, sql_model_drop, &made.model_drop, ret_message) != 0 ||
         tkr_ledger_prepare(ledger, sql_seen_get, &made.seen_get, ret_message) != 0 ||
         tkr_ledger_prepare(ledger, sql_seen_put, &made.seen_put, ret_message) != 0) {
         tkr_ledger_statements_finalize(&made);
@@ -75,6 +102,9 @@ void tkr_ledger_statements_finalize(struct tkr_ledger_statements *statements)
     (void)sqlite3_finalize(statements->put);
     (void)sqlite3_finalize(statements->drop);
     (void)sqlite3_finalize(statements->forgotten);
+    (void)sqlite3_finalize(statements->model_rows);
+    (void)sqlite3_finalize(statements->model_put);
+    (void)sqlite3_finalize(statements->model_drop);
     (void)sqlite3_finalize(statements->seen_get);
     (void)sqlite3_finalize(statements->seen_put);
     *statements = (struct tkr_ledger_statements){0};
@@ -93,7 +123,8 @@ static bool bind_account(sqlite3_stmt *statement, const struct tkr_contribution 
     tkr_kind_name(item->kind, kind);
     tkr_cycle_format(item->cycle, cycle);
     return bind_text(statement, KIND, kind, strlen(kind)) && bind_text(statement, ACCOUNT, item->id, item->id_len) &&
-           bind_text(statement, CYCLE, cycle, strlen(cycle));
+           bind_text(statement, CYCLE, cycle, strlen(cycle)) &&
+           (item->model_len == 0 || bind_text(statement, sqlite3_bind_parameter_count(statement), item->model, item->model_len));
 }
 
 /* Runs a statement that gives no rows, and makes it ready for the next time. */
@@ -246,22 +277,24 @@ static int note_erased(const struct tkr_ledger *ledger, sqlite3_stmt *forgotten,
 int tkr_ledger_apply(const struct tkr_ledger *ledger, const struct tkr_ledger_statements *statements, const char *source,
                      struct tkr_contribution *item, tkr_message *ret_message)
 {
+    sqlite3_stmt *rows = item->model_len > 0 ? statements->model_rows : statements->rows;
+    sqlite3_stmt *write = item->model_len > 0 ? statements->model_put : statements->put;
     struct standing standing;
 
-    if (read_standing(ledger, statements->rows, source, item, &standing, ret_message) != 0)
+    if (read_standing(ledger, rows, source, item, &standing, ret_message) != 0)
         return -1;
     if (!decide(item, &standing))
         return note_erased(ledger, statements->forgotten, item, ret_message);
     if (TKR_BROKEN(RECORD))
-        return put(ledger, statements->put, item, "", &standing.base, ret_message);
+        return put(ledger, write, item, "", &standing.base, ret_message);
     if (standing.own.life != 0 && standing.own.life != item->now.life &&
-        put(ledger, statements->put, item, "", &standing.base, ret_message) != 0)
+        put(ledger, write, item, "", &standing.base, ret_message) != 0)
         return -1;
     if (standing.own.life != 0 && standing.own.life != item->now.life)
         TKR_CRASH(LEDGER_FOLDED);
     if (item->now.life == 0)
-        return drop(ledger, statements->drop, item, source, ret_message);
-    return put(ledger, statements->put, item, source, &item->now, ret_message);
+        return drop(ledger, item->model_len > 0 ? statements->model_drop : statements->drop, item, source, ret_message);
+    return put(ledger, write, item, source, &item->now, ret_message);
 }
 
 int tkr_ledger_advance_seen(const struct tkr_ledger *ledger, const struct tkr_ledger_statements *statements,

@@ -9,8 +9,11 @@
 struct tkr_ledger_statements {
     sqlite3_stmt *rows;
     sqlite3_stmt *put;
-    sqlite3_stmt *drop;      /* a record that is forgotten */
-    sqlite3_stmt *forgotten; /* an account's cycle that was */
+    sqlite3_stmt *drop;       /* a record that is forgotten */
+    sqlite3_stmt *forgotten;  /* an account's cycle that was */
+    sqlite3_stmt *model_rows; /* the same as the first three, for models */
+    sqlite3_stmt *model_put;
+    sqlite3_stmt *model_drop;
     sqlite3_stmt *seen_get;
     sqlite3_stmt *seen_put;
 };

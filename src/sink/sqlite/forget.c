@@ -8,10 +8,12 @@
 #include "base/cycle.h"
 #include "sink/sqlite/ledger.h"
 
-static const char sql_cycles[] = "SELECT DISTINCT cycle FROM contribution WHERE kind=?1 AND account=?2";
+static const char sql_cycles[] = "SELECT cycle FROM contribution WHERE kind=?1 AND account=?2"
+                                 " UNION SELECT cycle FROM model_contribution WHERE kind=?1 AND account=?2";
 static const char sql_remember[] = "INSERT OR REPLACE INTO forgotten (digest, at) VALUES (?1, ?2)";
 static const char sql_too_old[] = "DELETE FROM forgotten WHERE at < ?1";
 static const char sql_totals[] = "DELETE FROM contribution WHERE kind=?1 AND account=?2";
+static const char sql_models[] = "DELETE FROM model_contribution WHERE kind=?1 AND account=?2";
 static const char sql_limits[] = "DELETE FROM usage_limit WHERE kind=?1 AND account=?2";
 
 static uint64_t add_bytes(uint64_t hash, const char *bytes, size_t len)
@@ -104,6 +106,7 @@ static int forget(const struct tkr_ledger *ledger, const struct tkr_usage_row *a
         return -1;
     before = sqlite3_total_changes(ledger->db);
     if (run(ledger, sql_totals, account, NULL, 0, ret_message) != 0 ||
+        run(ledger, sql_models, account, NULL, 0, ret_message) != 0 ||
         run(ledger, sql_limits, account, NULL, 0, ret_message) != 0)
         return -1;
     erased = sqlite3_total_changes(ledger->db) - before;

@@ -27,6 +27,12 @@ static const char create_more[] =
     "CREATE TABLE IF NOT EXISTS usage_limit (kind TEXT NOT NULL, account TEXT NOT NULL,"
     " cycle TEXT NOT NULL, tokens INTEGER NOT NULL, PRIMARY KEY (kind, account, cycle)) WITHOUT ROWID;"
     "CREATE TABLE IF NOT EXISTS forgotten (digest INTEGER NOT NULL PRIMARY KEY, at INTEGER NOT NULL);";
+#define TKR_COUNTER(symbol, name, letter, help) ", " #name " INTEGER NOT NULL DEFAULT 0"
+static const char create_models[] = "CREATE TABLE model_contribution (account TEXT NOT NULL, kind TEXT NOT NULL,"
+                                    " cycle TEXT NOT NULL, model TEXT NOT NULL, source TEXT NOT NULL, life INTEGER NOT NULL"
+#include "base/counters.def"
+                                    ", PRIMARY KEY (kind, account, cycle, model, source)) WITHOUT ROWID;";
+#undef TKR_COUNTER
 
 #define TKR_COUNTER(symbol, name, letter, help) ", sum(" #name ") AS " #name
 static const char create_view[] = "DROP VIEW IF EXISTS usage; CREATE VIEW usage AS SELECT kind, account, cycle"
@@ -34,11 +40,19 @@ static const char create_view[] = "DROP VIEW IF EXISTS usage; CREATE VIEW usage 
                                   " FROM contribution GROUP BY kind, account, cycle;";
 #undef TKR_COUNTER
 
+#define TKR_COUNTER(symbol, name, letter, help) ", sum(" #name ") AS " #name
+static const char create_model_view[] = "DROP VIEW IF EXISTS usage_by_model;"
+                                        "CREATE VIEW usage_by_model AS SELECT kind, account, cycle, model"
+#include "base/counters.def"
+                                        " FROM model_contribution GROUP BY kind, account, cycle, model;";
+#undef TKR_COUNTER
+
 /* What a file says of itself. */
 struct identity {
     int64_t application_id;
     int64_t version;
     int64_t objects; /* tables, views, indexes */
+    int64_t models;  /* 1: the table of models is there */
 };
 
 int tkr_ledger_failed(const struct tkr_ledger *ledger, tkr_message *ret_message)
@@ -92,7 +106,9 @@ bool tkr_ledger_has_limits(const struct tkr_ledger *ledger)
 static int identify(const struct tkr_ledger *ledger, struct identity *ret_identity, tkr_message *ret_message)
 {
     if (query_integer(ledger, "PRAGMA application_id", &ret_identity->application_id, ret_message) != 0 ||
-        query_integer(ledger, "PRAGMA user_version", &ret_identity->version, ret_message) != 0)
+        query_integer(ledger, "PRAGMA user_version", &ret_identity->version, ret_message) != 0 ||
+        query_integer(ledger, "SELECT count(*) FROM sqlite_master WHERE name='model_contribution'", &ret_identity->models,
+                      ret_message) != 0)
         return -1;
     return query_integer(ledger, "SELECT count(*) FROM sqlite_master", &ret_identity->objects, ret_message);
 }
@@ -119,25 +135,28 @@ static int check(const struct tkr_ledger *ledger, const struct identity *identit
     return 0;
 }
 
-static int add_column(const struct tkr_ledger *ledger, const char *name, tkr_message *ret_message)
+static int add_column(const struct tkr_ledger *ledger, const char *table, const char *name, tkr_message *ret_message)
 {
     char sql[128];
 
-    (void)snprintf(sql, sizeof(sql), "ALTER TABLE contribution ADD COLUMN %s INTEGER NOT NULL DEFAULT 0", name);
+    (void)snprintf(sql, sizeof(sql), "ALTER TABLE %s ADD COLUMN %s INTEGER NOT NULL DEFAULT 0", table, name);
     return tkr_ledger_run(ledger, sql, ret_message);
 }
 
-static int create(const struct tkr_ledger *ledger, int64_t counters, tkr_message *ret_message)
+static int create(const struct tkr_ledger *ledger, const struct identity *identity, tkr_message *ret_message)
 {
+    int64_t counters = unused(identity) ? TKR_COUNTER_COUNT : identity->version - TKR_LEDGER_LAYOUT * 100;
     char sql[96];
 
-    if (counters < 0 && tkr_ledger_run(ledger, create_tables, ret_message) != 0)
+    if (unused(identity) && tkr_ledger_run(ledger, create_tables, ret_message) != 0)
         return -1;
-    for (int64_t i = counters < 0 ? TKR_COUNTER_COUNT : counters; i < TKR_COUNTER_COUNT; i++) {
-        if (add_column(ledger, tkr_counter_name[i], ret_message) != 0)
+    for (int64_t i = counters; i < TKR_COUNTER_COUNT; i++) {
+        if (add_column(ledger, "contribution", tkr_counter_name[i], ret_message) != 0 ||
+            (identity->models != 0 && add_column(ledger, "model_contribution", tkr_counter_name[i], ret_message) != 0))
             return -1;
     }
-    if (tkr_ledger_run(ledger, create_view, ret_message) != 0)
+    if ((identity->models == 0 && tkr_ledger_run(ledger, create_models, ret_message) != 0) ||
+        tkr_ledger_run(ledger, create_view, ret_message) != 0 || tkr_ledger_run(ledger, create_model_view, ret_message) != 0)
         return -1;
     (void)snprintf(sql, sizeof(sql), "PRAGMA application_id=%d; PRAGMA user_version=%d", TKR_LEDGER_APPLICATION_ID, VERSION);
     return tkr_ledger_run(ledger, sql, ret_message);
@@ -152,8 +171,7 @@ static int bring_up(const struct tkr_ledger *ledger, tkr_message *ret_message)
         return -1;
     if (identify(ledger, &identity, ret_message) != 0 || check(ledger, &identity, ret_message) != 0)
         return -1;
-    if (identity.version != VERSION &&
-        create(ledger, unused(&identity) ? -1 : identity.version - TKR_LEDGER_LAYOUT * 100, ret_message) != 0)
+    if ((identity.version != VERSION || identity.models == 0) && create(ledger, &identity, ret_message) != 0)
         return -1;
     if (tkr_ledger_run(ledger, create_more, ret_message) != 0)
         return -1;
@@ -354,6 +372,7 @@ int tkr_ledger_open_to_read(const char *path, int timeout_ms, struct tkr_ledger 
         goto fail;
     }
     *ret_counters = (int)(identity.version - TKR_LEDGER_LAYOUT * 100);
+    ledger.by_model = identity.models != 0;
     *ret_ledger = ledger;
     return 0;
 fail:

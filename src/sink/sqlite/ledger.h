@@ -2,17 +2,19 @@
 /*
  * The ledger: one SQLite file, in WAL mode, readable with the sqlite3 shell while it is written.
  *
- *     contribution  account, kind, cycle 'YYYY-MM-DD', source, life, and a column for each counter of
- *                   base/counters.def. One row per source, and a base row with source '' and life 0, which holds what
- *                   older lives of all sources came to. Resets are a row of source 'reset', negative.
- *     seen          source, number of its last chunk
- *     usage_limit   kind, account, cycle ('' for a standing limit), tokens
- *     forgotten     digest of an account's cycle that was forgotten (sink/sqlite/forget.h), and when, in seconds
- *     usage         a view: the sums per kind, account and cycle. This is what is to be read.
+ *     contribution        account, kind, cycle 'YYYY-MM-DD', source, life, and a column for each counter of
+ *                         base/counters.def. One row per source, and a base row with source '' and life 0, which holds what
+ *                         older lives of all sources came to. Resets are a row of source 'reset', negative.
+ *     model_contribution  the same for models of accounts: a column `model` besides, and such rows for each model
+ *     seen                source, number of its last chunk
+ *     usage_limit         kind, account, cycle ('' for a standing limit), tokens
+ *     forgotten           digest of an account's cycle that was forgotten (sink/sqlite/forget.h), and when, in seconds
+ *     usage               a view: the sums per kind, account and cycle. This is what is to be read.
+ *     usage_by_model      a view: the sums per kind, account, cycle and model, each a part of what `usage` has
  *
  * application_id says that it is a ledger; user_version is TKR_LEDGER_LAYOUT * 100 + the number of counters. A file
- * with fewer counters, or without one of the last two tables, is brought up on opening; one with more counters or of a newer layout
- * is left alone.
+ * with fewer counters, or without one of the later tables (models, limits, forgotten), is brought up on opening; one with more
+ * counters or of a newer layout is left alone.
  *
  * Committed is on disk (synchronous=FULL). Not for network file systems: WAL needs shared memory among its users.
  */
@@ -37,6 +39,7 @@ struct tkr_ledger {
     ino_t inode;
     ino_t wal_inode; /* of the files beside it; 0: none */
     ino_t shm_inode;
+    bool by_model; /* opened for reading: there is the table of models */
 };
 
 /*

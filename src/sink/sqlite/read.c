@@ -8,7 +8,7 @@
 #include "sink/sqlite/ledger.h"
 #include "tokenring/tokenring.h"
 
-enum { KIND, ACCOUNT, CYCLE, COUNTERS }; /* and the limit */
+enum { KIND, ACCOUNT, CYCLE, MODEL, COUNTERS }; /* and the limit */
 
 #define LIMIT_OF_CYCLE \
     ", (SELECT tokens FROM usage_limit l WHERE l.kind=usage.kind AND l.account=usage.account AND l.cycle=usage.cycle)"
@@ -18,11 +18,11 @@ static char *compose(const struct tkr_usage_query *query, int counters, bool lim
 {
     sqlite3_str *sql = sqlite3_str_new(NULL);
 
-    sqlite3_str_appendall(sql, "SELECT kind, account, cycle");
+    sqlite3_str_appendf(sql, "SELECT kind, account, cycle, %s", query->by_model ? "model" : "''");
     for (int i = 0; i < counters; i++)
         sqlite3_str_appendf(sql, ", %s", tkr_counter_name[i]);
-    sqlite3_str_appendall(sql, limits ? LIMIT_OF_CYCLE : ", NULL");
-    sqlite3_str_appendall(sql, " FROM usage WHERE 1");
+    sqlite3_str_appendall(sql, limits && !query->by_model ? LIMIT_OF_CYCLE : ", NULL");
+    sqlite3_str_appendf(sql, " FROM %s WHERE 1", query->by_model ? "usage_by_model" : "usage");
     if (!query->any_kind)
         sqlite3_str_appendall(sql, " AND kind=?1");
     if (query->id != NULL)
@@ -30,6 +30,8 @@ static char *compose(const struct tkr_usage_query *query, int counters, bool lim
     if (query->cycle != 0)
         sqlite3_str_appendall(sql, " AND cycle=?3");
     sqlite3_str_appendall(sql, " ORDER BY kind, account, cycle");
+    if (query->by_model)
+        sqlite3_str_appendall(sql, ", model");
     return sqlite3_str_finish(sql);
 }
 
@@ -51,7 +53,7 @@ static bool bind(sqlite3_stmt *statement, const struct tkr_usage_query *query)
 }
 
 /* False when the row is none of ours. */
-static bool take_row(sqlite3_stmt *statement, int counters, struct tkr_usage_row *ret_row)
+static bool take_row(sqlite3_stmt *statement, int counters, bool by_model, struct tkr_usage_row *ret_row)
 {
     const char *kind = (const char *)sqlite3_column_text(statement, KIND);
     const char *cycle = (const char *)sqlite3_column_text(statement, CYCLE);
@@ -59,6 +61,10 @@ static bool take_row(sqlite3_stmt *statement, int counters, struct tkr_usage_row
     *ret_row = (struct tkr_usage_row){.limit = -1};
     ret_row->id = (const char *)sqlite3_column_text(statement, ACCOUNT);
     ret_row->id_len = (uint32_t)sqlite3_column_bytes(statement, ACCOUNT);
+    ret_row->model = (const char *)sqlite3_column_text(statement, MODEL);
+    ret_row->model_len = (uint32_t)sqlite3_column_bytes(statement, MODEL);
+    if (ret_row->model == NULL || ret_row->model_len > TKR_LABEL_BYTES_MAX || (ret_row->model_len > 0) != by_model)
+        return false;
     if (kind == NULL || cycle == NULL || ret_row->id == NULL || tkr_kind(kind, &ret_row->kind) != TKR_OK ||
         strlen(cycle) != TKR_CYCLE_TEXT_BYTES - 1 || !tkr_cycle_parse(cycle, &ret_row->cycle))
         return false;
@@ -72,8 +78,8 @@ static bool take_row(sqlite3_stmt *statement, int counters, struct tkr_usage_row
     return true;
 }
 
-static int visit_rows(const struct tkr_ledger *ledger, sqlite3_stmt *statement, int counters, tkr_usage_visit *visit, void *arg,
-                      tkr_message *ret_message)
+static int visit_rows(const struct tkr_ledger *ledger, sqlite3_stmt *statement, int counters, bool by_model,
+                      tkr_usage_visit *visit, void *arg, tkr_message *ret_message)
 {
     struct tkr_usage_row row;
     int step;
@@ -82,7 +88,7 @@ static int visit_rows(const struct tkr_ledger *ledger, sqlite3_stmt *statement, 
     while (rc == 0 && (step = sqlite3_step(statement)) != SQLITE_DONE) {
         if (step != SQLITE_ROW)
             return tkr_ledger_failed(ledger, ret_message);
-        if (take_row(statement, counters, &row))
+        if (take_row(statement, counters, by_model, &row))
             rc = visit(&row, arg);
     }
     return rc;
@@ -102,7 +108,7 @@ static int read_open(const struct tkr_ledger *ledger, int counters, const struct
     if (rc != 0)
         return -1;
     if (bind(statement, query))
-        rc = visit_rows(ledger, statement, counters, visit, arg, ret_message);
+        rc = visit_rows(ledger, statement, counters, query->by_model, visit, arg, ret_message);
     else
         rc = tkr_ledger_failed(ledger, ret_message);
     (void)sqlite3_finalize(statement); /* tells the step's failure once more */
@@ -118,7 +124,7 @@ int tkr_ledger_read(const char *path, int timeout_ms, const struct tkr_usage_que
 
     if (tkr_ledger_open_to_read(path, timeout_ms, &ledger, &counters, ret_message) != 0)
         return -1;
-    rc = read_open(&ledger, counters, query, visit, arg, ret_message);
+    rc = query->by_model && !ledger.by_model ? 0 : read_open(&ledger, counters, query, visit, arg, ret_message);
     tkr_ledger_close(&ledger);
     return rc;
 }

@@ -9,7 +9,7 @@
 int tkr_ledger_sources(const char *path, int timeout_ms, tkr_source_visit *visit, void *arg, tkr_message *ret_message);
 
 /*
- * Visits the accounts and cycles of which a source of this collector has a row, page by page: no transaction is open during a
+ * Visits the accounts and cycles, then their models, of which a source of this collector has a row, page by page: no transaction is open during a
  * visit. 0, the visitor's number, or -1 with the reason.
  */
 int tkr_ledger_records(const char *path, int timeout_ms, const char *collector, tkr_usage_visit *visit, void *arg,

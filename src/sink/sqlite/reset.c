@@ -29,6 +29,21 @@ static const char sql_reset[] = "INSERT INTO contribution (kind, account, cycle,
 #undef TKR_COUNTER
     ;
 
+static const char sql_reset_models[] = "INSERT INTO model_contribution (kind, account, cycle, model, source, life"
+#define TKR_COUNTER(symbol, name, letter, help) ", " #name
+#include "base/counters.def"
+#undef TKR_COUNTER
+                                       ") SELECT kind, account, cycle, model, 'reset', 1"
+#define TKR_COUNTER(symbol, name, letter, help) ", -" #name
+#include "base/counters.def"
+#undef TKR_COUNTER
+                                       " FROM usage_by_model WHERE kind=?1 AND account=?2 AND cycle=?3"
+                                       " ON CONFLICT (kind, account, cycle, model, source) DO UPDATE SET life=life+1"
+#define TKR_COUNTER(symbol, name, letter, help) ", " #name "=" #name "+excluded." #name
+#include "base/counters.def"
+#undef TKR_COUNTER
+    ;
+
 static bool bind(sqlite3_stmt *statement, const struct tkr_usage_row *account)
 {
     char kind[TKR_KIND_NAME_BYTES];
@@ -58,7 +73,7 @@ static int take_total(const struct tkr_ledger *ledger, sqlite3_stmt *statement, 
     return 0;
 }
 
-/* Runs one of the two; ret_total NULL: it gives no rows. */
+/* Runs one of the statements; ret_total NULL: it gives no rows. */
 static int run(const struct tkr_ledger *ledger, const char *sql, const struct tkr_usage_row *account, tkr_counts *ret_total,
                tkr_message *ret_message)
 {
@@ -87,7 +102,7 @@ static int reset(const struct tkr_ledger *ledger, const struct tkr_usage_row *ac
     rc = run(ledger, sql_total, account, ret_before, ret_message);
     if (rc != 0)
         return rc;
-    if (run(ledger, sql_reset, account, NULL, ret_message) != 0)
+    if (run(ledger, sql_reset, account, NULL, ret_message) != 0 || run(ledger, sql_reset_models, account, NULL, ret_message) != 0)
         return -1;
     TKR_CRASH(RESET_APPLIED);
     if (tkr_ledger_run(ledger, "COMMIT", ret_message) != 0)

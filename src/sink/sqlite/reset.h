@@ -6,7 +6,8 @@
 #include "sink/sink.h"
 
 /*
- * Adds what the account's cycle has come to, negative, to its row of source 'reset', whose life counts the resets. No other row
+ * Adds what the account's cycle has come to, negative, to its row of source 'reset', whose life counts the resets; likewise for each
+ * of its models. No other row
  * changes, so that what sources have recorded stays recorded: nothing comes back, whatever is flushed, folded or forgotten after.
  * 0 with what it was; 1: there is nothing about it; -1 with the reason.
  */

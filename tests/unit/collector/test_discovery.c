@@ -75,7 +75,7 @@ static void collector_open(struct fixture *f)
     if (tkr_home_open(&f->config, &f->home, &message) != 0)
         fail_msg("%s", message.text);
     for (uint32_t i = 0; i < f->posts; i++) {
-        struct tkr_shard_options options = {f->home.name, i, 10000};
+        struct tkr_shard_options options = {.name = f->home.name, .number = i, .accounts_max = 10000};
         if (tkr_shard_open(f->home.folder, &options, &f->post[i].shard, &message) != 0)
             fail_msg("%s", message.text);
     }
@@ -107,7 +107,7 @@ static int64_t counted(const struct fixture *f)
         for (uint64_t at = 0; at < used;) {
             const struct tkr_entry *entry = (const struct tkr_entry *)(shard->arena + at);
             sum += atomic_load(&entry->counts[TKR_COUNTER_CALLS]);
-            at += tkr_entry_bytes(entry->id_len);
+            at += tkr_entry_size(entry);
         }
     }
     return sum;

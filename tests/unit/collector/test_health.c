@@ -203,6 +203,7 @@ static void test_health_of_any_bytes_is_clamped(void **state)
     assert_in_range(strlen(health.sink), 0, sizeof(health.sink) - 1);
     for (uint32_t i = 0; i < health.named; i++) {
         assert_int_equal(health.account[i].id_len, TKR_ENTRY_ID_MAX);
+        assert_int_equal(health.account[i].model_len, TKR_ENTRY_LABEL_MAX);
         assert_in_range(strlen(health.account[i].reason), 0, TKR_REASON_BYTES - 1);
     }
     (void)munmap(base, (size_t)status.st_size);

@@ -163,6 +163,83 @@ static void test_redis_largest_delta_is_undone_exactly(void **state)
     assert_string_equal(hash_text(USER_KEY("u")), "total_tokens=1");
 }
 
+#define MODELS_KEY(id) "token_usage.models:" id ":2026-11-01"
+#define MODEL_RECORDS_KEY(id) "tr1:{0}.models:" id ":2026-11-01"
+
+static void test_redis_models_lie_in_hashes_of_their_own(void **state)
+{
+    (void)test_contribute(*state, "u", NONE, test_record(1, 3, 4), NULL);
+    (void)test_contribute_model(*state, "u", "gpt-4o", NONE, test_record(1, 1, 0), NULL);
+    (void)test_contribute_model(*state, "u", "openai/ft:x", NONE, test_record(1, 2, 4), NULL);
+    assert_string_equal(hash_text(USER_KEY("u")), "completion_tokens=4 prompt_tokens=3 total_tokens=7");
+    assert_string_equal(hash_text(MODELS_KEY("u")),
+                        "gpt-4o:prompt_tokens=1 gpt-4o:total_tokens=1 openai/ft:x:completion_tokens=4 "
+                        "openai/ft:x:prompt_tokens=2 openai/ft:x:total_tokens=6");
+    assert_int_equal(integer_of("HLEN", RECORD_KEY("u")), 1);
+    assert_int_equal(integer_of("HLEN", MODEL_RECORDS_KEY("u")), 2);
+    RUN("HDEL %s test.0:gpt-4o test.0:openai/ft:x", MODEL_RECORDS_KEY("u"));
+    assert_int_equal(integer_of("EXISTS", MODEL_RECORDS_KEY("u")), 0); /* those were its fields */
+}
+
+static void test_redis_wrong_type_of_models_leaves_the_account_alone(void **state)
+{
+    struct tkr_contribution item;
+
+    RUN("SET %s x", MODELS_KEY("u"));
+    assert_int_equal(test_contribute_model(*state, "u", "m", NONE, test_record(1, 1, 2), &item), TKR_OUTCOME_POISON);
+    assert_string_equal(item.reason, "WRONGTYPE Operation against a key holding the wrong kind of value, key " MODELS_KEY("u"));
+    assert_int_equal(integer_of("EXISTS", MODEL_RECORDS_KEY("u")), 0);
+    assert_int_equal(integer_of("STRLEN", MODELS_KEY("u")), 1);
+    assert_int_equal(test_contribute(*state, "u", NONE, test_record(1, 1, 2), NULL), TKR_OUTCOME_APPLIED);
+    RUN("SET %s x", MODEL_RECORDS_KEY("v"));
+    assert_int_equal(test_contribute_model(*state, "v", "m", NONE, test_record(1, 1, 2), &item), TKR_OUTCOME_POISON);
+    assert_int_equal(integer_of("EXISTS", MODELS_KEY("v")), 0);
+}
+
+static void test_redis_field_of_a_model_not_an_integer_leaves_the_hash_whole(void **state)
+{
+    struct tkr_contribution item;
+
+    RUN("HSET %s m:total_tokens abc m:prompt_tokens 0 n:calls 3", MODELS_KEY("u"));
+    assert_int_equal(test_contribute_model(*state, "u", "m", NONE, test_record(1, 1, 2), &item), TKR_OUTCOME_POISON);
+    assert_string_equal(item.reason, "ERR hash value is not an integer in m:total_tokens, key " MODELS_KEY("u"));
+    assert_string_equal(hash_text(MODELS_KEY("u")), "m:prompt_tokens=0 m:total_tokens=abc n:calls=3");
+    assert_int_equal(test_contribute_model(*state, "u", "n", NONE, test_record(1, 1, 0), NULL), TKR_OUTCOME_APPLIED);
+    assert_string_equal(hash_text(MODELS_KEY("u")),
+                        "m:prompt_tokens=0 m:total_tokens=abc n:calls=3 n:prompt_tokens=1 n:total_tokens=1");
+}
+
+/* The longest of all, refused: error, field and key are all told. */
+static void test_redis_reason_holds_the_longest_field_and_key(void **state)
+{
+    char id[TKR_ID_BYTES_MAX + 1];
+    char model[TKR_LABEL_BYTES_MAX + 1];
+    struct tkr_contribution item;
+
+    memset(id, 'i', TKR_ID_BYTES_MAX);
+    memset(model, 'm', TKR_LABEL_BYTES_MAX);
+    id[TKR_ID_BYTES_MAX] = model[TKR_LABEL_BYTES_MAX] = '\0';
+    RUN("HSET token_usage.models:%s:2026-11-01 %s:total_tokens %s", id, model, "9223372036854775807");
+    assert_int_equal(test_contribute_model(*state, id, model, NONE, test_record(1, 0, 1), &item), TKR_OUTCOME_POISON);
+    assert_non_null(strstr(item.reason, "overflow in mmm"));
+    assert_non_null(strstr(item.reason, "m:total_tokens, key token_usage.models:iii"));
+    assert_non_null(strstr(item.reason, "i:2026-11-01"));
+}
+
+static void test_redis_read_takes_models_that_it_understands(void **state)
+{
+    struct tkr_usage_query all = {.any_kind = 1, .by_model = true};
+
+    RUN("HSET %s b:total_tokens 5 a:total_tokens x a:prompt_tokens 2 nocolon 1 :calls 1 c:nothing 1", MODELS_KEY("u"));
+    RUN("HSET token_usage.models:u:yesterday a:total_tokens 1");
+    RUN("HSET token_usage_team.models:t:2026-11-01 a:total_tokens 1");
+    RUN("HSET token_usage_user.models:t:2026-11-01 a:total_tokens 1");
+    RUN("SET %s text", MODELS_KEY("w"));
+    assert_int_equal(test_usage_count(*state, &all), 3);
+    assert_int_equal(test_model_total(*state, "u", "b"), 5);
+    assert_int_equal(test_model_total(*state, "u", "a"), 0);
+}
+
 static void test_redis_other_writers_increments_stay(void **state)
 {
     (void)test_contribute(*state, "u", NONE, test_record(1, 10, 0), NULL);
@@ -255,6 +332,11 @@ int main(void)
         CASE(test_redis_refusal_keeps_the_record_of_before),
         CASE(test_redis_overflow_beyond_2_to_53_is_undone_exactly),
         CASE(test_redis_largest_delta_is_undone_exactly),
+        CASE(test_redis_models_lie_in_hashes_of_their_own),
+        CASE(test_redis_wrong_type_of_models_leaves_the_account_alone),
+        CASE(test_redis_field_of_a_model_not_an_integer_leaves_the_hash_whole),
+        CASE(test_redis_reason_holds_the_longest_field_and_key),
+        CASE(test_redis_read_takes_models_that_it_understands),
         CASE(test_redis_other_writers_increments_stay),
         CASE(test_redis_read_takes_what_it_understands),
         CASE(test_redis_read_of_thousands_gives_each_once),

@@ -42,6 +42,30 @@ static void test_keys_are_those_others_rely_on(void **state)
     assert_record_key(TKR_KIND_KEY, "k{1}", "tr1:{0}_key:k{1}:2026-11-01");
 }
 
+static void test_keys_of_models_are_told_from_those_of_accounts(void **state)
+{
+    struct tkr_usage_row row;
+    char key[TKR_REDIS_KEY_BYTES];
+    size_t len = tkr_redis_models_key(TKR_KIND_USER, "ann", 3, 20261101, key);
+
+    (void)state;
+    assert_int_equal(len, strlen("token_usage.models:ann:2026-11-01"));
+    assert_memory_equal(key, "token_usage.models:ann:2026-11-01", len);
+    assert_false(tkr_redis_usage_key_parse(key, len, &row));
+    assert_true(tkr_redis_models_key_parse(key, len, &row));
+    assert_int_equal(row.id_len, 3);
+    len = tkr_redis_models_key(TKR_KIND_TEAM, "a:b", 3, 20261101, key);
+    assert_memory_equal(key, "token_usage_team.models:a:b:2026-11-01", len);
+    assert_true(tkr_redis_models_key_parse(key, len, &row));
+    assert_int_equal(row.kind, TKR_KIND_TEAM);
+    len = tkr_redis_model_records_key(TKR_KIND_KEY, "k", 1, 20261101, key);
+    assert_memory_equal(key, "tr1:{0}_key.models:k:2026-11-01", len);
+    assert_false(tkr_redis_record_key_parse(key, len, &row));
+    assert_true(tkr_redis_model_records_key_parse(key, len, &row));
+    len = tkr_redis_usage_key(TKR_KIND_USER, ".models", 7, 20261101, key);
+    assert_false(tkr_redis_models_key_parse(key, len, &row));
+}
+
 static void test_keys_longest_fits(void **state)
 {
     char id[TKR_ID_BYTES_MAX + 1];
@@ -55,6 +79,8 @@ static void test_keys_longest_fits(void **state)
     memset(id, '*', TKR_ID_BYTES_MAX);
     id[TKR_ID_BYTES_MAX] = '\0';
     query.kind = TKR_KIND_ORGANISATION;
+    len = tkr_redis_models_key(query.kind, id, TKR_ID_BYTES_MAX, 20261101, key);
+    assert_in_range(len, 255, TKR_REDIS_KEY_BYTES);
     len = tkr_redis_usage_key(query.kind, id, TKR_ID_BYTES_MAX, 20261101, key);
     assert_in_range(len, 255, TKR_REDIS_KEY_BYTES);
     assert_true(tkr_redis_usage_key_parse(key, len, &row));
@@ -141,6 +167,8 @@ static void test_patterns_escape_what_globs_mean(void **state)
 {
     (void)state;
     assert_pattern((struct tkr_usage_query){.any_kind = 1}, "token_usage*:*:*");
+    assert_pattern((struct tkr_usage_query){.any_kind = 1, .by_model = true}, "token_usage*.models:*:*");
+    assert_pattern((struct tkr_usage_query){.id = "a", .by_model = true}, "token_usage.models:a:*");
     assert_pattern((struct tkr_usage_query){.any_kind = 1, .cycle = 20261101}, "token_usage*:*:2026-11-01");
     assert_pattern((struct tkr_usage_query){0}, "token_usage:*:*");
     assert_pattern((struct tkr_usage_query){.kind = TKR_KIND_TEAM}, "token_usage_team:*:*");
@@ -194,6 +222,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_keys_are_those_others_rely_on),
         cmocka_unit_test(test_keys_longest_fits),
+        cmocka_unit_test(test_keys_of_models_are_told_from_those_of_accounts),
         cmocka_unit_test(test_keys_of_others_are_not_ours),
         cmocka_unit_test(test_patterns_escape_what_globs_mean),
         cmocka_unit_test(test_keys_of_standing_limits_are_taken_apart),

@@ -398,27 +398,79 @@ static void test_ledger_of_a_newer_version_is_left_alone(void **state)
     assert_connect_refused(f->sink, "which no tokenring wrote");
 }
 
-static void test_ledger_of_fewer_counters_is_read_and_brought_up(void **state)
+/* Makes the ledger one of a version that had a counter less; models: what it had of them. */
+static void take_last_counter_away(const struct fixture *f, const char *models)
 {
-    struct fixture *f = *state;
-    char sql[256];
+    char sql[512];
+
+    (void)snprintf(sql, sizeof(sql),
+                   "DROP VIEW usage; DROP VIEW usage_by_model; ALTER TABLE contribution DROP COLUMN %s; PRAGMA user_version=%d;"
+                   "CREATE VIEW usage AS SELECT * FROM contribution; %s",
+                   tkr_counter_name[TKR_COUNTER_COUNT - 1], TKR_LEDGER_LAYOUT * 100 + TKR_COUNTER_COUNT - 1, models);
+    execute(f->path, sql);
+}
+
+static void assert_read_and_brought_up(struct fixture *f, const char *models)
+{
+    struct tkr_usage_query by_model = {.any_kind = 1, .by_model = true};
     struct tkr_usage_row row;
     struct tkr_record now = test_record(1, 4, 2);
 
     (void)test_contribute(f->sink, "u", NONE, test_record(1, 3, 2), NULL);
     f->sink->ops->disconnect(f->sink);
-    (void)snprintf(sql, sizeof(sql),
-                   "DROP VIEW usage; ALTER TABLE contribution DROP COLUMN %s; PRAGMA user_version=%d;"
-                   "CREATE VIEW usage AS SELECT * FROM contribution",
-                   tkr_counter_name[TKR_COUNTER_COUNT - 1], TKR_LEDGER_LAYOUT * 100 + TKR_COUNTER_COUNT - 1);
-    execute(f->path, sql);
+    take_last_counter_away(f, models);
     assert_true(test_usage(f->sink, "u", &row));
     assert_int_equal(row.counts.value[TKR_COUNTER_TOTAL], 5);
+    assert_int_equal(test_usage_count(f->sink, &by_model), 0);
     now.counts.value[TKR_COUNTER_COUNT - 1] = 8;
     assert_int_equal(test_contribute(f->sink, "u", test_record(1, 3, 2), now, NULL), TKR_OUTCOME_APPLIED);
     assert_true(test_usage(f->sink, "u", &row));
     assert_int_equal(row.counts.value[TKR_COUNTER_TOTAL], 6);
     assert_int_equal(row.counts.value[TKR_COUNTER_COUNT - 1], 8);
+    assert_int_equal(test_contribute_model(f->sink, "u", "m", NONE, now, NULL), TKR_OUTCOME_APPLIED);
+    assert_int_equal(test_usage_count(f->sink, &by_model), 1);
+}
+
+static void test_ledger_of_fewer_counters_is_read_and_brought_up(void **state)
+{
+    char models[256];
+
+    (void)snprintf(
+        models, sizeof(models),
+        "ALTER TABLE model_contribution DROP COLUMN %s; CREATE VIEW usage_by_model AS SELECT * FROM model_contribution",
+        tkr_counter_name[TKR_COUNTER_COUNT - 1]);
+    assert_read_and_brought_up(*state, models);
+}
+
+static void test_ledger_of_fewer_counters_and_no_models_is_read_and_brought_up(void **state)
+{
+    assert_read_and_brought_up(*state, "DROP TABLE model_contribution");
+}
+
+static int count_record(const struct tkr_usage_row *row, void *arg)
+{
+    (void)row;
+    ++*(int *)arg;
+    return 0;
+}
+
+/* One of the version before models: read as it is, and given their table by whoever writes to it. */
+static void test_ledger_without_models_is_read_and_given_their_table(void **state)
+{
+    struct fixture *f = *state;
+    struct tkr_usage_query by_model = {.any_kind = 1, .by_model = true};
+    tkr_message message;
+    int records = 0;
+
+    (void)test_contribute(f->sink, "u", NONE, test_record(1, 3, 2), NULL);
+    f->sink->ops->disconnect(f->sink);
+    execute(f->path, "DROP VIEW usage_by_model; DROP TABLE model_contribution");
+    assert_int_equal(test_usage_count(f->sink, &by_model), 0);
+    assert_int_equal(f->sink->ops->records(f->sink, "test", count_record, &records, &message), 0);
+    assert_int_equal(records, 1);
+    assert_int_equal(test_contribute_model(f->sink, "u", "m", NONE, test_record(1, 4, 0), NULL), TKR_OUTCOME_APPLIED);
+    assert_int_equal(test_usage_count(f->sink, &by_model), 1);
+    assert_int_equal(test_usage_total(f->sink, "u"), 5);
 }
 
 /* As one was that an earlier version made, or that is only read since. */
@@ -625,6 +677,8 @@ int main(void)
         CASE(test_ledger_of_fewer_counters_is_read_and_brought_up),
         CASE(test_ledger_without_the_later_tables_is_read_and_brought_up),
         CASE(test_ledger_forgotten_account_is_overwritten_in_the_file),
+        CASE(test_ledger_of_fewer_counters_and_no_models_is_read_and_brought_up),
+        CASE(test_ledger_without_models_is_read_and_given_their_table),
         CASE(test_ledger_missing_directory_is_not_made_except_the_default),
         CASE(test_ledger_not_there_yet_cannot_be_read),
         CASE(test_ledger_is_read_by_those_who_may_only_read),

@@ -105,7 +105,7 @@ static inline struct tkr_entry *table_find_key(const struct table *table, uint64
             assert_null(found); /* never twice */
             found = entry;
         }
-        at += tkr_entry_bytes(entry->id_len);
+        at += tkr_entry_size(entry);
     }
     return found;
 }
@@ -113,6 +113,27 @@ static inline struct tkr_entry *table_find_key(const struct table *table, uint64
 static inline struct tkr_entry *table_find(const struct table *table, const char *id)
 {
     return table_find_key(table, TKR_KIND_USER, id, (uint32_t)strlen(id), CYCLE);
+}
+
+/* The entry of a model of a user, found likewise. NULL: none that lives. */
+static inline struct tkr_entry *table_find_model(const struct table *table, const char *id, const char *model)
+{
+    char text[TKR_ENTRY_ID_MAX + TKR_ENTRY_LABEL_MAX + 1];
+    uint32_t word = tkr_entry_cycle_word(CYCLE, (uint32_t)strlen(model));
+    const struct tkr_shard *shard = table->shard;
+    struct tkr_entry *found = NULL;
+
+    (void)snprintf(text, sizeof(text), "%s%s", id, model);
+    for (uint64_t at = 0; at < atomic_load(&shard->header->law.arena_used);) {
+        struct tkr_entry *entry = (struct tkr_entry *)(shard->arena + at);
+        if (entry->life != 0 && entry->kind == TKR_KIND_USER && entry->cycle == word && entry->id_len == strlen(id) &&
+            memcmp(entry->id, text, strlen(text)) == 0) {
+            assert_null(found); /* never twice */
+            found = entry;
+        }
+        at += tkr_entry_size(entry);
+    }
+    return found;
 }
 
 /* The entry of a user that must be there. */

@@ -55,9 +55,14 @@ static void *map_file(const struct table *table, size_t *ret_bytes)
     return base;
 }
 
-static uint64_t narrow_bytes(uint8_t id_len)
+static uint32_t text_len(const struct tkr_entry *entry)
 {
-    return (OLDER_ID + id_len + TKR_ENTRY_UNIT - 1) / TKR_ENTRY_UNIT * TKR_ENTRY_UNIT;
+    return entry->id_len + tkr_entry_word_label_len(entry->cycle);
+}
+
+static uint64_t narrow_bytes(uint32_t len)
+{
+    return (OLDER_ID + len + TKR_ENTRY_UNIT - 1) / TKR_ENTRY_UNIT * TKR_ENTRY_UNIT;
 }
 
 /* An entry without its last counters. */
@@ -68,7 +73,7 @@ static void narrow_entry(const struct tkr_entry *entry, unsigned char *to)
     memcpy(to, from, LIFE_AT);
     memcpy(to + LIFE_AT, &entry->life, 24);
     memcpy(to + KNOWN_AT, &entry->known_life, 8 + 8 * COUNTERS);
-    memcpy(to + OLDER_ID, entry->id, entry->id_len);
+    memcpy(to + OLDER_ID, entry->id, text_len(entry));
 }
 
 /* Makes the closed shard one of COUNTERS counters. Each is as long as before or shorter, so it can be done in place. */
@@ -83,8 +88,8 @@ static void narrow(const struct table *table)
     for (uint64_t at = 0; at < header->law.arena_used;) {
         unsigned char copy[1024] = {0};
         const struct tkr_entry *entry = (const struct tkr_entry *)(arena + at);
-        uint64_t length = tkr_entry_bytes(entry->id_len);
-        uint64_t shorter = narrow_bytes(entry->id_len);
+        uint64_t length = tkr_entry_size(entry);
+        uint64_t shorter = narrow_bytes(text_len(entry));
         narrow_entry(entry, copy);
         for (int i = 0; i < 2; i++)
             recheck[i] += at < (i == 0 ? header->recheck_at : header->recheck_end) ? shorter : 0;
@@ -312,9 +317,81 @@ static void test_shard_with_fewer_counters_is_carried_over_whole(void **state)
     for (uint64_t at = 0; at < table->shard->header->law.arena_used; left--) { /* forgotten ones stayed behind */
         const struct tkr_entry *entry = (const struct tkr_entry *)(table->shard->arena + at);
         assert_int_not_equal(entry->life, 0);
-        at += tkr_entry_bytes(entry->id_len);
+        at += tkr_entry_size(entry);
     }
     assert_int_equal(left, 0);
+}
+
+/* An event of a user and of a model of lengths that i tells. */
+static void charge_model(struct table *table, uint32_t i)
+{
+    static const char model[] = "a model of which the name is as long as a name of a model may be: ninety-six bytes and not one";
+    tkr_counts counts = {{0}};
+    char id[16];
+    struct tkr_charge both[2];
+
+    for (uint32_t c = 0; c < COUNTERS; c++)
+        counts.value[c] = 1 + i;
+    (void)snprintf(id, sizeof(id), "user-%u", i);
+    both[0] = both[1] = charge_of(id, &counts, 0);
+    both[1].model = model;
+    both[1].model_len = 1 + i % (sizeof(model) - 1);
+    assert_true(tkr_batch_begin(table->shard));
+    tkr_batch_apply(table->shard, both, 2);
+    tkr_batch_commit(table->shard);
+    assert_false(both[0].refused);
+}
+
+#define USERS 200u
+
+/* Entries of models are carried as any, and found again under their key. */
+static void test_models_are_carried_over(void **state)
+{
+    struct table *table = *state;
+    uint64_t life_last;
+
+    table->options.models_max = 1;
+    table_reopen(table);
+    for (uint32_t i = 0; i < USERS; i++)
+        charge_model(table, i);
+    life_last = table->shard->header->law.life_last;
+    close_shard(table);
+    narrow(table);
+    table_open(table);
+    assert_int_equal(table_accounts(table), 2 * USERS);
+    for (uint32_t i = 0; i < USERS; i++)
+        charge_model(table, i);
+    assert_int_equal(table_accounts(table), 2 * USERS);
+    assert_int_equal(table->shard->header->law.life_last, life_last); /* none is new */
+    for (uint64_t at = 0, i = 0; at < table->shard->header->law.arena_used; i++) {
+        const struct tkr_entry *entry = (const struct tkr_entry *)(table->shard->arena + at);
+        assert_int_equal(entry->counts[0], 2 * (1 + i / 2));
+        at += tkr_entry_size(entry);
+    }
+}
+
+/* The version before models: the same layout under another number. */
+static void test_file_of_the_layout_before_models_is_carried_over(void **state)
+{
+    struct table *table = *state;
+    struct tkr_shard_header *header;
+    uint64_t life;
+    size_t bytes;
+
+    assert_true(table_charge(table, "alice", 7));
+    life = table_entry(table, "alice")->life;
+    close_shard(table);
+    header = map_file(table, &bytes);
+    header->major = 1;
+    header->minor = 1;
+    (void)munmap(header, bytes);
+    table->options.models_max = 16;
+    table_open(table);
+    assert_int_equal(table->shard->header->major, TKR_SHARD_MAJOR);
+    assert_int_equal(table_value(table, "alice"), 7);
+    assert_int_equal(table_entry(table, "alice")->life, life);
+    charge_model(table, 3);
+    assert_int_equal(table_accounts(table), 3);
 }
 
 /* What the sink has is not sent again, the rest is; and the shard works as any. */
@@ -368,7 +445,7 @@ static void test_comparison_under_way_goes_on_at_the_same_accounts(void **state)
     table_open(table);
     for (uint32_t i = 0; i < 2; i++) {
         const struct tkr_entry *last = entry_of(table, i == 0 ? 12 : 20);
-        end[i] = (uint64_t)((const unsigned char *)last - table->shard->arena) + tkr_entry_bytes(last->id_len);
+        end[i] = (uint64_t)((const unsigned char *)last - table->shard->arena) + tkr_entry_size(last);
     }
     assert_int_equal(table->shard->header->recheck_at, end[0]);
     assert_int_equal(table->shard->header->recheck_end, end[1]);
@@ -544,6 +621,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(test_shard_with_fewer_counters_is_carried_over_whole),
         T(test_carried_shard_hands_over_what_is_not_acknowledged),
+        T(test_models_are_carried_over),
+        T(test_file_of_the_layout_before_models_is_carried_over),
         T(test_comparison_under_way_goes_on_at_the_same_accounts),
         T(test_shard_for_fewer_regions_is_carried_over),
         T(test_unfinished_batch_is_put_back_before),

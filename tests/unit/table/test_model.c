@@ -3,7 +3,9 @@
 #include "support/random.h"
 #include "unit/table/fixture.h"
 
-#define KEYS 6000u
+#define ACCOUNTS 4500u
+#define LABELS 2u /* of every third account */
+#define KEYS (ACCOUNTS + ACCOUNTS / 3 * LABELS)
 #define CHARGES 200000u
 
 /* A key with what is committed of it and what the batch under way adds. */
@@ -11,7 +13,8 @@ struct key {
     uint64_t kind;
     uint32_t cycle;
     uint32_t id_len;
-    char id[TKR_ID_BYTES_MAX];
+    uint32_t label_len; /* 0: an account */
+    char id[TKR_ID_BYTES_MAX + TKR_ENTRY_LABEL_MAX];
     tkr_counts committed;
     tkr_counts pending;
     uint64_t life;
@@ -34,6 +37,8 @@ static int set_up(void **state)
     model->key = calloc(KEYS, sizeof(*model->key));
     model->random = test_random_start();
     table_make(&model->table, KEYS);
+    model->table.options.models_max = TKR_MODELS_MAX;
+    table_reopen(&model->table);
     *state = model;
     return model->key != NULL ? 0 : -1;
 }
@@ -48,12 +53,30 @@ static int tear_down(void **state)
     return 0;
 }
 
+/* Number of the key of a label of an account. */
+static uint32_t label_of(uint32_t account, uint32_t label)
+{
+    return ACCOUNTS + account / 3 * LABELS + label;
+}
+
+/* The key of an account, and behind its id a label of any length; the two labels of an account differ in the last byte. */
+static void make_label(struct model *model, uint32_t i)
+{
+    uint32_t account = (i - ACCOUNTS) / LABELS * 3;
+    struct key *key = &model->key[i];
+
+    *key = model->key[account];
+    key->label_len = 1 + account / 3 % TKR_ENTRY_LABEL_MAX;
+    memset(key->id + key->id_len, 'm', key->label_len - 1);
+    key->id[key->id_len + key->label_len - 1] = (char)('a' + i % LABELS);
+}
+
 /* Ids of all lengths; many share the id and differ in kind or cycle alone. */
 static void make_keys(struct model *model)
 {
     static const uint64_t kind[] = {TKR_KIND_USER, TKR_KIND_TEAM, TKR_KIND_KEY, TKR_KIND_ORGANISATION};
 
-    for (uint32_t i = 0; i < KEYS; i++) {
+    for (uint32_t i = 0; i < ACCOUNTS; i++) {
         struct key *key = &model->key[i];
         uint32_t family = i / 12;
         key->kind = kind[i % 4];
@@ -66,6 +89,8 @@ static void make_keys(struct model *model)
         else
             key->id[0] = (char)(0x80 + family / TKR_ID_BYTES_MAX);
     }
+    for (uint32_t i = ACCOUNTS; i < KEYS; i++)
+        make_label(model, i);
 }
 
 static void assert_entry_is(struct model *model, struct key *key, const struct tkr_entry *entry)
@@ -92,7 +117,9 @@ static int compare_keys(const void *a, const void *b)
         return x->cycle < y->cycle ? -1 : 1;
     if (x->id_len != y->id_len)
         return x->id_len < y->id_len ? -1 : 1;
-    return memcmp(x->id, y->id, x->id_len);
+    if (x->label_len != y->label_len)
+        return x->label_len < y->label_len ? -1 : 1;
+    return memcmp(x->id, y->id, x->id_len + x->label_len);
 }
 
 /* Walks the arena: each entry is a key of the model, once, with its figures; no key is missing. */
@@ -113,10 +140,13 @@ static void assert_model(struct model *model)
     qsort(sorted, KEYS, sizeof(struct key *), compare_keys);
     for (uint64_t at = 0; at < used;) {
         const struct tkr_entry *entry = (const struct tkr_entry *)(shard->arena + at);
-        struct key wanted = {.kind = entry->kind, .cycle = entry->cycle, .id_len = entry->id_len};
+        struct key wanted = {.kind = entry->kind,
+                             .cycle = tkr_entry_word_cycle(entry->cycle),
+                             .id_len = entry->id_len,
+                             .label_len = tkr_entry_word_label_len(entry->cycle)};
         const struct key *pointer = &wanted;
         struct key **match;
-        memcpy(wanted.id, entry->id, entry->id_len);
+        memcpy(wanted.id, entry->id, wanted.id_len + wanted.label_len);
         match = bsearch(&pointer, sorted, KEYS, sizeof(struct key *), compare_keys);
         if (match == NULL) {
             fail_msg("an entry that nobody charged");
@@ -127,29 +157,45 @@ static void assert_model(struct model *model)
         assert_true(entry->life > life); /* in the order of their creation */
         life = entry->life;
         found++;
-        at += tkr_entry_bytes(entry->id_len);
+        at += tkr_entry_size(entry);
     }
     free(sorted);
     assert_int_equal(found, expected);
     assert_int_equal(table_accounts(&model->table), expected);
 }
 
-/* One event of 1..4 accounts into the model and into charge[]. Returns the charges. */
+/* Adds what the charge says to the key, and makes it. */
+static struct tkr_charge make_charge(struct key *key, const tkr_counts *counts, uint32_t event)
+{
+    for (int c = 0; c < TKR_COUNTER_COUNT; c++)
+        key->pending.value[c] += counts->value[c];
+    return (struct tkr_charge){.kind = key->kind,
+                               .id = key->id,
+                               .id_len = key->id_len,
+                               .cycle = key->cycle,
+                               .model = key->id + key->id_len,
+                               .model_len = key->label_len,
+                               .counts = counts,
+                               .event = event};
+}
+
+/* One event of 1..4 accounts, and of models of some, into the model and into charge[]. Returns the charges. */
 static uint32_t make_event(struct model *model, struct tkr_charge *charge, tkr_counts *counts, uint32_t event)
 {
     uint32_t accounts = 1 + (uint32_t)test_random_below(&model->random, TKR_ACCOUNTS_MAX);
-    uint32_t range = 1 + (uint32_t)test_random_below(&model->random, KEYS); /* low keys are hot */
+    uint32_t range = 1 + (uint32_t)test_random_below(&model->random, ACCOUNTS); /* low keys are hot */
+    uint32_t count = 0;
 
     for (int c = 0; c < TKR_COUNTER_COUNT; c++)
         counts->value[c] = (int64_t)test_random_below(&model->random, 1000000);
     for (uint32_t i = 0; i < accounts; i++) {
-        struct key *key = &model->key[test_random_below(&model->random, range)];
-        for (int c = 0; c < TKR_COUNTER_COUNT; c++)
-            key->pending.value[c] += counts->value[c];
-        charge[i] = (struct tkr_charge){
-            .kind = key->kind, .id = key->id, .id_len = key->id_len, .cycle = key->cycle, .counts = counts, .event = event};
+        uint32_t account = (uint32_t)test_random_below(&model->random, range);
+        uint32_t label = (uint32_t)test_random_below(&model->random, LABELS + 1);
+        charge[count++] = make_charge(&model->key[account], counts, event);
+        if (account % 3 == 0 && label < LABELS)
+            charge[count++] = make_charge(&model->key[label_of(account, label)], counts, event);
     }
-    return accounts;
+    return count;
 }
 
 static void end_batch(const struct tkr_charge *charge, uint32_t count, bool committed)
@@ -176,7 +222,7 @@ static void test_random_charges_equal_a_naive_map(void **state)
 
     make_keys(model);
     while (done < CHARGES) {
-        uint32_t wanted = 1 + (uint32_t)test_random_below(&model->random, TKR_BATCH_CHARGES_MAX - TKR_ACCOUNTS_MAX);
+        uint32_t wanted = 1 + (uint32_t)test_random_below(&model->random, TKR_BATCH_CHARGES_MAX - 2 * TKR_ACCOUNTS_MAX);
         uint32_t count = 0;
         bool commit = test_random_below(&model->random, 10) != 0;
         assert_true(tkr_batch_begin(table->shard));
