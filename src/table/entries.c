@@ -235,14 +235,15 @@ static bool take_over(struct tkr_shard *shard, const struct tkr_entry *entry)
 
 /* --- how many models an account has --- */
 
-/* A charge of the account whose label the entry has: its key without the label. */
+/* The key of the account whose label the entry has, as a charge of it; the worker's own loads. */
 static struct tkr_charge account_of(const struct tkr_entry *entry)
 {
-    return (struct tkr_charge){.kind =
-                                   atomic_load_explicit(&entry->kind, memory_order_relaxed), /* the worker's own, as all of it */
+    uint32_t word = atomic_load_explicit(&entry->cycle, memory_order_relaxed);
+
+    return (struct tkr_charge){.kind = atomic_load_explicit(&entry->kind, memory_order_relaxed),
                                .id = entry->id,
                                .id_len = id_len_of(entry),
-                               .cycle = tkr_entry_word_cycle(atomic_load_explicit(&entry->cycle, memory_order_relaxed))};
+                               .cycle = tkr_entry_word_cycle(word)};
 }
 
 /* How many models the account has that an entry of a label is of; NULL when it has no entry of its own, as `~overflow` may. */
@@ -454,10 +455,11 @@ static struct tkr_entry *find_or_insert_overflow(struct tkr_shard *shard, const 
     else
         hash_charge(shard, &overflow);
     entry = find(shard, &overflow);
-    if (entry == NULL)
+    if (entry == NULL) {
         entry = insert(shard, &overflow, 0);
-    if (entry != NULL && charge->model_len > 0)
-        label_added(labels_of(shard, overflow), true);
+        if (entry != NULL && charge->model_len > 0)
+            label_added(labels_of(shard, overflow), true);
+    }
     if (entry != NULL)
         note_overflow(shard);
     return entry;
