@@ -16,10 +16,11 @@ enum { OPTION_KIND = TKR_COMMAND_OPTION_FIRST, OPTION_CYCLE };
 
 static const char help[] =
     "tokenring reset ACCOUNT --cycle CYCLE [OPTION]...\n\n"
-    "Starts the totals of an account and billing cycle from zero, and prints what they were. May be run while collectors work:\n"
+    "Starts the totals of an account and billing cycle from zero, and of its models, and prints what they were. May be run "
+    "while\n"
+    "collectors work:\n"
     "nothing that was counted comes back; what is counted and not flushed yet counts for the new total. In Redis the counters\n"
-    "leave the account's hash, usage_limit stays; in SQLite a negative row is added, nothing is deleted.\n"
-    "The totals of its models start from zero with it.\n\n"
+    "leave the account's hash, usage_limit stays; in SQLite a negative row is added, nothing is deleted.\n\n"
     "Options:\n"
     "  --cycle CYCLE      YYYY-MM-DD, a cycle's first day; or all\n"
     "  --kind KIND        user (default), team, organisation, key or another name of 1 to 12 letters a-z or '_'\n"

@@ -7,9 +7,9 @@
 #include "base/cycle.h"
 #include "tokenring/tokenring.h"
 
+#define MODELS ".models"
 #define USAGE "token_usage"
 #define RECORD "tr1:{0}"
-#define MODELS ".models"
 #define DATE_LEN (TKR_CYCLE_TEXT_BYTES - 1)
 
 static char *put(char *at, const char *bytes, size_t len)

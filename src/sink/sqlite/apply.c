@@ -36,6 +36,10 @@ static const char sql_put[] = "INSERT INTO contribution (kind, account, cycle, s
 
 static const char sql_drop[] = "DELETE FROM contribution WHERE kind=?1 AND account=?2 AND cycle=?3 AND source=?4";
 
+static const char sql_seen_get[] = "SELECT number FROM seen WHERE source=?1";
+static const char sql_seen_put[] = "INSERT INTO seen (source, number) VALUES (?1, ?2)"
+                                   " ON CONFLICT (source) DO UPDATE SET number=excluded.number";
+
 /* For models: the same parameters, and the model as the last. */
 static const char sql_model_rows[] = "SELECT source, life"
 #define TKR_COUNTER(symbol, name, letter, help) ", " #name
@@ -61,10 +65,6 @@ static const char sql_model_put[] = "INSERT INTO model_contribution (kind, accou
 static const char sql_model_drop[] = "DELETE FROM model_contribution WHERE kind=?1 AND account=?2 AND cycle=?3 AND source=?4"
                                      " AND model=:model";
 
-static const char sql_seen_get[] = "SELECT number FROM seen WHERE source=?1";
-static const char sql_seen_put[] = "INSERT INTO seen (source, number) VALUES (?1, ?2)"
-                                   " ON CONFLICT (source) DO UPDATE SET number=excluded.number";
-
 /* What the ledger has of an account in a cycle, or of a model of it. */
 struct standing {
     struct tkr_record own;  /* of this source */
@@ -81,11 +81,11 @@ int tkr_ledger_statements_prepare(const struct tkr_ledger *ledger, struct tkr_le
     if (tkr_ledger_prepare(ledger, sql_rows, &made.rows, ret_message) != 0 ||
         tkr_ledger_prepare(ledger, sql_put, &made.put, ret_message) != 0 ||
         tkr_ledger_prepare(ledger, sql_drop, &made.drop, ret_message) != 0 ||
+        tkr_ledger_prepare(ledger, sql_seen_get, &made.seen_get, ret_message) != 0 ||
+        tkr_ledger_prepare(ledger, sql_seen_put, &made.seen_put, ret_message) != 0 ||
         tkr_ledger_prepare(ledger, sql_model_rows, &made.model_rows, ret_message) != 0 ||
         tkr_ledger_prepare(ledger, sql_model_put, &made.model_put, ret_message) != 0 ||
-        tkr_ledger_prepare(ledger, sql_model_drop, &made.model_drop, ret_message) != 0 ||
-        tkr_ledger_prepare(ledger, sql_seen_get, &made.seen_get, ret_message) != 0 ||
-        tkr_ledger_prepare(ledger, sql_seen_put, &made.seen_put, ret_message) != 0) {
+        tkr_ledger_prepare(ledger, sql_model_drop, &made.model_drop, ret_message) != 0) {
         tkr_ledger_statements_finalize(&made);
         return -1;
     }
@@ -98,11 +98,11 @@ void tkr_ledger_statements_finalize(struct tkr_ledger_statements *statements)
     (void)sqlite3_finalize(statements->rows); /* tells the last step's failure once more */
     (void)sqlite3_finalize(statements->put);
     (void)sqlite3_finalize(statements->drop);
+    (void)sqlite3_finalize(statements->seen_get);
+    (void)sqlite3_finalize(statements->seen_put);
     (void)sqlite3_finalize(statements->model_rows);
     (void)sqlite3_finalize(statements->model_put);
     (void)sqlite3_finalize(statements->model_drop);
-    (void)sqlite3_finalize(statements->seen_get);
-    (void)sqlite3_finalize(statements->seen_put);
     *statements = (struct tkr_ledger_statements){0};
 }
 

@@ -9,12 +9,12 @@
 struct tkr_ledger_statements {
     sqlite3_stmt *rows;
     sqlite3_stmt *put;
-    sqlite3_stmt *drop;       /* a record that is forgotten */
-    sqlite3_stmt *model_rows; /* the same three for models */
-    sqlite3_stmt *model_put;
-    sqlite3_stmt *model_drop;
+    sqlite3_stmt *drop; /* a record that is forgotten */
     sqlite3_stmt *seen_get;
     sqlite3_stmt *seen_put;
+    sqlite3_stmt *model_rows; /* as the first three, for models */
+    sqlite3_stmt *model_put;
+    sqlite3_stmt *model_drop;
 };
 
 /* 0, or -1 with the reason and none kept. */

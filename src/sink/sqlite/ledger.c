@@ -22,17 +22,17 @@ static const char create_tables[] = "CREATE TABLE contribution (account TEXT NOT
                                     " WITHOUT ROWID;";
 #undef TKR_COUNTER
 
+#define TKR_COUNTER(symbol, name, letter, help) ", sum(" #name ") AS " #name
+static const char create_view[] = "DROP VIEW IF EXISTS usage; CREATE VIEW usage AS SELECT kind, account, cycle"
+#include "base/counters.def"
+                                  " FROM contribution GROUP BY kind, account, cycle;";
+#undef TKR_COUNTER
+
 #define TKR_COUNTER(symbol, name, letter, help) ", " #name " INTEGER NOT NULL DEFAULT 0"
 static const char create_models[] = "CREATE TABLE model_contribution (account TEXT NOT NULL, kind TEXT NOT NULL,"
                                     " cycle TEXT NOT NULL, model TEXT NOT NULL, source TEXT NOT NULL, life INTEGER NOT NULL"
 #include "base/counters.def"
                                     ", PRIMARY KEY (kind, account, cycle, model, source)) WITHOUT ROWID;";
-#undef TKR_COUNTER
-
-#define TKR_COUNTER(symbol, name, letter, help) ", sum(" #name ") AS " #name
-static const char create_view[] = "DROP VIEW IF EXISTS usage; CREATE VIEW usage AS SELECT kind, account, cycle"
-#include "base/counters.def"
-                                  " FROM contribution GROUP BY kind, account, cycle;";
 #undef TKR_COUNTER
 
 #define TKR_COUNTER(symbol, name, letter, help) ", sum(" #name ") AS " #name
