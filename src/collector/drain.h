@@ -2,6 +2,8 @@
 /*
  * Lane to usage table: one batch at a time. Frames are copied out of shared memory, then parsed, then applied; the cursors move
  * in the same batch as the counters, and only after the commit is the memory given back to the producers.
+ *
+ * An event that tells a model is charged twice to each of its accounts: to the account, and to the account's model.
  */
 #ifndef TKR_COLLECTOR_DRAIN_H
 #define TKR_COLLECTOR_DRAIN_H

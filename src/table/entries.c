@@ -30,14 +30,11 @@ static uint64_t hash_key(const struct tkr_shard *shard, uint64_t kind, uint32_t 
     return label_len == 0 ? hash : XXH3_64bits_withSeed(label, label_len, hash);
 }
 
-static uint32_t word_of(const struct tkr_charge *charge)
+/* Fills in the charge's work space, before it is looked for. */
+static void hash_charge(const struct tkr_shard *shard, struct tkr_charge *charge)
 {
-    return tkr_entry_cycle_word(charge->cycle, charge->model_len);
-}
-
-static uint64_t hash_charge(const struct tkr_shard *shard, const struct tkr_charge *charge)
-{
-    return hash_key(shard, charge->kind, word_of(charge), charge->id, charge->id_len, charge->model);
+    charge->word = tkr_entry_cycle_word(charge->cycle, charge->model_len);
+    charge->hash = hash_key(shard, charge->kind, charge->word, charge->id, charge->id_len, charge->model);
 }
 
 static uint32_t reference_of(const struct tkr_shard *shard, const struct tkr_entry *entry)
@@ -63,7 +60,7 @@ static uint32_t label_len_of(const struct tkr_entry *entry)
 
 static bool entry_is(const struct tkr_entry *entry, const struct tkr_charge *charge)
 {
-    return id_len_of(entry) == charge->id_len && atomic_load_explicit(&entry->cycle, memory_order_relaxed) == word_of(charge) &&
+    return id_len_of(entry) == charge->id_len && atomic_load_explicit(&entry->cycle, memory_order_relaxed) == charge->word &&
            atomic_load_explicit(&entry->kind, memory_order_relaxed) == charge->kind &&
            memcmp(entry->id, charge->id, charge->id_len) == 0 &&
            (charge->model_len == 0 || memcmp(entry->id + charge->id_len, charge->model, charge->model_len) == 0);
@@ -238,14 +235,15 @@ static bool take_over(struct tkr_shard *shard, const struct tkr_entry *entry)
 
 /* --- how many models an account has --- */
 
-/* A charge of the account whose label the entry has: its key without the label. */
+/* The key of the account whose label the entry has, as a charge of it; the worker's own loads. */
 static struct tkr_charge account_of(const struct tkr_entry *entry)
 {
-    return (struct tkr_charge){.kind =
-                                   atomic_load_explicit(&entry->kind, memory_order_relaxed), /* the worker's own, as all of it */
+    uint32_t word = atomic_load_explicit(&entry->cycle, memory_order_relaxed);
+
+    return (struct tkr_charge){.kind = atomic_load_explicit(&entry->kind, memory_order_relaxed),
                                .id = entry->id,
                                .id_len = id_len_of(entry),
-                               .cycle = tkr_entry_word_cycle(atomic_load_explicit(&entry->cycle, memory_order_relaxed))};
+                               .cycle = tkr_entry_word_cycle(word)};
 }
 
 /* How many models the account has that an entry of a label is of; NULL when it has no entry of its own, as `~overflow` may. */
@@ -254,7 +252,7 @@ static uint8_t *labels_of(struct tkr_shard *shard, struct tkr_charge account)
     const struct tkr_entry *entry;
 
     account.model_len = 0;
-    account.hash = hash_charge(shard, &account);
+    hash_charge(shard, &account);
     entry = find(shard, &account);
     return entry != NULL ? &shard->labels[reference_of(shard, entry)] : NULL;
 }
@@ -373,8 +371,7 @@ static void entry_write(struct tkr_entry *entry, const struct tkr_charge *charge
     atomic_store_explicit(&entry->kind, charge->kind, memory_order_release);
     /* Both lengths at once: who walks over an entry that is used again finds its size, which stays (I5). */
     atomic_store_explicit(
-        &entry->shape,
-        tkr_entry_shape_pack((struct tkr_entry_shape){.cycle = word_of(charge), .id_len = (uint8_t)charge->id_len}),
+        &entry->shape, tkr_entry_shape_pack((struct tkr_entry_shape){.cycle = charge->word, .id_len = (uint8_t)charge->id_len}),
         memory_order_release);
     write_text((_Atomic uint64_t *)entry->id, charge);
     atomic_store_explicit(&entry->life, life, memory_order_release);
@@ -438,7 +435,7 @@ static void name_other(struct tkr_shard *shard, struct tkr_charge *charge)
 {
     charge->model = TKR_LABEL_OTHER;
     charge->model_len = sizeof(TKR_LABEL_OTHER) - 1;
-    charge->hash = hash_charge(shard, charge);
+    hash_charge(shard, charge);
 }
 
 static bool table_has_room(const struct tkr_shard *shard)
@@ -456,12 +453,13 @@ static struct tkr_entry *find_or_insert_overflow(struct tkr_shard *shard, const 
     if (charge->model_len > 0)
         name_other(shard, &overflow);
     else
-        overflow.hash = hash_charge(shard, &overflow);
+        hash_charge(shard, &overflow);
     entry = find(shard, &overflow);
-    if (entry == NULL)
+    if (entry == NULL) {
         entry = insert(shard, &overflow, 0);
-    if (entry != NULL && charge->model_len > 0)
-        label_added(labels_of(shard, overflow), true);
+        if (entry != NULL && charge->model_len > 0)
+            label_added(labels_of(shard, overflow), true);
+    }
     if (entry != NULL)
         note_overflow(shard);
     return entry;
@@ -581,7 +579,7 @@ static void apply_event(struct tkr_shard *shard, struct tkr_charge *charge, uint
 static void apply_group(struct tkr_shard *shard, struct tkr_charge *charge, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
-        charge[i].hash = hash_charge(shard, &charge[i]);
+        hash_charge(shard, &charge[i]);
         tkr_index_prefetch(&shard->index, charge[i].hash);
     }
     for (uint32_t i = 0; i < count; i++)

@@ -88,7 +88,8 @@ struct tkr_charge {
     uint32_t event;    /* charges of one event follow each other and carry its number */
     bool refused;      /* out: the event was not counted */
     enum tkr_drop why; /* out, when refused: TKR_DROP_OVERFLOW, or TKR_DROP_NO_SPACE for a tmpfs without any room */
-    uint64_t hash;     /* work space */
+    uint32_t word;     /* work space: cycle and length of the label as an entry has them */
+    uint64_t hash;
     struct tkr_entry *entry;
 };
 

@@ -17,6 +17,8 @@
 #define NS_PER_MS INT64_C(1000000)
 #define WAIT_NS 300000
 #define NAP_NS 1000 /* and what the kernel adds */
+#define MODELS 4    /* more than the collector tells apart */
+#define MODEL_BYTES 16
 
 static struct chaos_control *control;
 static struct chaos_truth *truth;
@@ -35,6 +37,7 @@ struct telling {
     tkr_start start;
     tkr_usage usage;
     char id[TKR_ACCOUNTS_MAX][CHAOS_ID_BYTES];
+    char model[MODEL_BYTES];
 };
 
 static void nap(long ns)
@@ -53,6 +56,8 @@ static void tell(const struct chaos_call *call, struct telling *ret_telling)
         start.account[i].len = (uint32_t)chaos_account_id(call->account[i], ret_telling->id[i]);
         start.account[i].id = ret_telling->id[i];
     }
+    start.model = ret_telling->model;
+    start.model_len = (uint32_t)snprintf(ret_telling->model, sizeof(ret_telling->model), "m:%d", (int)(call->prompt % MODELS));
     start.cycle = chaos_cycle(call->cycle);
     start.start_ns = START_NS;
     start.prompt_estimate = call->estimate;

@@ -17,7 +17,8 @@ struct row {
     char key[TRUTH_KEY_BYTES];
     size_t key_len;
     int64_t expected[TKR_COUNTER_COUNT];
-    int64_t found[TKR_COUNTER_COUNT]; /* with what was reset knowingly */
+    int64_t found[TKR_COUNTER_COUNT];     /* with what was reset knowingly */
+    int64_t in_models[TKR_COUNTER_COUNT]; /* the sums over its models: all calls tell one */
 };
 
 struct table {
@@ -311,23 +312,41 @@ static int counter_of(const char *name)
     return -1;
 }
 
-static void take_fields(struct row *row, const redisReply *fields, struct truth_report *report)
+/* Fields of models are "MODEL:counter". */
+static void take_fields(int64_t sum[TKR_COUNTER_COUNT], const redisReply *fields, bool of_models, struct truth_report *report)
 {
     for (size_t i = 0; i + 1 < fields->elements; i += 2) {
         int64_t value = strtoll(fields->element[i + 1]->str, NULL, 10);
-        int f = counter_of(fields->element[i]->str);
+        const char *colon = strrchr(fields->element[i]->str, ':');
+        int f = (colon != NULL) != of_models ? -1 : counter_of(of_models ? colon + 1 : fields->element[i]->str);
         report->negative += value < 0;
         if (f < 0)
             report->strangers++;
         else
-            row->found[f] += value;
+            sum[f] += value;
     }
+}
+
+/* The row of a key, which may be that of the account's models. */
+static struct row *row_of(const struct table *table, const char *key, bool *ret_of_models)
+{
+    static const char infix[] = ".models:";
+    const char *at = strstr(key, infix);
+    char account[2 * TRUTH_KEY_BYTES];
+    struct row **row;
+
+    *ret_of_models = at != NULL;
+    if (at != NULL)
+        (void)snprintf(account, sizeof(account), "%.*s:%s", (int)(at - key), key, at + sizeof(infix) - 1);
+    row = bsearch(at != NULL ? account : key, table->by_key, table->count, sizeof(*table->by_key), compare_key);
+    return row != NULL ? *row : NULL;
 }
 
 /* The hash of one key, whose reply is due. */
 static int take_hash(struct table *table, redisContext *redis, const char *key, bool verbose, struct truth_report *report)
 {
-    struct row **row = bsearch(key, table->by_key, table->count, sizeof(*table->by_key), compare_key);
+    bool of_models;
+    struct row *row = row_of(table, key, &of_models);
     redisReply *fields;
 
     if (redisGetReply(redis, (void **)&fields) != REDIS_OK)
@@ -337,7 +356,7 @@ static int take_hash(struct table *table, redisContext *redis, const char *key, 
         if (verbose)
             (void)fprintf(stderr, "a key that nobody should have made: %s\n", key);
     } else {
-        take_fields(*row, fields, report);
+        take_fields(of_models ? row->in_models : row->found, fields, of_models, report);
     }
     freeReplyObject(fields);
     return 0;
@@ -360,10 +379,11 @@ static int read_hashes(struct table *table, redisContext *redis, const char *pre
 
 /* --- the comparison --- */
 
-static void compare_row(const struct row *row, bool verbose, struct truth_report *report)
+static void compare_row(const struct row *row, const int64_t found[TKR_COUNTER_COUNT], const char *what, bool verbose,
+                        struct truth_report *report)
 {
     for (int f = 0; f < TKR_COUNTER_COUNT; f++) {
-        int64_t difference = row->found[f] - row->expected[f];
+        int64_t difference = found[f] - row->expected[f];
         if (difference == 0)
             continue;
         report->differences++;
@@ -372,9 +392,15 @@ static void compare_row(const struct row *row, bool verbose, struct truth_report
         if (f == TKR_COUNTER_TOTAL && difference > 0)
             report->doubled += difference;
         if (verbose)
-            (void)fprintf(stderr, "%s, counter %d: %" PRId64 ", should be %" PRId64 "\n", row->key, f, row->found[f],
+            (void)fprintf(stderr, "%s%s, counter %d: %" PRId64 ", should be %" PRId64 "\n", row->key, what, f, found[f],
                           row->expected[f]);
     }
+}
+
+static void compare_account(const struct row *row, bool verbose, struct truth_report *report)
+{
+    compare_row(row, row->found, "", verbose, report);
+    compare_row(row, row->in_models, " by its models", verbose, report);
     report->accounts += row->expected[TKR_COUNTER_CALLS] > 0;
 }
 
@@ -392,7 +418,7 @@ int truth_compare(const struct truth_gateway *gateway, uint32_t count, redisCont
     if (result == 0) {
         expect(&table, gateway, count, &report);
         for (size_t i = 0; i < table.count; i++)
-            compare_row(&table.row[i], verbose, &report);
+            compare_account(&table.row[i], verbose, &report);
         *ret_report = report;
     }
     table_free(&table);

@@ -162,8 +162,14 @@ static int start_collector(struct world *world)
     char program[PATH_BYTES * 4];
     char setting[4][PATH_BYTES];
     const char *argv[] = {program, NULL};
-    const char *env[] = {
-        setting[0], setting[1], setting[2], setting[3], "TOKENRING_FLUSH_INTERVAL_MS=20", "TOKENRING_MAX_ACCOUNTS=20000", NULL};
+    const char *env[] = {setting[0],
+                         setting[1],
+                         setting[2],
+                         setting[3],
+                         "TOKENRING_FLUSH_INTERVAL_MS=20",
+                         "TOKENRING_MAX_ACCOUNTS=100000",
+                         "TOKENRING_MODELS=2",
+                         NULL};
 
     (void)snprintf(program, sizeof(program), "%s/tokenringd", world->bin_dir);
     (void)snprintf(setting[0], PATH_BYTES, "TOKENRING_RUNTIME_DIR=%s", world->runtime);
