@@ -68,22 +68,22 @@ extern "C" {
 /* Result codes. The list with its texts is src/base/errors.def; tkr_strerror() gives the text. */
 enum {
     TKR_OK = 0,
-    TKR_EINVAL = -1,   /* a pointer that must be given is NULL, or a flag is unknown */
-    TKR_ESIZE = -2,    /* a structure's size is impossible, or it carries fields this version does not know */
-    TKR_EACCOUNT = -3, /* 1..4 accounts, each with an id of 1..255 bytes without control characters */
-    TKR_EKIND = -4,    /* a kind is a name of 1..12 letters a-z or '_', packed by tkr_kind() */
-    TKR_ECYCLE = -5,   /* a cycle is a real date yyyymmdd from 19700101 to 22611231; an anchor day is 1..31 */
-    TKR_ERANGE = -6,   /* a number is negative, or above what one call can use */
-    TKR_ETEXT = -7,    /* model or provider is too long or holds control characters */
-    TKR_EHANDLE = -8,  /* the handle was never given out by this process: never begun, another process, before a fork */
-    TKR_EENDED = -9,   /* the call has ended already */
-    TKR_ECALLS = -10,  /* max_open_calls are open: the call is not tracked; record it when it ends */
-    TKR_EFULL = -11,   /* dropped and counted: the region's memory budget is used up (collector away for long) */
-    TKR_ENOSPC = -12,  /* dropped and counted, or not opened: the tmpfs is full */
-    TKR_ENODIR = -13,  /* the runtime directory is missing, not writable, or not safe to use */
-    TKR_ETMPFS = -14,  /* the runtime directory is not on a tmpfs */
-    TKR_ENOMEM = -15,  /* the process has no memory or no address space left */
-    TKR_ESYSTEM = -16, /* the kernel refused what is needed (Linux 5.4 or later is) */
+    TKR_EINVAL = -1,    /* a pointer that must be given is NULL, or a flag is unknown */
+    TKR_ESIZE = -2,     /* a structure's size is impossible, or it carries fields this version does not know */
+    TKR_EACCOUNT = -3,  /* 1..4 accounts, each with an id of 1..255 bytes without control characters */
+    TKR_EKIND = -4,     /* a kind is a name of 1..12 letters a-z or '_', packed by tkr_kind() */
+    TKR_ECYCLE = -5,    /* a cycle is a real date yyyymmdd from 19700101 to 22611231; an anchor day is 1..31 */
+    TKR_ERANGE = -6,    /* a number is negative, or above what one call can use */
+    TKR_ETEXT = -7,     /* model or provider is too long or holds control characters */
+    TKR_EHANDLE = -8,   /* the handle was never given out by this process: never begun, another process, before a fork */
+    TKR_EENDED = -9,    /* the call has ended already */
+    TKR_ECALLS = -10,   /* max_open_calls are open: the call is not tracked; record it when it ends */
+    TKR_EFULL = -11,    /* dropped and counted: the region's memory budget is used up (collector away for long) */
+    TKR_ENOSPC = -12,   /* dropped and counted, or not opened: the tmpfs is full */
+    TKR_ENODIR = -13,   /* the runtime directory is missing, not writable, or not safe to use */
+    TKR_ETMPFS = -14,   /* the runtime directory is not on a tmpfs */
+    TKR_ENOMEM = -15,   /* the process has no memory or no address space left */
+    TKR_ESYSTEM = -16,  /* the kernel refused what is needed (Linux 5.4 or later is) */
     TKR_ETIMEOUT = -17, /* tkr_sync: not all was counted within the time */
     TKR_ESINK = -18     /* the sink (Redis, ledger) did not do it: tkr_repository_error() says why */
 };

@@ -171,7 +171,8 @@ struct tkr_sink_ops {
     /*
      * Erases every trace of an account (kind and id of the row): totals of all cycles, records, limits; a cycle in one step. That
      * its cycles were forgotten is remembered, as a digest and for TKR_FORGOTTEN_KEPT_S, so that a collector that counts on sends
-     * only what is new (tkr_contribution.erased). Connects by itself.
+     * only what is new (tkr_contribution.erased). Should a record of it get lost in that time, it is taken for forgotten: what the sink
+     * had acknowledged is not sent again. Connects by itself.
      * 0 with the number of cycles erased; 1: there was nothing; -1 with the reason: what was done until then is done.
      */
     int (*forget)(tkr_sink *sink, const struct tkr_usage_row *account, uint32_t *ret_cycles, tkr_message *ret_message);

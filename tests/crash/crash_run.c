@@ -61,7 +61,7 @@ static int passed_often(const struct point *point)
     static const char *const once[] = {"REGION_",       "SLOTS_ALLOCATED", "NAME_",         "SHARD_",     "RECOVERY_BEGUN",
                                        "RECOVERY_DONE", "LANE_ALLOCATED",  "LANE_GEOMETRY", "LANE_ADDED", "SETTLE",
                                        "FOLDED",        "LANES_WIPED",     "CURSOR_FREED",  "FORG",       "LEDGER_FOLDED",
-                                       "RETIRE_",       "RESET_"};
+                                       "RETIRE_",       "RESET_",          "ERASE_"};
 
     for (size_t i = 0; i < sizeof(once) / sizeof(once[0]); i++) {
         if (strncmp(point->name, once[i], strlen(once[i])) == 0)
@@ -356,17 +356,24 @@ static tkr_sink *open_ledger(struct run *run)
     return sink;
 }
 
-static bool is_reset(const struct run *run)
+static bool is_forget(const struct run *run)
 {
-    return strncmp(run->point->name, "RESET_", strlen("RESET_")) == 0;
+    return strncmp(run->point->name, "ERASE_", strlen("ERASE_")) == 0;
 }
 
-/* A reset of user 0, or gc as on another host, where the collector's memory is not. Returns its exit status. */
+/* Does user 0 begin from zero? */
+static bool is_reset(const struct run *run)
+{
+    return is_forget(run) || strncmp(run->point->name, "RESET_", strlen("RESET_")) == 0;
+}
+
+/* User 0 is reset or forgotten, or gc as on another host, where the collector's memory is not. Returns its exit status. */
 static int run_command(struct run *run, const char *name, const char *crash)
 {
     const char *gc[] = {TEST_BIN_DIR "/tokenring", "gc", name, "--wait", "1", "--runtime-dir", run->elsewhere, NULL};
     const char *reset[] = {TEST_BIN_DIR "/tokenring", "reset", "user-00", "--cycle", "all", "--yes", NULL};
-    const char *const *argv = is_reset(run) ? reset : gc;
+    const char *forget[] = {TEST_BIN_DIR "/tokenring", "forget", "user-00", "--yes", NULL};
+    const char *const *argv = is_forget(run) ? forget : is_reset(run) ? reset : gc;
     const char *env[] = {run->env_ledger, "TOKENRING_SINK=sqlite", crash, NULL};
     struct process process;
     int status;
@@ -551,6 +558,7 @@ static int crash_command(struct run *run)
     tkr_message message = {""};
     char name[17] = "";
     int named;
+    int again;
 
     if (sink == NULL)
         return -1;
@@ -560,11 +568,12 @@ static int crash_command(struct run *run)
         return fail(run, "the ledger knows no collector");
     if (run_command(run, name, run->env_crash) != KILLED)
         return fail(run, "the command did not pass the point");
-    run->reset = strcmp(run->point->name, "RESET_COMMITTED") == 0;
+    run->reset = is_reset(run) && strstr(run->point->name, "_COMMITTED") != NULL;
     if (check_ledger(run) != 0)
         return -1;
+    again = run->reset && is_forget(run); /* then there is nothing about it, which is 1 */
     run->reset = is_reset(run);
-    return run_command(run, name, NULL) == 0 ? 0 : fail(run, "the command cannot be repeated");
+    return run_command(run, name, NULL) == again ? 0 : fail(run, "the command cannot be repeated");
 }
 
 static int run_once(const struct point *point, int pass, const char *broken)

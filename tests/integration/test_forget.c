@@ -60,6 +60,14 @@ static void record(struct stage *stage, int number)
     wait_exact(stage);
 }
 
+/* The same, seen by nobody before the collector has flushed at its end. */
+static void record_until_the_end(struct stage *stage, int number)
+{
+    assert_int_equal(stage_exit_code(stage_fork(stage, record_calls, number)), 0);
+    stage_collector_end(stage, 0);
+    assert_int_equal(inexact(stage), 0);
+}
+
 /* Runs `tokenring` with up to five arguments; its exit status. text: what it must say, on either stream. */
 static int command(struct stage *stage, const char *const arg[5], const char *text)
 {
@@ -153,6 +161,22 @@ static void test_forget_beside_a_collector_leaves_nothing_and_counts_on_exactly(
     stage_assert_exact(stage);
 }
 
+/* The collector learns of it in the last flush, and takes the new life out too. */
+static void test_forget_before_the_last_flush_is_exact(void **state)
+{
+    struct stage *stage = *state;
+
+    stage_env(stage, "TOKENRING_FLUSH_INTERVAL_MS", "3600000");
+    stage_collector_start(stage, "1");
+    record_until_the_end(stage, 1);
+    stage_collector_start(stage, "1");
+    forget_user(stage);
+    record_until_the_end(stage, 2);
+    stage_collector_start(stage, "1");
+    record_until_the_end(stage, 3);
+    stage_assert_exact(stage);
+}
+
 static void test_forget_of_what_was_reset_and_of_nothing(void **state)
 {
     struct stage *stage = *state;
@@ -227,6 +251,13 @@ static void test_on_a_terminal_it_asks_and_only_yes_is_yes(void **state)
     stage_collector_end(stage, 0);
 }
 
+static uint64_t accounts(const struct stage *stage)
+{
+    struct tkr_law law = stage_first_law(stage);
+
+    return law.accounts;
+}
+
 /* An account that is idle after it was forgotten leaves the table as any other one. */
 static void test_what_was_forgotten_leaves_the_table_and_comes_back_as_new(void **state)
 {
@@ -238,7 +269,7 @@ static void test_what_was_forgotten_leaves_the_table_and_comes_back_as_new(void 
     record(stage, 1);
     forget_user(stage);
     end = process_now_ms() + SETTLE_MS;
-    while (stage_first_law(stage).accounts > 0) {
+    while (accounts(stage) > 0) {
         assert_true(process_now_ms() < end);
         process_sleep_ms(20);
     }
@@ -262,6 +293,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         IN_REDIS(test_forget_beside_a_collector_leaves_nothing_and_counts_on_exactly),
         IN_LEDGER(test_forget_beside_a_collector_leaves_nothing_and_counts_on_exactly),
+        IN_REDIS(test_forget_before_the_last_flush_is_exact),
+        IN_LEDGER(test_forget_before_the_last_flush_is_exact),
         IN_REDIS(test_forget_of_what_was_reset_and_of_nothing),
         IN_LEDGER(test_forget_of_what_was_reset_and_of_nothing),
         IN_LEDGER(test_without_a_terminal_yes_must_be_given),

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/crash.h"
 #include "sink/contribution.h"
 #include "sink/queue.h"
@@ -430,10 +431,12 @@ static int ask_limit_set(redisContext *context, const struct question *question,
     return tkr_redis_limit_set(context, question->accounts, question->tokens, ret_message);
 }
 
-/* Asks on the connection that is kept; one that has died since it was used last is replaced, once. */
+/* Asks on the connection that is kept; one that has died since it was used last is replaced, once. One that gives no answer in time
+ * is not: that would take the time twice. */
 static int ask_aside(tkr_sink *sink, asking *ask, const struct question *question, tkr_message *ret_message)
 {
     struct redis_sink *redis = of(sink);
+    int64_t begun_ns = tkr_clock_monotonic_ns();
     bool kept = redis->side != NULL;
     int rc;
 
@@ -442,7 +445,8 @@ static int ask_aside(tkr_sink *sink, asking *ask, const struct question *questio
     rc = ask(redis->side, question, ret_message);
     if (rc >= 0)
         return rc;
-    kept = kept && redis->side->err != 0;
+    kept =
+        kept && redis->side->err != 0 && tkr_clock_monotonic_ns() - begun_ns < redis->config.command_timeout_ms * TKR_NS_PER_MS;
     side_close(redis);
     return kept ? ask_aside(sink, ask, question, ret_message) : -1;
 }

@@ -5,6 +5,7 @@
 
 #include "base/account.h"
 #include "base/clock.h"
+#include "base/crash.h"
 #include "base/cycle.h"
 #include "sink/sqlite/ledger.h"
 
@@ -110,8 +111,10 @@ static int forget(const struct tkr_ledger *ledger, const struct tkr_usage_row *a
         run(ledger, sql_limits, account, NULL, 0, ret_message) != 0)
         return -1;
     erased = sqlite3_total_changes(ledger->db) - before;
+    TKR_CRASH(ERASE_APPLIED);
     if (tkr_ledger_run(ledger, "COMMIT", ret_message) != 0)
         return -1;
+    TKR_CRASH(ERASE_COMMITTED);
     return erased > 0 ? 0 : 1;
 }
 

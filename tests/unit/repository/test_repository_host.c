@@ -158,6 +158,29 @@ static void test_redis_that_wants_a_password_is_told_without_it(void **state)
     tkr_repository_close(repository);
 }
 
+/* The time-out is waited for once. */
+static void test_redis_that_hangs_is_given_up_at_the_timeout(void **state)
+{
+    struct fixture *fixture = *state;
+    tkr_account alice = account_of("alice");
+    tkr_limit_status status;
+    tkr_repository *repository;
+    long begun_ms;
+
+    assert_int_equal(setenv("TOKENRING_REDIS_TIMEOUT_MS", "1500", 1), 0);
+    assert_int_equal(tkr_repository_open(NULL, &repository), TKR_OK);
+    assert_int_equal(unsetenv("TOKENRING_REDIS_TIMEOUT_MS"), 0);
+    assert_int_equal(tkr_repository_set_usage_limit(repository, &alice, 0, 10), TKR_OK);
+    process_signal(&fixture->server.process, SIGSTOP);
+    begun_ms = process_now_ms();
+    assert_int_equal(check(repository, "alice", &status), TKR_ESINK);
+    assert_in_range(process_now_ms() - begun_ms, 1400, 2900);
+    process_signal(&fixture->server.process, SIGCONT);
+    assert_int_equal(check(repository, "alice", &status), TKR_OK);
+    assert_int_equal(status.limit, 10);
+    tkr_repository_close(repository);
+}
+
 static void test_ledger_away_is_told_and_back_it_answers(void **state)
 {
     struct fixture *fixture = *state;
@@ -219,6 +242,7 @@ int main(void)
         IN_BOTH(test_two_repositories_on_many_threads_answer_each_of_them),
         IN_REDIS(test_redis_away_is_told_and_back_it_answers_without_a_sigpipe),
         IN_REDIS(test_connection_cut_in_between_is_made_anew),
+        IN_REDIS(test_redis_that_hangs_is_given_up_at_the_timeout),
         IN_REDIS(test_redis_that_wants_a_password_is_told_without_it),
         cmocka_unit_test_setup_teardown(test_ledger_away_is_told_and_back_it_answers, fixture_in_ledger, fixture_close),
         IN_BOTH(test_child_of_a_fork_asks_on_a_connection_of_its_own),
