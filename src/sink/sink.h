@@ -36,6 +36,8 @@
 /* Longer than the longest TOKENRING_FORGET_AFTER_S, a year, after which a collector lets go of an account by itself. */
 #define TKR_FORGOTTEN_KEPT_S (366 * 86400)
 
+#define TKR_PERCENT_MAX 200u
+
 /* A state of a contribution: which life, and its vector. life 0 is "no record". */
 struct tkr_record {
     uint64_t life;
@@ -167,6 +169,13 @@ struct tkr_sink_ops {
 
     /* Visits all limits, standing ones as rows of cycle 0; of a cycle with its counts. 0, the visitor's number, or -1. */
     int (*limits)(tkr_sink *sink, tkr_usage_visit *visit, void *arg, tkr_message *ret_message);
+
+    /*
+     * Claims that an account's cycle is said to have used percent (1..TKR_PERCENT_MAX) of its limit: of all who ask, on all hosts,
+     * one is told that it is the first. A reset of the cycle, and forgetting, give the claims back. Connects by itself, and stays so.
+     * 1: the first; 0: somebody was before; -1 with the reason: perhaps claimed.
+     */
+    int (*claim)(tkr_sink *sink, const struct tkr_usage_row *account, uint32_t percent, tkr_message *ret_message);
 
     /*
      * Erases every trace of an account (kind and id of the row): totals of all cycles, records, limits; a cycle in one step. That

@@ -117,6 +117,14 @@ static int null_limits(tkr_sink *sink, tkr_usage_visit *visit, void *arg, tkr_me
     return 0;
 }
 
+static int null_claim(tkr_sink *sink, const struct tkr_usage_row *account, uint32_t percent, tkr_message *ret_message)
+{
+    (void)sink;
+    (void)account;
+    (void)percent;
+    return tkr_message_set(ret_message, "this sink keeps no claims");
+}
+
 static int null_forget(tkr_sink *sink, const struct tkr_usage_row *account, uint32_t *ret_cycles, tkr_message *ret_message)
 {
     (void)sink;
@@ -144,6 +152,7 @@ static const struct tkr_sink_ops null_ops = {
     .lookup = null_lookup,
     .limit_set = null_limit_set,
     .limits = null_limits,
+    .claim = null_claim,
     .forget = null_forget,
     .close = null_close,
 };

@@ -12,9 +12,9 @@
 
 #define SHA_BYTES 41
 
-/* KEYS: pairs of totals and their records. Answer: how many keys there were. */
-static const char script[] = "local all=0\n"
-                             "for i=1,#KEYS,2 do\n"
+/* KEYS: pairs of totals and their records, and claims. Answer: how many keys there were. */
+static const char script[] = "local all=redis.call('DEL',KEYS[#KEYS])\n"
+                             "for i=1,#KEYS-1,2 do\n"
                              " local n=redis.call('DEL',KEYS[i],KEYS[i+1])\n"
                              " if n>0 then\n"
                              "  local k='tr1:{0}:forgotten:'..redis.sha1hex(KEYS[i])\n"
@@ -80,11 +80,12 @@ static int erase_cycle(struct forgetting *f, uint32_t cycle)
     tkr_redis_wire_begin(&f->wire);
     tkr_redis_wire_text(&f->wire, "EVALSHA");
     tkr_redis_wire_text(&f->wire, f->sha);
-    tkr_redis_wire_number(&f->wire, 4);
+    tkr_redis_wire_number(&f->wire, 5);
     tkr_redis_wire_bytes(&f->wire, key, tkr_redis_usage_key(account->kind, account->id, account->id_len, cycle, key));
     tkr_redis_wire_bytes(&f->wire, key, tkr_redis_record_key(account->kind, account->id, account->id_len, cycle, key));
     tkr_redis_wire_bytes(&f->wire, key, tkr_redis_models_key(account->kind, account->id, account->id_len, cycle, key));
     tkr_redis_wire_bytes(&f->wire, key, tkr_redis_model_records_key(account->kind, account->id, account->id_len, cycle, key));
+    tkr_redis_wire_bytes(&f->wire, key, tkr_redis_alerts_key(account->kind, account->id, account->id_len, cycle, key));
     tkr_redis_wire_number(&f->wire, (uint64_t)(tkr_clock_unix_ns() / TKR_NS_PER_S));
     tkr_redis_wire_number(&f->wire, TKR_FORGOTTEN_KEPT_S);
     erased = send(f);

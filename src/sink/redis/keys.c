@@ -11,6 +11,7 @@
 #define RECORD "tr1:{0}"
 #define LIMIT "token_limit"
 #define MODELS ".models"
+#define ALERTS ".alerts"
 #define DATE_LEN (TKR_CYCLE_TEXT_BYTES - 1)
 
 static char *put(char *at, const char *bytes, size_t len)
@@ -78,6 +79,13 @@ size_t tkr_redis_model_records_key(uint64_t kind, const char *id, size_t id_len,
     char *at = put(ret_key, RECORD, sizeof(RECORD) - 1);
 
     return sizeof(RECORD) - 1 + put_key(at, kind, MODELS, id, id_len, cycle);
+}
+
+size_t tkr_redis_alerts_key(uint64_t kind, const char *id, size_t id_len, uint32_t cycle, char ret_key[TKR_REDIS_KEY_BYTES])
+{
+    char *at = put(ret_key, RECORD, sizeof(RECORD) - 1);
+
+    return sizeof(RECORD) - 1 + put_key(at, kind, ALERTS, id, id_len, cycle);
 }
 
 size_t tkr_redis_limit_key(uint64_t kind, const char *id, size_t id_len, char ret_key[TKR_REDIS_KEY_BYTES])

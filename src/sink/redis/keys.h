@@ -12,6 +12,8 @@
  *     tr1:{0}_KIND.models:ID:YYYY-MM-DD       of another kind of account
  *     token_limit:ID                          standing limit of a user, a hash with usage_limit
  *     token_limit_KIND:ID                     of another kind of account
+ *     tr1:{0}.alerts:ID:YYYY-MM-DD            claims of a user's cycle: field = percent of the limit that was used; expires
+ *     tr1:{0}_KIND.alerts:ID:YYYY-MM-DD       of another kind of account
  *     tr1:{0}:forgotten:SHA1                  the key of totals with this digest was forgotten; expires
  *     tr1:{0}:seen                            field = source, value = number of its last chunk, decimal
  *
@@ -34,6 +36,9 @@
 /* Write the key, without a NUL, and return its length. kind is valid, id_len is 1..255, cycle is valid. */
 size_t tkr_redis_usage_key(uint64_t kind, const char *id, size_t id_len, uint32_t cycle, char ret_key[TKR_REDIS_KEY_BYTES]);
 size_t tkr_redis_record_key(uint64_t kind, const char *id, size_t id_len, uint32_t cycle, char ret_key[TKR_REDIS_KEY_BYTES]);
+
+/* As above, of claims. */
+size_t tkr_redis_alerts_key(uint64_t kind, const char *id, size_t id_len, uint32_t cycle, char ret_key[TKR_REDIS_KEY_BYTES]);
 
 /* As above, of a standing limit. */
 size_t tkr_redis_limit_key(uint64_t kind, const char *id, size_t id_len, char ret_key[TKR_REDIS_KEY_BYTES]);

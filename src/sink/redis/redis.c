@@ -13,6 +13,7 @@
 #include "sink/contribution.h"
 #include "sink/queue.h"
 #include "sink/record.h"
+#include "sink/redis/claim.h"
 #include "sink/redis/connection.h"
 #include "sink/redis/forget.h"
 #include "sink/redis/keys.h"
@@ -431,6 +432,11 @@ static int ask_limit_set(redisContext *context, const struct question *question,
     return tkr_redis_limit_set(context, question->accounts, question->tokens, ret_message);
 }
 
+static int ask_claim(redisContext *context, const struct question *question, tkr_message *ret_message)
+{
+    return tkr_redis_claim(context, question->accounts, (uint32_t)question->tokens, ret_message);
+}
+
 /* Asks on the connection that is kept; one that has died since it was used last is replaced, once. One that gives no answer in time
  * is not: that would take the time twice. */
 static int ask_aside(tkr_sink *sink, asking *ask, const struct question *question, tkr_message *ret_message)
@@ -464,6 +470,14 @@ static int redis_limit_set(tkr_sink *sink, const struct tkr_usage_row *account, 
     const struct question question = {.accounts = account, .count = 1, .tokens = tokens};
 
     return ask_aside(sink, ask_limit_set, &question, ret_message);
+}
+
+/* Asked once more, on another connection, it might find its own claim: then somebody was before, and nobody is told twice. */
+static int redis_claim(tkr_sink *sink, const struct tkr_usage_row *account, uint32_t percent, tkr_message *ret_message)
+{
+    const struct question question = {.accounts = account, .count = 1, .tokens = percent};
+
+    return ask_aside(sink, ask_claim, &question, ret_message);
 }
 
 static int redis_limits(tkr_sink *sink, tkr_usage_visit *visit, void *arg, tkr_message *ret_message)
@@ -512,6 +526,7 @@ static const struct tkr_sink_ops redis_ops = {
     .lookup = redis_lookup,
     .limit_set = redis_limit_set,
     .limits = redis_limits,
+    .claim = redis_claim,
     .forget = redis_forget,
     .close = redis_close,
 };

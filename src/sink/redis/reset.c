@@ -16,6 +16,8 @@ static const char script[] = "local out={}\n"
                              " redis.call('HDEL',KEYS[1],ARGV[i])\n"
                              "end\n"
                              "for i=1,#models,2 do redis.call('HDEL',KEYS[2],models[i]) end\n"
+                             "local claims=redis.pcall('HGETALL',KEYS[3])\n"
+                             "for i=1,#claims,2 do redis.call('HDEL',KEYS[3],claims[i]) end\n"
                              "return out\n";
 
 static bool put_call(struct tkr_redis_wire *wire, const redisReply *sha, const struct tkr_usage_row *account,
@@ -26,9 +28,10 @@ static bool put_call(struct tkr_redis_wire *wire, const redisReply *sha, const s
     tkr_redis_wire_begin(wire);
     tkr_redis_wire_text(wire, "EVALSHA");
     tkr_redis_wire_bytes(wire, sha->str, sha->len);
-    tkr_redis_wire_number(wire, 2);
+    tkr_redis_wire_number(wire, 3);
     tkr_redis_wire_bytes(wire, key, tkr_redis_usage_key(account->kind, account->id, account->id_len, account->cycle, key));
     tkr_redis_wire_bytes(wire, key, tkr_redis_models_key(account->kind, account->id, account->id_len, account->cycle, key));
+    tkr_redis_wire_bytes(wire, key, tkr_redis_alerts_key(account->kind, account->id, account->id_len, account->cycle, key));
     for (int i = 0; i < TKR_COUNTER_COUNT; i++)
         tkr_redis_wire_text(wire, tkr_counter_name[i]);
     return tkr_redis_wire_end(wire, ret_command, ret_len);

@@ -15,6 +15,7 @@ static const char sql_remember[] = "INSERT OR REPLACE INTO forgotten (digest, at
 static const char sql_too_old[] = "DELETE FROM forgotten WHERE at < ?1";
 static const char sql_totals[] = "DELETE FROM contribution WHERE kind=?1 AND account=?2";
 static const char sql_models[] = "DELETE FROM model_contribution WHERE kind=?1 AND account=?2";
+static const char sql_alerts[] = "DELETE FROM alert WHERE kind=?1 AND account=?2";
 static const char sql_limits[] = "DELETE FROM usage_limit WHERE kind=?1 AND account=?2";
 
 static uint64_t add_bytes(uint64_t hash, const char *bytes, size_t len)
@@ -108,6 +109,7 @@ static int forget(const struct tkr_ledger *ledger, const struct tkr_usage_row *a
     before = sqlite3_total_changes(ledger->db);
     if (run(ledger, sql_totals, account, NULL, 0, ret_message) != 0 ||
         run(ledger, sql_models, account, NULL, 0, ret_message) != 0 ||
+        run(ledger, sql_alerts, account, NULL, 0, ret_message) != 0 ||
         run(ledger, sql_limits, account, NULL, 0, ret_message) != 0)
         return -1;
     erased = sqlite3_total_changes(ledger->db) - before;

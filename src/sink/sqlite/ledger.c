@@ -26,7 +26,9 @@ static const char create_tables[] = "CREATE TABLE contribution (account TEXT NOT
 static const char create_more[] =
     "CREATE TABLE IF NOT EXISTS usage_limit (kind TEXT NOT NULL, account TEXT NOT NULL,"
     " cycle TEXT NOT NULL, tokens INTEGER NOT NULL, PRIMARY KEY (kind, account, cycle)) WITHOUT ROWID;"
-    "CREATE TABLE IF NOT EXISTS forgotten (digest INTEGER NOT NULL PRIMARY KEY, at INTEGER NOT NULL);";
+    "CREATE TABLE IF NOT EXISTS forgotten (digest INTEGER NOT NULL PRIMARY KEY, at INTEGER NOT NULL);"
+    "CREATE TABLE IF NOT EXISTS alert (kind TEXT NOT NULL, account TEXT NOT NULL, cycle TEXT NOT NULL,"
+    " percent INTEGER NOT NULL, PRIMARY KEY (kind, account, cycle, percent)) WITHOUT ROWID;";
 #define TKR_COUNTER(symbol, name, letter, help) ", " #name " INTEGER NOT NULL DEFAULT 0"
 static const char create_models[] = "CREATE TABLE model_contribution (account TEXT NOT NULL, kind TEXT NOT NULL,"
                                     " cycle TEXT NOT NULL, model TEXT NOT NULL, source TEXT NOT NULL, life INTEGER NOT NULL"

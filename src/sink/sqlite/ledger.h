@@ -8,12 +8,13 @@
  *     model_contribution  the same for models of accounts: a column `model` besides, and such rows for each model
  *     seen                source, number of its last chunk
  *     usage_limit         kind, account, cycle ('' for a standing limit), tokens
+ *     alert               kind, account, cycle, percent of the limit that was used, and said so
  *     forgotten           digest of an account's cycle that was forgotten (sink/sqlite/forget.h), and when, in seconds
  *     usage               a view: the sums per kind, account and cycle. This is what is to be read.
  *     usage_by_model      a view: the sums per kind, account, cycle and model, each a part of what `usage` has
  *
  * application_id says that it is a ledger; user_version is TKR_LEDGER_LAYOUT * 100 + the number of counters. A file
- * with fewer counters, or without one of the later tables (models, limits, forgotten), is brought up on opening; one with more
+ * with fewer counters, or without one of the later tables (models, limits, alerts, forgotten), is brought up on opening; one with more
  * counters or of a newer layout is left alone.
  *
  * Committed is on disk (synchronous=FULL). Not for network file systems: WAL needs shared memory among its users.

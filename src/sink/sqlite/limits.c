@@ -11,6 +11,7 @@
 static const char sql_put[] = "INSERT INTO usage_limit (kind, account, cycle, tokens) VALUES (?1, ?2, ?3, ?4)"
                               " ON CONFLICT (kind, account, cycle) DO UPDATE SET tokens=excluded.tokens";
 static const char sql_drop[] = "DELETE FROM usage_limit WHERE kind=?1 AND account=?2 AND cycle=?3";
+static const char sql_claim[] = "INSERT OR IGNORE INTO alert (kind, account, cycle, percent) VALUES (?1, ?2, ?3, ?4)";
 static const char sql_limits[] = "SELECT tokens, cycle FROM usage_limit WHERE kind=?1 AND account=?2 AND cycle IN (?3, '')";
 
 /* Sums: one row, of NULLs when the account has no usage in the cycle. */
@@ -71,6 +72,37 @@ int tkr_ledger_limit_set(const char *path, int timeout_ms, const struct tkr_usag
     if (tkr_ledger_open(path, timeout_ms, &ledger, ret_message) != 0)
         return -1;
     rc = set(&ledger, account, tokens, ret_message);
+    tkr_ledger_close(&ledger);
+    return rc;
+}
+
+/* --- claims --- */
+
+static int claim(const struct tkr_ledger *ledger, const struct tkr_usage_row *account, uint32_t percent, tkr_message *ret_message)
+{
+    sqlite3_stmt *statement;
+    int rc;
+
+    if (tkr_ledger_prepare(ledger, sql_claim, &statement, ret_message) != 0)
+        return -1;
+    if (bind_account(statement, account) && sqlite3_bind_int64(statement, 4, percent) == SQLITE_OK &&
+        sqlite3_step(statement) == SQLITE_DONE)
+        rc = sqlite3_changes(ledger->db) > 0;
+    else
+        rc = tkr_ledger_failed(ledger, ret_message);
+    (void)sqlite3_finalize(statement); /* tells the step's failure once more */
+    return rc;
+}
+
+int tkr_ledger_claim(const char *path, int timeout_ms, const struct tkr_usage_row *account, uint32_t percent,
+                     tkr_message *ret_message)
+{
+    struct tkr_ledger ledger;
+    int rc;
+
+    if (tkr_ledger_open(path, timeout_ms, &ledger, ret_message) != 0)
+        return -1;
+    rc = claim(&ledger, account, percent, ret_message);
     tkr_ledger_close(&ledger);
     return rc;
 }

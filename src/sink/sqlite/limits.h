@@ -16,4 +16,8 @@ int tkr_ledger_limits(const char *path, int timeout_ms, tkr_usage_visit *visit, 
 int tkr_ledger_lookup(const char *path, int timeout_ms, const struct tkr_usage_row *accounts, uint32_t count,
                       struct tkr_usage_found *ret_found, tkr_message *ret_message);
 
+/* As tkr_sink_ops.claim: a row of the table `alert`, which is there or not. */
+int tkr_ledger_claim(const char *path, int timeout_ms, const struct tkr_usage_row *account, uint32_t percent,
+                     tkr_message *ret_message);
+
 #endif

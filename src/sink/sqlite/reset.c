@@ -44,6 +44,8 @@ static const char sql_reset_models[] = "INSERT INTO model_contribution (kind, ac
 #undef TKR_COUNTER
     ;
 
+static const char sql_reset_alerts[] = "DELETE FROM alert WHERE kind=?1 AND account=?2 AND cycle=?3";
+
 static bool bind(sqlite3_stmt *statement, const struct tkr_usage_row *account)
 {
     char kind[TKR_KIND_NAME_BYTES];
@@ -102,7 +104,9 @@ static int reset(const struct tkr_ledger *ledger, const struct tkr_usage_row *ac
     rc = run(ledger, sql_total, account, ret_before, ret_message);
     if (rc != 0)
         return rc;
-    if (run(ledger, sql_reset, account, NULL, ret_message) != 0 || run(ledger, sql_reset_models, account, NULL, ret_message) != 0)
+    if (run(ledger, sql_reset, account, NULL, ret_message) != 0 ||
+        run(ledger, sql_reset_models, account, NULL, ret_message) != 0 ||
+        run(ledger, sql_reset_alerts, account, NULL, ret_message) != 0)
         return -1;
     TKR_CRASH(RESET_APPLIED);
     if (tkr_ledger_run(ledger, "COMMIT", ret_message) != 0)

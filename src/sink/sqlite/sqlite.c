@@ -128,6 +128,11 @@ static int sqlite_limit_set(tkr_sink *sink, const struct tkr_usage_row *account,
     return tkr_ledger_limit_set(of(sink)->config.ledger, of(sink)->config.command_timeout_ms, account, tokens, ret_message);
 }
 
+static int sqlite_claim(tkr_sink *sink, const struct tkr_usage_row *account, uint32_t percent, tkr_message *ret_message)
+{
+    return tkr_ledger_claim(of(sink)->config.ledger, of(sink)->config.command_timeout_ms, account, percent, ret_message);
+}
+
 static int sqlite_limits(tkr_sink *sink, tkr_usage_visit *visit, void *arg, tkr_message *ret_message)
 {
     return tkr_ledger_limits(of(sink)->config.ledger, of(sink)->config.command_timeout_ms, visit, arg, ret_message);
@@ -157,6 +162,7 @@ static const struct tkr_sink_ops sqlite_ops = {
     .lookup = sqlite_lookup,
     .limit_set = sqlite_limit_set,
     .limits = sqlite_limits,
+    .claim = sqlite_claim,
     .forget = sqlite_forget,
     .close = sqlite_close,
 };
