@@ -10,7 +10,7 @@
 
 #define TKR_KIND_NAME_MAX 12
 #define TKR_KIND_NAME_BYTES (TKR_KIND_NAME_MAX + 1) /* with the NUL */
-#define TKR_LABEL_BYTES_MAX 96u /* under which usage of a model is kept: "model" or "provider/model" */
+#define TKR_LABEL_BYTES_MAX 96u                     /* under which usage of a model is kept: "model" or "provider/model" */
 
 /* Is this what tkr_kind() makes of some name? (TKR_KIND_USER is.) */
 bool tkr_kind_valid(uint64_t kind);
