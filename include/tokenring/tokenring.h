@@ -85,7 +85,8 @@ enum {
     TKR_ENOMEM = -15,   /* the process has no memory or no address space left */
     TKR_ESYSTEM = -16,  /* the kernel refused what is needed (Linux 5.4 or later is) */
     TKR_ETIMEOUT = -17, /* tkr_sync: not all was counted within the time */
-    TKR_ESINK = -18     /* the sink (Redis, ledger) did not do it: tkr_repository_error() says why */
+    TKR_ESINK = -18,    /* the sink (Redis, ledger) did not do it: tkr_repository_error() says why */
+    TKR_ELIMIT = -19    /* not begun: a limit has no room left for what the call would reserve */
 };
 
 /* Why a call failed: tkr_usage.error. A failed call may carry usage too. */

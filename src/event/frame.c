@@ -163,7 +163,7 @@ bool tkr_frame_decode(const void *bytes, size_t length, struct tkr_event *ret_ev
     struct input in;
 
     ret_event->type = frame[offsetof(struct tkr_frame_header, type)];
-    if (ret_event->type < TKR_FRAME_USAGE || ret_event->type > TKR_FRAME_NOTICE)
+    if (ret_event->type < TKR_FRAME_USAGE || ret_event->type > TKR_FRAME_WATCH)
         return ret_event->type != 0;
     if (length < TKR_FRAME_HEADER_BYTES)
         return false;

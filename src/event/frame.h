@@ -7,7 +7,7 @@
  *   offset  bytes
  *        0      2  bytes of the frame, a multiple of 8, this field included
  *        2      2  offset of the values, a multiple of 8 (0 in padding)
- *        4      1  type: 1 padding, 2 usage, 3 open (a call's slot only, never in a lane), 4 increment, 5 notice
+ *        4      1  type: 1 padding, 2 usage, 3 open (a call's slot only, never in a lane), 4 increment, 5 notice, 6 watch
  *        5      1  flags: 1 values are 8 bytes wide, else 4; 2 call id and attempt are there
  *        6      2  which values are there: bit i
  *        8      8  sequence: 1, 2, 3, ... over the usage and increment frames of one lane   (padding ends before this)
@@ -43,7 +43,8 @@ enum tkr_frame_type {
     TKR_FRAME_USAGE = 2,     /* a call that has ended */
     TKR_FRAME_OPEN = 3,      /* one that has begun; in its slot only, never in a lane */
     TKR_FRAME_INCREMENT = 4, /* figures that are no call */
-    TKR_FRAME_NOTICE = 5     /* something for the collector to log and to count; nothing is charged */
+    TKR_FRAME_NOTICE = 5,    /* something for the collector to log and to count; nothing is charged */
+    TKR_FRAME_WATCH = 6      /* somebody asks for the limit of its account and cycle; nothing is charged */
 };
 
 /* What a notice is about: its error. Its model is the type of the handler. */

@@ -55,7 +55,8 @@ struct tkr_call_slot {
     uint32_t head_bytes;     /* of frame */
     int64_t prompt_estimate; /* tokens, 0: none */
     int64_t reserve;         /* tokens, 0: none */
-    uint64_t reserved[2];
+    _Atomic uint64_t hold;      /* what it holds against limits (limit/hold.h), whatever the phase; 0: nothing */
+    _Atomic uint64_t hold_more; /* the same, its second word */
     unsigned char frame[TKR_CALL_SLOT_BYTES - 64]; /* an open frame: header and identity */
 };
 _Static_assert(sizeof(struct tkr_call_slot) == TKR_CALL_SLOT_BYTES, "slots have no holes");

@@ -276,3 +276,20 @@ bool tkr_view_slot_read(const struct tkr_view *view, uint32_t number, struct tkr
     *ret_open = head < position;
     return true;
 }
+
+bool tkr_view_slot_hold(const struct tkr_view *view, uint32_t number, struct tkr_view_hold *ret_hold)
+{
+    const struct tkr_call_slot *slot =
+        (const struct tkr_call_slot *)((const char *)view->mapped + view->slots_offset) + number;
+    uint64_t before;
+    uint64_t after;
+    uint64_t again;
+
+    if (!tkr_guarded_load(&slot->state, &before) || !tkr_guarded_load(&slot->hold, &ret_hold->word) ||
+        !tkr_guarded_load(&slot->hold_more, &ret_hold->more) ||
+        !tkr_guarded_copy(&ret_hold->reserve, &slot->reserve, sizeof(ret_hold->reserve)) ||
+        !tkr_guarded_load(&slot->hold, &again) || !tkr_guarded_load(&slot->state, &after))
+        return false;
+    ret_hold->stable = before == after && ret_hold->word == again;
+    return true;
+}

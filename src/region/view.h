@@ -101,4 +101,15 @@ bool tkr_view_slot_count(const struct tkr_view *view, uint32_t *ret_count);
  */
 bool tkr_view_slot_read(const struct tkr_view *view, uint32_t number, struct tkr_call_slot *ret_slot, bool *ret_open);
 
+/* What a slot holds against limits, as its two words have it, and how much. */
+struct tkr_view_hold {
+    uint64_t word;
+    uint64_t more;
+    int64_t reserve;
+    bool stable; /* the slot did not change meanwhile: always so of a dead owner */
+};
+
+/* Copies what a slot holds, of any owner. Threads: any, beside the worker. false: truncated. */
+bool tkr_view_slot_hold(const struct tkr_view *view, uint32_t number, struct tkr_view_hold *ret_hold);
+
 #endif

@@ -344,7 +344,7 @@ static void check_in_range(const struct tkr_event *event, const unsigned char *f
     unsigned rest;
     uint32_t count = 0;
 
-    if (event->type < TKR_FRAME_USAGE || event->type > TKR_FRAME_NOTICE)
+    if (event->type < TKR_FRAME_USAGE || event->type > TKR_FRAME_WATCH)
         return;
     assert_true(event->account_count >= 1 && event->account_count <= TKR_ACCOUNTS_MAX);
     assert_true(event->start_ns >= 0 && tkr_cycle_valid(event->cycle));
@@ -580,7 +580,7 @@ static void test_frame_padding_of_every_length_is_one_frame(void **state)
 static void test_frame_unknown_types_are_skipped_by_length(void **state)
 {
     (void)state;
-    for (int type = TKR_FRAME_NOTICE + 1; type < 256; type++) {
+    for (int type = TKR_FRAME_WATCH + 1; type < 256; type++) {
         unsigned char *frame = calloc(1, 8);
         struct tkr_event event;
         assert_non_null(frame);

@@ -72,7 +72,7 @@ static inline bool drain_bytes(const unsigned char *bytes, size_t count, uint32_
         struct tkr_event event;
         if (length == 0 || !tkr_frame_decode(bytes + at, length, &event))
             return drain_fail("no frame", lane, position + at);
-        if (event.type != TKR_FRAME_PADDING && event.type != TKR_FRAME_NOTICE && !tkr_frame_type_charges(event.type))
+        if (event.type != TKR_FRAME_PADDING && event.type != TKR_FRAME_NOTICE && event.type != TKR_FRAME_WATCH && !tkr_frame_type_charges(event.type))
             return drain_fail("unknown frame", lane, position + at);
         if (tkr_frame_type_charges(event.type)) {
             if (event.sequence != ++*sequence)

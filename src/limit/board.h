@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A board over borrowed memory: found by its readers, changed by its keeper. No file, no system call (limit/layout.h has the argument).
+ *
+ * Threads: what is said to be the keeper's, by one thread; all else by any.
+ */
+#ifndef TKR_LIMIT_BOARD_H
+#define TKR_LIMIT_BOARD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "limit/layout.h"
+
+/* Where a board lies. All but the pointers' targets is constant. */
+struct tkr_board {
+    struct tkr_board_header *header;
+    _Atomic uint32_t *index;
+    struct tkr_board_entry *entry;
+    struct tkr_board_cells *cells;
+    uint64_t seed;
+    uint64_t generation;
+    uint32_t entries_max;
+    uint32_t buckets;
+};
+
+/* Whom an entry is about, in words. */
+struct tkr_board_key {
+    uint64_t kind;
+    uint64_t shape;
+    uint64_t hash;
+    uint32_t words;
+    uint64_t id[TKR_BOARD_ID_WORDS];
+};
+
+/* What an entry says, at one moment. */
+struct tkr_board_figures {
+    int64_t limit; /* 0: none */
+    int64_t used;
+    int64_t reserved;
+    int64_t fresh_ns; /* 0: not looked up yet */
+};
+
+/* Bytes of the two files, and the number of buckets of so many entries. */
+uint32_t tkr_board_buckets(uint32_t entries_max);
+uint64_t tkr_board_bytes(uint32_t entries_max, uint32_t buckets);
+uint64_t tkr_reservations_bytes(uint32_t entries_max);
+
+/* Are these the headers of a board and its reservations that this version reads, in files of so many bytes, of this boot? */
+bool tkr_board_fits(const struct tkr_board_header *board, uint64_t board_bytes, const struct tkr_board_header *reservations,
+                    uint64_t reservations_bytes, const uint8_t boot_id[TKR_BOOT_ID_BYTES]);
+
+/* Lays a board over two memories whose geometry is that of the header. */
+void tkr_board_lay(struct tkr_board *board, void *board_memory, void *reservations_memory, const struct tkr_board_header *header);
+
+/* Keeper: writes the headers of a new board to zeroed memory; magic last. */
+void tkr_board_format(void *board_memory, void *reservations_memory, uint32_t entries_max, uint64_t generation, uint64_t seed,
+                      const uint8_t boot_id[TKR_BOOT_ID_BYTES]);
+
+/* The key of an account, whose id has 1..255 bytes, in a cycle. */
+void tkr_board_key(const struct tkr_board *board, uint64_t kind, const char *id, uint32_t id_len, uint32_t cycle,
+                   struct tkr_board_key *ret_key);
+
+/* Finds the entry of a key. ret_seq vouches for it: as long as the entry's is the same, the entry is this key's. false: not there. */
+bool tkr_board_find(const struct tkr_board *board, const struct tkr_board_key *key, uint32_t *ret_number, uint64_t *ret_seq);
+
+/* Reads what an entry says. false: it has changed hands since tkr_board_find. */
+bool tkr_board_read(const struct tkr_board *board, uint32_t number, uint64_t seq, struct tkr_board_figures *ret_figures);
+
+/* Notes that somebody asks. */
+static inline void tkr_board_ask(const struct tkr_board *board, uint32_t number, uint64_t now_s)
+{
+    _Atomic uint64_t *asked = &board->cells[number].asked_s;
+
+    if (atomic_load_explicit(asked, memory_order_relaxed) != now_s)
+        atomic_store_explicit(asked, now_s, memory_order_relaxed); /* a hint */
+}
+
+/*
+ * Keeper: gives a key an entry: an unused one, else that of the account that was asked for longest ago, of those looked at, and that
+ * holds nothing. It says nothing yet (fresh_ns 0). false: none is to be had at present.
+ */
+bool tkr_board_take(struct tkr_board *board, const struct tkr_board_key *key, uint32_t *ret_number);
+
+/* Keeper: publishes what an entry says. */
+void tkr_board_publish(struct tkr_board *board, uint32_t number, int64_t limit, int64_t base, int64_t fresh_ns);
+
+#endif

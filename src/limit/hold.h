@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Holds: what a call reserves against the limits of its accounts, in the cells of their entries, and the slot that vouches for it.
+ *
+ *   slot:  word = state | count << 2 | cell of each << 5 | entry 0 << 9 | entry 1 << 29 | low 15 bits of the board's tag << 49
+ *          more = entry 2 | entry 3 << 20 | the tag's other 24 bits << 40
+ *          and, beside them, how many tokens
+ *
+ *   NONE --written--> JOINING --added to each cell--> HELD --its end--> LEAVING --taken off each cell--> NONE
+ *                        '--------- refused: no room ------------------^
+ *
+ * All accounts of a call or none: added to all, then looked at all; one over its limit, and all is given back.
+ * Who writes: the slot, its process; cells, all processes by atomic additions, and the collector.
+ *
+ * Invariants
+ *   I1  What is in a cell of what a living process holds is vouched for by a slot that is not NONE and names entry and cell: the slot is
+ *       written before the first addition and cleared after the last subtraction.
+ *   I2  HELD  =>  added to each cell, and not yet taken off.
+ *   I3  A slot that is seen in JOINING after its entry's epoch has changed is written again before anything is added (board P4).
+ *
+ * What a kill leaves: NONE, nothing. HELD, what the collector takes off when it finds the process dead: once, since a board lives no longer than
+ * its collector. JOINING and LEAVING: some of the cells have it and others do not; nothing is taken off, so that a cell may be
+ * too high, and never too low: this is drift. It is mended when the entry's epoch has moved on and no slot of a living process
+ * names the old cell, which is then made 0 (tkr_sweep_*). A call that goes on keeps its entry's epoch where it is, and the drift.
+ *
+ * A board that was replaced: its tag is not that of the slot, and what was held goes with it.
+ */
+#ifndef TKR_LIMIT_HOLD_H
+#define TKR_LIMIT_HOLD_H
+
+#include "limit/board.h"
+
+enum tkr_hold_state { TKR_HOLD_NONE = 0, TKR_HOLD_JOINING = 1, TKR_HOLD_HELD = 2, TKR_HOLD_LEAVING = 3 };
+
+#define TKR_HOLD_STATE_MASK UINT64_C(3)
+#define TKR_HOLD_ENTRY_BITS 20
+_Static_assert(TKR_BOARD_ENTRIES_MAX <= UINT32_C(1) << TKR_HOLD_ENTRY_BITS, "an entry's number fits a slot");
+
+/* Entries and cells of a hold. */
+struct tkr_hold {
+    uint32_t count;
+    uint32_t entry[TKR_ACCOUNTS_MAX];
+    uint32_t cell[TKR_ACCOUNTS_MAX];
+    uint64_t tag; /* of the board, 39 bits */
+};
+
+/* Where a slot keeps it. */
+struct tkr_hold_slot {
+    _Atomic uint64_t *word;
+    _Atomic uint64_t *more;
+};
+
+#define TKR_HOLD_TAG_MASK ((UINT64_C(1) << 39) - 1)
+
+static inline uint64_t tkr_hold_tag(const struct tkr_board *board)
+{
+    return board->generation & TKR_HOLD_TAG_MASK;
+}
+
+uint64_t tkr_hold_word(const struct tkr_hold *hold, enum tkr_hold_state state);
+uint64_t tkr_hold_more(const struct tkr_hold *hold);
+
+/* Reads what a slot's words say. false: they name no hold on this board. Whatever they are, no index is beyond it. */
+bool tkr_hold_parse(const struct tkr_board *board, uint64_t word, uint64_t more, struct tkr_hold *ret_hold);
+
+/* What was asked for an account: its entry and what vouches for it. */
+struct tkr_hold_claim {
+    uint32_t number;
+    uint64_t seq;
+};
+
+enum tkr_hold_result {
+    TKR_HOLD_OK,
+    TKR_HOLD_REFUSED, /* one of the limits has no room: nothing is held */
+    TKR_HOLD_MOVED    /* entries changed hands or epochs meanwhile, again and again: nothing is held */
+};
+
+/* Holds tokens on the entries of count claims. The slot is NONE, and names the same number of tokens. Lock-free. */
+enum tkr_hold_result tkr_hold_take(const struct tkr_board *board, struct tkr_hold_slot slot, const struct tkr_hold_claim *claim,
+                                   uint32_t count, int64_t tokens);
+
+/* Gives back what a slot holds, if it is of this board; the slot is NONE then. Its process alone. */
+void tkr_hold_give(const struct tkr_board *board, struct tkr_hold_slot slot, int64_t tokens);
+
+/* Collector: takes off what a slot of the dead held. */
+void tkr_hold_give_dead(const struct tkr_board *board, uint64_t word, uint64_t more, int64_t tokens);
+
+/* --- mending, by one thread of the collector --- */
+
+/* What it keeps, by entry. */
+struct tkr_sweep {
+    uint8_t *draining; /* 1 + the old cell, of which it is not known yet whether it is still named; 0: none */
+    uint8_t *named;    /* in this round: bit 0 and 1, the cells that slots name */
+};
+
+/* Begins a round: entries with something in their cell go on to the other one, if that is done with. Slots are looked at after it. */
+void tkr_sweep_begin(const struct tkr_board *board, struct tkr_sweep *sweep);
+
+/* Notes what a slot of a living process says. */
+void tkr_sweep_note(const struct tkr_board *board, struct tkr_sweep *sweep, uint64_t word, uint64_t more);
+
+/* Ends a round in which all slots were seen: what nobody names is made 0. Returns the cells that held drift. */
+uint32_t tkr_sweep_end(const struct tkr_board *board, struct tkr_sweep *sweep);
+
+#endif

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The board and its reservations: two files in the runtime directory, by which a collector tells the gateways of its host what
+ * accounts have used and may use, and gateways tell each other what their open calls hold. Drawn before any code.
+ *
+ *   "board", read by gateways, written by the collector alone
+ *        0   header, 4096 bytes: identity and geometry (constant), the mark that it was replaced
+ *     4096   index: buckets x 32 slots of 4 bytes; a slot is 11 bits of the hash << 21 | number of the entry + 1, or 0
+ *   entries  entries_max x 320 bytes
+ *
+ *   "reservations", written by all
+ *        0   header, 4096 bytes: the same identity
+ *     4096   entries_max x 64 bytes: two cells, and when somebody last asked
+ *
+ * Both are allocated whole before they are renamed into place, reservations first, and are never cut or written over by their maker:
+ * a collector that starts makes both anew, marks the board that is there as retired, and renames. What belongs together carries
+ * the same generation.
+ *
+ * Who writes: header, index, key and figures of entries: the collector's keeper (one thread); `counted`: its workers (atomic additions);
+ * `epoch`: its main thread; cells: any gateway, and the collector's main thread; `asked_s`: any gateway.
+ *
+ * Invariants
+ *   I1  seq of an entry is even  =>  its key is whole, and the same as long as seq is.
+ *   I2  used = base + counted is never below what this host knows to be used, as of the last lookup and all counted since: the keeper
+ *       reads counted, then what the shards have counted and not seen acknowledged, then asks the sink; base is the sink's total
+ *       plus the second less the first. What was acknowledged before the second is in the sink's total; what was counted later
+ *       adds to counted after the first. So what is flushed between is in it twice, until the next lookup; never not at all.
+ *   I3  An entry changes hands only while both its cells are 0.
+ *   I4  A cell that is not of the entry's epoch, and that no slot of a living process carries, is 0 or drift (limit/hold.h).
+ *
+ * Barrier pairs
+ *   P1  key, then seq (release); a reader loads seq (acquire), key (acquire), seq: as table/layout.h P1.
+ *   P2  counted, then base: the keeper loads counted before it stores base (release); a reader loads base (acquire), then counted, and
+ *       so sees at least what the keeper had subtracted.
+ *   P3  seq made odd, then cells looked at (both sequentially consistent); a gateway adds to a cell, then looks at seq (the same). One of
+ *       the two sees the other: an entry that changes hands is either kept, or the gateway gives back what it added.
+ *   P4  epoch changed, then slots looked at; a gateway writes its slot, then looks at epoch again (sequentially consistent): a slot that
+ *       was not seen carries the new epoch.
+ *
+ * What a kill of the collector leaves: files under temporary names, which the next one removes; a board that is no longer fresh, or
+ * retired: then accounts are unknown until the next collector has made one. What a kill of a gateway leaves: limit/hold.h.
+ *
+ * Not promised: whoever may write the reservations can write nonsense to cells, and cut the file, which ends whoever touches it. A
+ * directory that is one user's own holds nobody else; where gateways of several users share one, they trust each other so far.
+ * Totals are not in these files.
+ *
+ * Rejected: reservations in the regions (a check would have to look at each gateway); one cell (drift could never be told from
+ * what is held).
+ */
+#ifndef TKR_LIMIT_LAYOUT_H
+#define TKR_LIMIT_LAYOUT_H
+
+#include <stdalign.h>
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "base/host.h"
+#include "tokenring/tokenring.h"
+
+#define TKR_BOARD_MAGIC UINT64_C(0x314452414f425254)        /* "TRBOARD1" */
+#define TKR_RESERVATIONS_MAGIC UINT64_C(0x3156525345525254) /* "TRRESRV1" */
+#define TKR_BOARD_MAJOR 1u
+#define TKR_BOARD_MINOR 0u
+#define TKR_BOARD_NAME "board"
+#define TKR_RESERVATIONS_NAME "reservations"
+#define TKR_BOARD_HEADER_BYTES 4096u
+#define TKR_BOARD_SLOTS 32u /* of a bucket: two lines, all that is ever looked at */
+#define TKR_BOARD_ENTRIES_MIN 1024u
+#define TKR_BOARD_ENTRIES_MAX (UINT32_C(1) << 20)
+#define TKR_BOARD_NUMBER_BITS 21
+#define TKR_BOARD_ID_WORDS 32u /* 255 bytes and a zero */
+
+/* At the start of both files. */
+struct tkr_board_header {
+    uint64_t magic;
+    uint32_t major;
+    uint32_t minor;
+    uint8_t boot_id[TKR_BOOT_ID_BYTES];
+    uint64_t generation; /* random; the same in both files */
+    uint64_t seed;       /* of the hashes */
+    uint64_t bytes;      /* of the file */
+    uint32_t entries_max;
+    uint32_t buckets;                        /* a power of two */
+    alignas(128) _Atomic uint64_t retired;   /* not 0: replaced, or about to be */
+    _Atomic uint64_t entries_used;           /* entries that have ever had a key; only grows */
+};
+_Static_assert(sizeof(struct tkr_board_header) <= TKR_BOARD_HEADER_BYTES, "the header fits its page");
+
+struct tkr_board_entry {
+    alignas(64) _Atomic uint64_t seq; /* odd: it is changing hands, or nobody's */
+    _Atomic uint64_t kind;
+    _Atomic uint64_t shape;   /* cycle | bytes of the id << 32 */
+    _Atomic int64_t limit;    /* tokens that hold; 0: no limit */
+    _Atomic int64_t base;     /* used = base + counted (I2) */
+    _Atomic uint64_t counted; /* by this collector, since it began; modulo 2^64 */
+    _Atomic int64_t fresh_ns; /* monotonic, of the last lookup; 0: not looked up yet */
+    _Atomic uint64_t epoch;   /* its lowest bit is the cell for new calls */
+    _Atomic uint64_t id[TKR_BOARD_ID_WORDS]; /* zeros behind it */
+};
+_Static_assert(sizeof(struct tkr_board_entry) == 320, "entries have no holes");
+
+struct tkr_board_cells {
+    alignas(64) _Atomic int64_t cell[2]; /* tokens held */
+    _Atomic uint64_t asked_s;            /* monotonic second of the last check; a hint */
+};
+_Static_assert(sizeof(struct tkr_board_cells) == 64, "cells of two accounts share no line");
+
+#endif
