@@ -108,8 +108,10 @@ enum { TKR_ESTIMATED_PROMPT = 1, TKR_ESTIMATED_COMPLETION = 2, TKR_ESTIMATED_TOT
 
 /* tkr_options.flags */
 enum {
-    TKR_CYCLE_DAY = 1 /* default cycle is the day of the call, not the month in UTC: in the local time zone that the process,
-                         or the one that it was forked from, had at its first tkr_open with this flag */
+    TKR_CYCLE_DAY = 1,   /* default cycle is the day of the call, not the month in UTC: in the local time zone that the process,
+                            or the one that it was forked from, had at its first tkr_open with this flag */
+    TKR_LIMIT_CLOSED = 2 /* an account whose figures are not known is refused by tkr_limit_check, and by tkr_call_begin with a
+                            reserve; without it, it is let through */
 };
 
 typedef struct tkr_producer tkr_producer; /* opaque; shared by all threads of a process */
@@ -131,13 +133,15 @@ typedef struct tkr_account {
 
 typedef struct tkr_options {
     uint32_t size;
-    uint32_t flags;             /* TKR_CYCLE_DAY */
-    uint32_t max_open_calls;    /* 1..1,000,000; 0: 16,384. Memory is taken when used: 1.5 KiB a call */
-    uint32_t lane_bytes;        /* first lane of a thread: a power of two, 16 KiB..64 MiB; 0: 64 KiB */
-    uint64_t region_bytes_max;  /* budget for lanes in bytes, at least lane_bytes; 0: 256 MiB. Taken when used */
-    const char *runtime_dir;    /* NULL: $TOKENRING_RUNTIME_DIR, else /run/tokenring, else /dev/shm/tokenring-UID */
-    int32_t anchor_day;         /* day of the month on which a cycle begins, 1..31, clamped to the month; 0: 1 */
-    int32_t utc_offset_minutes; /* zone of the cycle, -1440..1440; ignored with TKR_CYCLE_DAY */
+    uint32_t flags;              /* TKR_CYCLE_DAY, TKR_LIMIT_CLOSED */
+    uint32_t max_open_calls;     /* 1..1,000,000; 0: 16,384. Memory is taken when used: 1.5 KiB a call */
+    uint32_t lane_bytes;         /* first lane of a thread: a power of two, 16 KiB..64 MiB; 0: 64 KiB */
+    uint64_t region_bytes_max;   /* budget for lanes in bytes, at least lane_bytes; 0: 256 MiB. Taken when used */
+    const char *runtime_dir;     /* NULL: $TOKENRING_RUNTIME_DIR, else /run/tokenring, else /dev/shm/tokenring-UID */
+    int32_t anchor_day;          /* day of the month on which a cycle begins, 1..31, clamped to the month; 0: 1 */
+    int32_t utc_offset_minutes;  /* zone of the cycle, -1440..1440; ignored with TKR_CYCLE_DAY */
+    uint32_t limit_warn_percent; /* part of a limit from which it is TKR_LIMIT_SOFT, 1..100; 0: 80 */
+    uint32_t limit_max_age_ms;   /* figures older than that are not known, 1..86,400,000; 0: 10,000 */
 } tkr_options;
 #define TKR_OPTIONS_INIT            \
     {                               \
@@ -158,7 +162,7 @@ typedef struct tkr_start {
     uint32_t cycle;          /* yyyymmdd; 0: the default cycle of start_ns (tkr_options) */
     int64_t start_ns;        /* 0: now, by the coarse clock (a few ms); for tkr_record it may be the begin of the second */
     int64_t prompt_estimate; /* tokens; 0 or TKR_ABSENT: none. Settles a call whose process died */
-    int64_t reserve;         /* tokens to hold against the limit; 0 or TKR_ABSENT: none */
+    int64_t reserve;         /* tokens to hold against the limits of all accounts until the end; 0 or TKR_ABSENT: none */
 } tkr_start;
 #define TKR_START_INIT            \
     {                             \
@@ -222,8 +226,13 @@ TKR_API void tkr_close(tkr_producer *producer);
 /*
  * Begins a call. ret_call is valid in this process until tkr_call_end; any thread may end it.
  * If the process dies first, the collector settles the call from the prompt estimate and the progress told.
- * Results: 0; TKR_EINVAL, TKR_ESIZE, TKR_EACCOUNT, TKR_EKIND, TKR_ECYCLE, TKR_ERANGE, TKR_ETEXT; TKR_ECALLS; TKR_ENOSPC.
- * Threads: any. Progress: lock-free; system calls only when slots are first used or a child re-opens after a fork.
+ * With a reserve above 0 it is also held against the limits of all accounts, or of none: where one has no room for it, the call is not
+ * begun and TKR_ELIMIT answered (tkr_limit_check has the figures). Accounts that are not known hold nothing, or, with
+ * TKR_LIMIT_CLOSED, refuse. The end of the call gives it back, however it ends; if the process dies, the collector does, within a
+ * second or so. Two calls that together have no room may both be refused; never are both let through.
+ * Results: 0; TKR_EINVAL, TKR_ESIZE, TKR_EACCOUNT, TKR_EKIND, TKR_ECYCLE, TKR_ERANGE, TKR_ETEXT; TKR_ECALLS; TKR_ENOSPC; TKR_ELIMIT.
+ * Threads: any. Progress: lock-free; system calls only when slots are first used, a child re-opens after a fork, or, with a
+ * reserve, as tkr_limit_check.
  */
 TKR_API TKR_MUST_CHECK int tkr_call_begin(tkr_producer *producer, const tkr_start *start, tkr_call *ret_call);
 
@@ -267,6 +276,42 @@ TKR_API TKR_MUST_CHECK int tkr_record_many(tkr_producer *producer, const tkr_sta
  * Results: 0; TKR_EINVAL; TKR_ETIMEOUT (also when no collector runs). Progress: the one call that waits.
  */
 TKR_API TKR_MUST_CHECK int tkr_sync(tkr_producer *producer, uint32_t timeout_ms);
+
+/* What tkr_limit_check says: tkr_limit.verdict. */
+enum {
+    TKR_LIMIT_UNKNOWN = 0, /* nothing is known about it yet, what is known is too old, or no collector makes a board here */
+    TKR_LIMIT_ALLOWED = 1, /* there is room, or no limit */
+    TKR_LIMIT_SOFT = 2,    /* there is room, but it, with what is wanted, comes to limit_warn_percent of the limit or more */
+    TKR_LIMIT_REFUSED = 3  /* there is no room: nothing is left, or less than wanted */
+};
+
+/* An account's limit in a cycle, as far as this host knows. TKR_ABSENT where it is not known; figures that are too old are told. */
+typedef struct tkr_limit {
+    uint32_t size;
+    int32_t verdict;   /* TKR_LIMIT_* */
+    int64_t limit;     /* tokens, above 0; TKR_ABSENT: none, or not known */
+    int64_t used;      /* tokens: of all hosts as of the last look at the sink, and what this host has counted since */
+    int64_t reserved;  /* tokens held by open calls of this host */
+    int64_t remaining; /* limit - used - reserved, at least 0; TKR_ABSENT without a limit */
+    int64_t age_ns;    /* since the last look at the sink */
+} tkr_limit;
+#define TKR_LIMIT_INIT                                                                                    \
+    {                                                                                                     \
+        .size = sizeof(tkr_limit), .limit = -1, .used = -1, .reserved = -1, .remaining = -1, .age_ns = -1 \
+    }
+
+/*
+ * Is there room for want_tokens (0..TKR_TOKENS_MAX or TKR_ABSENT: anything at all) within the limit of an account's cycle (yyyymmdd;
+ * 0: the default cycle of now)? The limit of the cycle holds, else the account's standing one. Holds nothing: of two that ask at once
+ * both may be let through; tkr_call_begin with a reserve lets one. Set ret_limit->size first.
+ * An account that nobody asked for of late is TKR_LIMIT_UNKNOWN at first, or TKR_LIMIT_REFUSED without figures with TKR_LIMIT_CLOSED;
+ * the collector is told, and knows it within its flush interval or so.
+ * Results: 0 with the verdict; TKR_EINVAL, TKR_ESIZE, TKR_EACCOUNT, TKR_EKIND, TKR_ECYCLE, TKR_ERANGE.
+ * Threads: any. Progress: lock-free, some ten nanoseconds, no system call; but for a thread that finds the collector's board missing or
+ * replaced and looks for it, ten times a second at most.
+ */
+TKR_API TKR_MUST_CHECK int tkr_limit_check(tkr_producer *producer, const tkr_account *account, uint32_t cycle,
+                                           int64_t want_tokens, tkr_limit *ret_limit);
 
 /* Reads the law's numbers of this process; exact when no other thread is in a call. Set ret_stat->size first. */
 TKR_API TKR_MUST_CHECK int tkr_stat_read(tkr_producer *producer, tkr_stat *ret_stat);

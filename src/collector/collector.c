@@ -29,6 +29,8 @@ struct tkr_collector {
     struct tkr_worker *worker;
     uint32_t workers_started;
     struct tkr_notices notices;
+    struct tkr_shard **shard;  /* of the posts, for the keeper */
+    struct tkr_keeper *keeper; /* of limits; NULL: none could be made */
     struct tkr_flusher *flusher;
     struct tkr_discovery *discovery;
     atomic_bool stop_workers;
@@ -53,7 +55,8 @@ static int open_shards(struct tkr_collector *collector, tkr_message *ret_message
 {
     collector->post_count = count_shards(collector);
     collector->post = calloc(collector->post_count, sizeof(*collector->post));
-    if (collector->post == NULL)
+    collector->shard = calloc(collector->post_count, sizeof(struct tkr_shard *));
+    if (collector->post == NULL || collector->shard == NULL)
         return tkr_message_set(ret_message, "no memory for %u shards", collector->post_count);
     for (uint32_t i = 0; i < collector->post_count; i++) {
         struct tkr_shard_options options = {collector->home.name, i, collector->config.accounts_max,
@@ -64,8 +67,20 @@ static int open_shards(struct tkr_collector *collector, tkr_message *ret_message
         if (shard->recovered)
             tkr_log(TKR_LOG_INFO, "shard-%u: put back a batch that a death had left unfinished", i);
         collector->post[i].shard = shard;
+        collector->post[i].number = i;
+        collector->shard[i] = shard;
     }
     return 0;
+}
+
+/* Without a board all else goes on, and no gateway here knows of a limit. */
+static void open_keeper(struct tkr_collector *collector)
+{
+    tkr_message message;
+
+    if (tkr_keeper_open(&collector->config, collector->home.runtime, collector->shard, collector->post_count, &collector->keeper,
+                        &message) != 0)
+        tkr_log(TKR_LOG_WARNING, "%s; limits are not known to gateways", message.text);
 }
 
 /* Each region holds a descriptor, and the usual soft limit of 1024 is for programs that use select(2). */
@@ -100,8 +115,11 @@ int tkr_collector_open(const struct tkr_collector_config *config, struct tkr_col
     }
     if (tkr_home_open(config, &collector->home, ret_message) != 0 || open_shards(collector, ret_message) != 0 ||
         tkr_flusher_open(config, collector->home.folder, collector->post, collector->post_count, &collector->flusher,
-                         ret_message) != 0 ||
-        tkr_discovery_open(&collector->home, collector->post, collector->post_count, &collector->discovery, ret_message) != 0)
+                         ret_message) != 0)
+        goto fail;
+    open_keeper(collector);
+    if (tkr_discovery_open(&collector->home, collector->post, collector->post_count, collector->keeper, &collector->discovery,
+                           ret_message) != 0)
         goto fail;
     tkr_flusher_notices(collector->flusher, &collector->notices);
     *ret_collector = collector;
@@ -124,6 +142,7 @@ static int start_workers(struct tkr_collector *collector, tkr_message *ret_messa
         worker->orphans = collector->config.orphans;
         worker->stop = &collector->stop_workers;
         worker->notices = &collector->notices;
+        worker->keeper = collector->keeper;
         if (pthread_create(&worker->thread, NULL, tkr_worker_run, worker) != 0)
             return tkr_message_set(ret_message, "cannot start worker %u of %u", i + 1, collector->config.workers);
         collector->workers_started++;
@@ -146,12 +165,15 @@ int tkr_collector_run(struct tkr_collector *collector, const atomic_bool *stop, 
 
     if (result == 0)
         result = tkr_flusher_start(collector->flusher, ret_message);
+    if (result == 0)
+        result = tkr_keeper_start(collector->keeper, ret_message);
     while (result == 0 && !atomic_load_explicit(stop, memory_order_relaxed)) {
         tkr_discovery_look(collector->discovery);
         (void)nanosleep(&pause, NULL); /* a signal ends it early */
     }
     tkr_discovery_look(collector->discovery); /* a producer that came and went just now */
     end_workers(collector);
+    tkr_keeper_end(collector->keeper);
     left = tkr_flusher_finish(collector->flusher, LAST_FLUSH_MS);
     if (result == 0 && left > 0)
         result = tkr_message_set(
@@ -171,9 +193,11 @@ void tkr_collector_close(struct tkr_collector *collector)
         return;
     tkr_discovery_close(collector->discovery);
     tkr_flusher_close(collector->flusher);
+    tkr_keeper_close(collector->keeper);
     for (uint32_t i = 0; collector->post != NULL && i < collector->post_count; i++)
         tkr_shard_close(collector->post[i].shard);
     free(collector->post);
+    free(collector->shard);
     free(collector->worker);
     tkr_notices_close(&collector->notices);
     tkr_home_close(&collector->home);

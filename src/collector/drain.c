@@ -109,6 +109,8 @@ static void add_notice(struct tkr_drain *drain, const struct tkr_event *event)
                                                                 .type_len = event->model_len,
                                                                 .type = event->model,
                                                                 .account = event->account[0],
+                                                                .cycle = event->cycle,
+                                                                .watch = event->type == TKR_FRAME_WATCH,
                                                                 .figure = value_of(event, TKR_COUNTER_PROMPT),
                                                                 .duration_us = value_of(event, TKR_COUNTER_DURATION)};
 }
@@ -126,7 +128,7 @@ static bool take_frame(struct tkr_drain *drain, struct tkr_drain_span *span, con
         span->sequence++;
         add_event(drain, &event);
         span->event_count++;
-    } else if (event.type == TKR_FRAME_NOTICE) {
+    } else if (event.type == TKR_FRAME_NOTICE || event.type == TKR_FRAME_WATCH) {
         add_notice(drain, &event);
     } else if (event.type != TKR_FRAME_PADDING) {
         span->unknown++; /* of a later version */
@@ -296,8 +298,10 @@ int tkr_drain_batch(struct tkr_drain *drain, struct tkr_shard *shard, struct tkr
     if (drain->spans == 0)
         return 0;
     TKR_CRASH(DRAIN_COPIED);
-    if (!tkr_batch_begin(shard))
+    if (!tkr_batch_begin(shard)) {
+        drain->charges = 0; /* of these, nothing is counted */
         return -1;
+    }
     tkr_batch_apply(shard, drain->charge, drain->charges);
     apply_spans(drain, shard);
     tkr_batch_commit(shard);
@@ -373,13 +377,15 @@ bool tkr_drain_settle(struct tkr_drain *drain, struct tkr_shard *shard, struct t
     uint32_t refused = 0;
     uint32_t slots;
 
+    start(drain, shard);
     if (!tkr_view_slot_count(feed->view, &slots) || at >= slots)
         return true;
-    start(drain, shard);
     for (uint32_t end = slots - at > SLOTS_AT_ONCE ? at + SLOTS_AT_ONCE : slots; at < end; at++)
         broken += quarantined ? !slot_is_free(drain, feed, at) : !settle_slot(drain, feed, at, policy);
-    if (!tkr_batch_begin(shard))
+    if (!tkr_batch_begin(shard)) {
+        drain->charges = 0;
         return false;
+    }
     tkr_batch_apply(shard, drain->charge, drain->charges);
     tkr_batch_touch(shard, cursor, TKR_CURSOR_HEAD_BYTES);
     if (any_refused(drain)) {

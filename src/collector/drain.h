@@ -30,7 +30,7 @@ struct tkr_drain_span {
 
 #define TKR_DRAIN_NOTICES_MAX 64u /* of a batch */
 
-/* A notice of a batch; it points into the buffer. */
+/* A notice of a batch, or a watch: account and cycle alone; it points into the buffer. */
 struct tkr_drain_notice {
     enum tkr_notice what;
     uint32_t type_len;
@@ -38,9 +38,11 @@ struct tkr_drain_notice {
     tkr_account account;
     int64_t figure;
     int64_t duration_us;
+    uint32_t cycle;
+    bool watch;
 };
 
-/* Work space of a worker: about 300 KiB. */
+/* Work space of a worker: about 300 KiB. Its charges, after a call, are those that were committed. */
 struct tkr_drain {
     uint32_t notices;
     struct tkr_drain_notice notice[TKR_DRAIN_NOTICES_MAX];

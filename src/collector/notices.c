@@ -122,8 +122,8 @@ void tkr_notices_take(struct tkr_notices *notices, const struct tkr_drain *drain
     (void)pthread_mutex_lock(&notices->mutex);
     for (uint32_t i = 0; i < drain->notices; i++) {
         const struct tkr_drain_notice *notice = &drain->notice[i];
-        if (notice->what < TKR_NOTICE_FAILED || notice->what >= TKR_NOTICE_COUNT)
-            continue; /* of a later version */
+        if (notice->watch || notice->what < TKR_NOTICE_FAILED || notice->what >= TKR_NOTICE_COUNT)
+            continue; /* the keeper's, or of a later version */
         sum_of(notices, notice)->told[notice->what] += times(notice);
         if (may_say(notices, now_ns))
             say(notice);

@@ -71,10 +71,12 @@ static bool bury(struct tkr_worker *worker, struct tkr_post *post, struct tkr_fe
     if (feed->view != NULL && tkr_feed_state(feed) == TKR_CURSOR_ACTIVE &&
         (!tkr_view_lanes_refresh(feed->view) || !drained(feed)))
         return false;
-    if (feed->view != NULL && tkr_feed_state(feed) != TKR_CURSOR_GONE &&
-        !tkr_drain_settle(&worker->drain, post->shard, feed, worker->orphans)) {
-        *ret_more = true;
-        return false;
+    if (feed->view != NULL && tkr_feed_state(feed) != TKR_CURSOR_GONE) {
+        bool settled = tkr_drain_settle(&worker->drain, post->shard, feed, worker->orphans);
+        tkr_keeper_count(worker->keeper, post->number, &worker->drain);
+        *ret_more |= !settled;
+        if (!settled)
+            return false;
     }
     tkr_feed_reclaim(post->shard, feed);
     return feed->cursor == NULL;
@@ -123,7 +125,9 @@ static bool serve(struct tkr_worker *worker, struct tkr_post *post)
     int events;
 
     take_inbox(post);
+    tkr_keeper_resolve(worker->keeper, post->number);
     events = tkr_drain_batch(&worker->drain, post->shard, post->feeds, &more);
+    tkr_keeper_count(worker->keeper, post->number, &worker->drain);
     tkr_notices_take(worker->notices, &worker->drain);
     settling = look_after(worker, post);
     tkr_shard_changed_answer(post->shard);

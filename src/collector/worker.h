@@ -9,11 +9,13 @@
 #include <pthread.h>
 
 #include "collector/drain.h"
+#include "collector/keeper.h"
 #include "collector/notices.h"
 
 /* A shard with its feeds. */
 struct tkr_post {
     struct tkr_shard *shard;
+    uint32_t number;                  /* of the post */
     _Atomic(struct tkr_feed *) inbox; /* feeds to take up; any thread pushes, the worker takes all */
     struct tkr_feed *feeds;           /* the worker's */
 };
@@ -28,6 +30,7 @@ struct tkr_worker {
     enum tkr_orphan_policy orphans;
     const atomic_bool *stop;
     struct tkr_notices *notices; /* of all workers; NULL: nobody wants them */
+    struct tkr_keeper *keeper;   /* of limits; NULL: there is none */
     _Atomic uint64_t rounds;     /* that it moves */
     struct tkr_drain drain;
 };

@@ -179,8 +179,8 @@ static uint64_t hash_of(const struct tkr_board *board, const struct tkr_board_en
     struct tkr_board_key key;
     uint64_t shape = atomic_load_explicit(&entry->shape, memory_order_relaxed); /* the keeper's own words, as in all below */
 
-    tkr_board_key(board, atomic_load_explicit(&entry->kind, memory_order_relaxed), (const char *)entry->id, (uint32_t)(shape >> 32),
-                  (uint32_t)shape, &key);
+    tkr_board_key(board, atomic_load_explicit(&entry->kind, memory_order_relaxed), (const char *)entry->id,
+                  (uint32_t)(shape >> 32), (uint32_t)shape, &key);
     return key.hash;
 }
 
@@ -314,6 +314,6 @@ void tkr_board_publish(struct tkr_board *board, uint32_t number, int64_t limit, 
     struct tkr_board_entry *entry = &board->entry[number];
 
     atomic_store_explicit(&entry->limit, limit, memory_order_release);
-    atomic_store_explicit(&entry->base, base, memory_order_release);      /* P2 */
+    atomic_store_explicit(&entry->base, base, memory_order_release);         /* P2 */
     atomic_store_explicit(&entry->fresh_ns, fresh_ns, memory_order_release); /* a reader that sees it sees these, or later ones */
 }

@@ -105,7 +105,8 @@ static enum tkr_hold_result look(const struct tkr_board *board, const struct tkr
 
 static void leave(const struct tkr_board *board, struct tkr_hold_slot slot, const struct tkr_hold *hold, int64_t tokens)
 {
-    atomic_store_explicit(slot.word, tkr_hold_word(hold, TKR_HOLD_LEAVING), memory_order_release); /* a kill needs the order only */
+    atomic_store_explicit(slot.word, tkr_hold_word(hold, TKR_HOLD_LEAVING),
+                          memory_order_release); /* a kill needs the order only */
     TKR_CRASH(HOLD_LEAVING);
     for (uint32_t i = 0; i < hold->count; i++) {
         (void)atomic_fetch_sub_explicit(&board->cells[hold->entry[i]].cell[hold->cell[i]], tokens, memory_order_release);
@@ -178,19 +179,23 @@ static uint64_t entries_used(const struct tkr_board *board)
     return atomic_load_explicit(&board->header->entries_used, memory_order_acquire);
 }
 
-void tkr_sweep_begin(const struct tkr_board *board, struct tkr_sweep *sweep)
+bool tkr_sweep_begin(const struct tkr_board *board, struct tkr_sweep *sweep)
 {
     uint64_t used = entries_used(board);
+    bool any = false;
 
     memset(sweep->named, 0, used);
     for (uint64_t i = 0; i < used; i++) {
         uint64_t epoch = atomic_load_explicit(&board->entry[i].epoch, memory_order_relaxed); /* this thread's own */
+        any |= sweep->draining[i] != 0;
         if (sweep->draining[i] != 0 || atomic_load_explicit(&board->cells[i].cell[epoch & 1], memory_order_relaxed) == 0)
             continue;
+        any = true;
         sweep->draining[i] = (uint8_t)(1 + (epoch & 1));
         atomic_store_explicit(&board->entry[i].epoch, epoch + 1, memory_order_relaxed);
     }
     atomic_thread_fence(memory_order_seq_cst); /* epochs before the slots that are looked at next (P4) */
+    return any;
 }
 
 void tkr_sweep_note(const struct tkr_board *board, struct tkr_sweep *sweep, uint64_t word, uint64_t more)

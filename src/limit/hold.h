@@ -93,8 +93,11 @@ struct tkr_sweep {
     uint8_t *named;    /* in this round: bit 0 and 1, the cells that slots name */
 };
 
-/* Begins a round: entries with something in their cell go on to the other one, if that is done with. Slots are looked at after it. */
-void tkr_sweep_begin(const struct tkr_board *board, struct tkr_sweep *sweep);
+/*
+ * Begins a round: entries with something in their cell go on to the other one, if that is done with. Slots are looked at after it.
+ * false: no cell has anything, and no round is needed.
+ */
+bool tkr_sweep_begin(const struct tkr_board *board, struct tkr_sweep *sweep);
 
 /* Notes what a slot of a living process says. */
 void tkr_sweep_note(const struct tkr_board *board, struct tkr_sweep *sweep, uint64_t word, uint64_t more);

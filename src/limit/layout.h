@@ -80,21 +80,21 @@ struct tkr_board_header {
     uint64_t seed;       /* of the hashes */
     uint64_t bytes;      /* of the file */
     uint32_t entries_max;
-    uint32_t buckets;                        /* a power of two */
-    alignas(128) _Atomic uint64_t retired;   /* not 0: replaced, or about to be */
-    _Atomic uint64_t entries_used;           /* entries that have ever had a key; only grows */
+    uint32_t buckets;                      /* a power of two */
+    alignas(128) _Atomic uint64_t retired; /* not 0: replaced, or about to be */
+    _Atomic uint64_t entries_used;         /* entries that have ever had a key; only grows */
 };
 _Static_assert(sizeof(struct tkr_board_header) <= TKR_BOARD_HEADER_BYTES, "the header fits its page");
 
 struct tkr_board_entry {
     alignas(64) _Atomic uint64_t seq; /* odd: it is changing hands, or nobody's */
     _Atomic uint64_t kind;
-    _Atomic uint64_t shape;   /* cycle | bytes of the id << 32 */
-    _Atomic int64_t limit;    /* tokens that hold; 0: no limit */
-    _Atomic int64_t base;     /* used = base + counted (I2) */
-    _Atomic uint64_t counted; /* by this collector, since it began; modulo 2^64 */
-    _Atomic int64_t fresh_ns; /* monotonic, of the last lookup; 0: not looked up yet */
-    _Atomic uint64_t epoch;   /* its lowest bit is the cell for new calls */
+    _Atomic uint64_t shape;                  /* cycle | bytes of the id << 32 */
+    _Atomic int64_t limit;                   /* tokens that hold; 0: no limit */
+    _Atomic int64_t base;                    /* used = base + counted (I2) */
+    _Atomic uint64_t counted;                /* by this collector, since it began; modulo 2^64 */
+    _Atomic int64_t fresh_ns;                /* monotonic, of the last lookup; 0: not looked up yet */
+    _Atomic uint64_t epoch;                  /* its lowest bit is the cell for new calls */
     _Atomic uint64_t id[TKR_BOARD_ID_WORDS]; /* zeros behind it */
 };
 _Static_assert(sizeof(struct tkr_board_entry) == 320, "entries have no holes");

@@ -94,8 +94,7 @@ static struct tkr_window_old *remember(struct tkr_window *window)
 /* Zeros that can be read, at these addresses or, NULL, anywhere. */
 static void *map_zeros(void *at, uint64_t bytes)
 {
-    void *zeros =
-        mmap(at, bytes, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | (at != NULL ? MAP_FIXED : 0), -1, 0);
+    void *zeros = mmap(at, bytes, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | (at != NULL ? MAP_FIXED : 0), -1, 0);
 
     return zeros == MAP_FAILED ? NULL : zeros;
 }
@@ -143,7 +142,8 @@ static bool exchange(struct tkr_window *window, const struct files *files)
     if (made == NULL || !make_span(window, BOARD, files->bytes[BOARD]) ||
         !make_span(window, RESERVATIONS, files->bytes[RESERVATIONS]))
         return false;
-    atomic_store_explicit(&window->turn, turn + 1, memory_order_seq_cst); /* before the new bytes (P1); mmap is a barrier besides */
+    atomic_store_explicit(&window->turn, turn + 1,
+                          memory_order_seq_cst); /* before the new bytes (P1); mmap is a barrier besides */
     mapped = map_file(window, BOARD, files, PROT_READ) && map_file(window, RESERVATIONS, files, PROT_READ | PROT_WRITE);
     tkr_board_lay(&made->board, window->span[BOARD], window->span[RESERVATIONS], &files->header[BOARD]);
     atomic_store_explicit(&window->board, mapped ? &made->board : NULL, memory_order_release);

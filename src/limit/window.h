@@ -30,15 +30,15 @@
 #include "limit/board.h"
 
 struct tkr_window {
-    _Atomic uint64_t turn;                 /* odd: being exchanged */
-    _Atomic(struct tkr_board *) board;     /* NULL: none yet */
-    _Atomic uint64_t inside;               /* writers */
-    atomic_bool closing;                   /* no writer may enter */
-    atomic_flag busy;                      /* a thread looks for a board */
-    _Atomic int64_t retry_ns;              /* monotonic: not before */
-    void *span[2];                         /* addresses of board and reservations */
+    _Atomic uint64_t turn;             /* odd: being exchanged */
+    _Atomic(struct tkr_board *) board; /* NULL: none yet */
+    _Atomic uint64_t inside;           /* writers */
+    atomic_bool closing;               /* no writer may enter */
+    atomic_flag busy;                  /* a thread looks for a board */
+    _Atomic int64_t retry_ns;          /* monotonic: not before */
+    void *span[2];                     /* addresses of board and reservations */
     uint64_t span_bytes[2];
-    struct tkr_window_old *old;            /* what may still be looked at until the window is closed */
+    struct tkr_window_old *old; /* what may still be looked at until the window is closed */
 };
 
 /* The board that is seen, or NULL; ret_turn vouches for what is read of it. */

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/crash.h"
 #include "producer/arguments.h"
+#include "producer/limits.h"
 #include "producer/plain.h"
 #include "producer/producer.h"
 #include "producer/slots.h"
@@ -16,9 +17,10 @@ static int64_t start_of(const tkr_start *start)
     return start->start_ns != 0 ? start->start_ns : tkr_clock_coarse_ns();
 }
 
+/* A call that reserves is never plain. */
 static inline bool estimates_fit(const tkr_start *start)
 {
-    return tkr_arguments_fits(start->prompt_estimate, TKR_TOKENS_MAX) && tkr_arguments_fits(start->reserve, TKR_TOKENS_MAX);
+    return tkr_arguments_fits(start->prompt_estimate, TKR_TOKENS_MAX) && tkr_arguments_fits(start->reserve, 0);
 }
 
 /* Begins a plain call (producer/plain.h) in the slot that the thread keeps, if it does, on a day that its channel knows. */
@@ -50,6 +52,7 @@ static __attribute__((noinline)) int begin_any(struct tkr_producer *producer, co
     struct tkr_channel *channel;
     tkr_start local;
     int64_t start_ns;
+    uint32_t cycle;
     uint32_t slot;
     int result = TKR_OK;
 
@@ -69,8 +72,12 @@ static __attribute__((noinline)) int begin_any(struct tkr_producer *producer, co
     if (result != TKR_OK)
         return tkr_producer_refuse(producer, result);
     start_ns = start_of(start);
-    *ret_call = tkr_call_slot_begin(&producer->region.slots[slot], slot, producer->region.identity, start,
-                                    tkr_producer_cycle(producer, channel, start, start_ns), start_ns);
+    cycle = tkr_producer_cycle(producer, channel, start, start_ns);
+    if (start->reserve > 0 && !tkr_limits_hold(producer, channel, &producer->region.slots[slot], start, cycle)) {
+        tkr_slot_give(producer, channel, slot);
+        return tkr_producer_refuse(producer, TKR_ELIMIT);
+    }
+    *ret_call = tkr_call_slot_begin(&producer->region.slots[slot], slot, producer->region.identity, start, cycle, start_ns);
     return TKR_OK;
 }
 
@@ -195,6 +202,8 @@ static inline int end_checked(struct tkr_producer *producer, tkr_call call, cons
     /* The drop before the slot: a death in between shows one drop more than there was, and never a call that nobody counts. */
     if (result != TKR_OK)
         (void)tkr_producer_drop(producer, result);
+    if (__builtin_expect(atomic_load_explicit(&slot->hold, memory_order_relaxed) != 0, 0)) /* claimed: ours */
+        tkr_limits_give(producer, slot);
     tkr_call_slot_free(slot);
     tkr_slot_give(producer, channel, number);
     return result;

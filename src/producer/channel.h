@@ -16,6 +16,8 @@
 
 struct tkr_producer;
 
+#define TKR_WATCHED_MAX 64u /* accounts that a thread tells the collector of in a second */
+
 /* A lane to write and what its thread remembers. */
 struct tkr_channel {
     alignas(TKR_LINE_SEPARATION) struct tkr_lane_writer writer;
@@ -26,6 +28,8 @@ struct tkr_channel {
     bool shared;                /* many threads: take `lock` around the writer */
     bool taken;                 /* belongs to a thread */
     atomic_flag lock;
+    uint32_t
+        watched_s[TKR_WATCHED_MAX]; /* monotonic second in which the collector was last told of an account that belongs there */
 };
 
 /* Prepares that threads give back their channels when they exit; once per process. 0; TKR_ENOMEM. */

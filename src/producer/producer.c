@@ -14,6 +14,9 @@
 #define LANE_BYTES_DEFAULT (UINT64_C(64) << 10)
 #define REGION_BYTES_DEFAULT (UINT64_C(256) << 20)
 #define OPEN_CALLS_DEFAULT 16384u
+#define WARN_PERCENT_DEFAULT 80u
+#define MAX_AGE_DEFAULT_MS 10000u
+#define MAX_AGE_MAX_MS 86400000u
 #define OPENING_POLL_NS TKR_NS_PER_MS
 #define OPENING_TRIES 1000
 #define REOPEN_NS (100 * TKR_NS_PER_MS)
@@ -115,6 +118,16 @@ static bool power_of_two(uint64_t n)
     return n != 0 && (n & (n - 1)) == 0;
 }
 
+static int configure_limits(struct tkr_limit_rule *rule, const tkr_options *options)
+{
+    uint32_t max_age_ms = options->limit_max_age_ms != 0 ? options->limit_max_age_ms : MAX_AGE_DEFAULT_MS;
+
+    rule->closed = (options->flags & TKR_LIMIT_CLOSED) != 0;
+    rule->warn_percent = options->limit_warn_percent != 0 ? options->limit_warn_percent : WARN_PERCENT_DEFAULT;
+    rule->max_age_ns = (int64_t)max_age_ms * TKR_NS_PER_MS;
+    return rule->warn_percent > 100 || max_age_ms > MAX_AGE_MAX_MS ? TKR_ERANGE : TKR_OK;
+}
+
 static int configure(struct tkr_producer *producer, const tkr_options *options)
 {
     uint64_t lane_bytes = options->lane_bytes != 0 ? options->lane_bytes : LANE_BYTES_DEFAULT;
@@ -122,11 +135,13 @@ static int configure(struct tkr_producer *producer, const tkr_options *options)
     uint32_t calls = options->max_open_calls != 0 ? options->max_open_calls : OPEN_CALLS_DEFAULT;
     int32_t anchor = options->anchor_day != 0 ? options->anchor_day : 1;
 
-    if ((options->flags & ~(uint32_t)TKR_CYCLE_DAY) != 0)
+    if ((options->flags & ~(uint32_t)(TKR_CYCLE_DAY | TKR_LIMIT_CLOSED)) != 0)
         return TKR_EINVAL;
     if (!power_of_two(lane_bytes) || lane_bytes < TKR_LANE_BYTES_MIN || lane_bytes > TKR_LANE_BYTES_MAX || budget < lane_bytes ||
         budget > TKR_REGION_BYTES_MAX / 2 || calls > TKR_REGION_SLOTS_MAX || options->utc_offset_minutes < -1440 ||
         options->utc_offset_minutes > 1440)
+        return TKR_ERANGE;
+    if (configure_limits(&producer->limit, options) != TKR_OK)
         return TKR_ERANGE;
     if (anchor < 1 || anchor > 31)
         return TKR_ECYCLE;
@@ -253,6 +268,7 @@ void tkr_close(tkr_producer *producer)
     } else {
         tkr_region_forget(&producer->region); /* a child that never used it */
     }
+    tkr_window_close(&live->window);
     atomic_store_explicit(&live->session, 0, memory_order_relaxed);
     memset(live->lane_taken, 0, sizeof(live->lane_taken));
     memset(live->channel, 0, sizeof(live->channel));

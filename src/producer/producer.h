@@ -22,6 +22,7 @@
 
 #include "base/cycle.h"
 #include "base/host.h"
+#include "limit/window.h"
 #include "producer/channel.h"
 #include "region/region.h"
 #include "tokenring/tokenring.h"
@@ -38,7 +39,15 @@ struct tkr_live {
     bool lane_taken[TKR_REGION_LANES_MAX];
     _Atomic uint64_t free_slots; /* head of the free list: changes << 32 | number + 1; 0: empty */
     _Atomic uint32_t *next_slot; /* slots_max links of the free list; a mapping of its own */
+    struct tkr_window window;    /* on the board of limits */
     struct tkr_channel channel[TKR_CHANNELS_MAX];
+};
+
+/* What is made of an account's figures. */
+struct tkr_limit_rule {
+    bool closed; /* what is not known is refused */
+    uint32_t warn_percent;
+    int64_t max_age_ns;
 };
 
 struct tkr_producer {
@@ -48,6 +57,7 @@ struct tkr_producer {
     struct tkr_region region; /* pointers are valid only while live->session is not 0 */
     struct tkr_region_geometry geometry;
     struct tkr_cycle_rule rule;
+    struct tkr_limit_rule limit;
     bool own_directory;
     char path[TKR_RUNTIME_PATH_BYTES];
 };

@@ -52,9 +52,9 @@ struct tkr_call_slot {
     _Atomic uint64_t streamed; /* low bits of the generation << 41 | completion tokens told so far */
     _Atomic uint64_t end_position;
     _Atomic uint32_t end_lane;
-    uint32_t head_bytes;     /* of frame */
-    int64_t prompt_estimate; /* tokens, 0: none */
-    int64_t reserve;         /* tokens, 0: none */
+    uint32_t head_bytes;        /* of frame */
+    int64_t prompt_estimate;    /* tokens, 0: none */
+    int64_t reserve;            /* tokens, 0: none */
     _Atomic uint64_t hold;      /* what it holds against limits (limit/hold.h), whatever the phase; 0: nothing */
     _Atomic uint64_t hold_more; /* the same, its second word */
     unsigned char frame[TKR_CALL_SLOT_BYTES - 64]; /* an open frame: header and identity */

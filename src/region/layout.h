@@ -49,7 +49,7 @@ _Static_assert((int)TKR_FRAME_PADDING == TKR_LANE_PADDING && TKR_FRAME_ALIGN == 
 #define TKR_REGION_MAGIC_RETIRED UINT64_C(0x314552494f474552) /* all of it is counted: nothing is ever read from it again */
 #define TKR_REGION_MAJOR 2u                                   /* 2: increments, which a collector must not pass over */
 #define TKR_REGION_MINOR 1u                                   /* 2.1: watches, and what a call holds against limits */
-#define TKR_REGION_MAJOR_OLDEST 1u /* that is still read: the previous, once there is one */
+#define TKR_REGION_MAJOR_OLDEST 1u                            /* that is still read: the previous, once there is one */
 #define TKR_REGION_PREFIX "region-"
 #define TKR_REGION_PREFIX_NEW ".region-"
 #define TKR_REGION_ID_BYTES 16

@@ -279,8 +279,7 @@ bool tkr_view_slot_read(const struct tkr_view *view, uint32_t number, struct tkr
 
 bool tkr_view_slot_hold(const struct tkr_view *view, uint32_t number, struct tkr_view_hold *ret_hold)
 {
-    const struct tkr_call_slot *slot =
-        (const struct tkr_call_slot *)((const char *)view->mapped + view->slots_offset) + number;
+    const struct tkr_call_slot *slot = (const struct tkr_call_slot *)((const char *)view->mapped + view->slots_offset) + number;
     uint64_t before;
     uint64_t after;
     uint64_t again;

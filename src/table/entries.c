@@ -88,6 +88,16 @@ static struct tkr_entry *find(const struct tkr_shard *shard, const struct tkr_ch
     return NULL;
 }
 
+uint32_t tkr_shard_find(const struct tkr_shard *shard, uint64_t kind, const char *id, uint32_t id_len, uint32_t cycle)
+{
+    struct tkr_charge account = {.kind = kind, .id = id, .id_len = id_len, .cycle = cycle};
+    const struct tkr_entry *entry;
+
+    hash_charge(shard, &account);
+    entry = find(shard, &account);
+    return entry != NULL ? reference_of(shard, entry) : 0;
+}
+
 static void prefetch_entry(const struct tkr_shard *shard, uint64_t hash)
 {
     uint64_t at = hash;

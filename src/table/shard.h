@@ -155,6 +155,9 @@ bool tkr_shard_changed_answered(const struct tkr_shard *shard);
 struct tkr_changed *tkr_shard_changed_take(struct tkr_shard *shard);
 void tkr_shard_changed_return(struct tkr_shard *shard, struct tkr_changed *list);
 
+/* Worker, between batches: the reference of an account's own entry in a cycle; 0: there is none. */
+uint32_t tkr_shard_find(const struct tkr_shard *shard, uint64_t kind, const char *id, uint32_t id_len, uint32_t cycle);
+
 /* Flusher: notes what the sink is believed to have recorded of an entry. */
 void tkr_entry_known_set(struct tkr_entry *entry, uint64_t life, const tkr_counts *counts);
 

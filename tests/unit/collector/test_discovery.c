@@ -79,7 +79,7 @@ static void collector_open(struct fixture *f)
         if (tkr_shard_open(f->home.folder, &options, &f->post[i].shard, &message) != 0)
             fail_msg("%s", message.text);
     }
-    if (tkr_discovery_open(&f->home, f->post, f->posts, &f->discovery, &message) != 0)
+    if (tkr_discovery_open(&f->home, f->post, f->posts, NULL, &f->discovery, &message) != 0)
         fail_msg("%s", message.text);
 }
 

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "collector/board.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/crash.h"
+#include "region/guard.h"
+
+#define NAME_NEW "." /* before the name */
+#define BOARD_MODE 0644
+#define RESERVATIONS_MODE 0666 /* gateways of other users hold, too: limit/layout.h says what that trusts them with */
+
+/* A file while it is made. */
+struct part {
+    const char *name;
+    const char *name_new;
+    mode_t mode;
+    uint64_t bytes;
+    void *base;
+};
+
+static int allocate(int fd, uint64_t bytes)
+{
+    int failure;
+
+    do {
+        failure = posix_fallocate(fd, 0, (off_t)bytes);
+    } while (failure == EINTR);
+    return failure;
+}
+
+/* Makes it under its temporary name and maps it. 0, or an error number. */
+static int make_part(int directory, struct part *part)
+{
+    int failure = 0;
+    int fd;
+
+    (void)unlinkat(directory, part->name_new, 0); /* left by a death in here */
+    fd = openat(directory, part->name_new, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, part->mode);
+    if (fd < 0)
+        return errno;
+    if (fchmod(fd, part->mode) != 0)
+        failure = errno;
+    if (failure == 0)
+        failure = allocate(fd, part->bytes);
+    if (failure == 0) {
+        part->base = mmap(NULL, part->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        failure = part->base == MAP_FAILED ? errno : 0;
+    }
+    (void)close(fd);
+    return failure;
+}
+
+/* The board that is there is replaced: its readers look for the next one. Somebody else's file there is none, and harms nobody. */
+static void retire_last(int directory)
+{
+    struct stat status;
+    int fd = openat(directory, TKR_BOARD_NAME, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    struct tkr_board_header *header = MAP_FAILED;
+
+    if (fd < 0)
+        return;
+    if (fstat(fd, &status) == 0 && S_ISREG(status.st_mode) && status.st_uid == geteuid() &&
+        status.st_size >= (off_t)TKR_BOARD_HEADER_BYTES)
+        header = mmap(NULL, TKR_BOARD_HEADER_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    (void)close(fd);
+    if (header == MAP_FAILED)
+        return;
+    (void)tkr_guarded_store(&header->retired, 1);
+    (void)munmap(header, TKR_BOARD_HEADER_BYTES);
+    TKR_CRASH(BOARD_RETIRED);
+}
+
+static int place(int directory, const struct part *part)
+{
+    return renameat(directory, part->name_new, directory, part->name) == 0 ? 0 : errno;
+}
+
+static int make_files(int directory, struct part part[2])
+{
+    int failure = make_part(directory, &part[0]);
+
+    return failure != 0 ? failure : make_part(directory, &part[1]);
+}
+
+static int format(const struct part part[2], uint32_t entries_max)
+{
+    uint8_t boot_id[TKR_BOOT_ID_BYTES];
+    uint64_t random[2]; /* generation, seed */
+
+    if (!tkr_boot_id(boot_id) || !tkr_random(random, sizeof(random)))
+        return EIO;
+    tkr_board_format(part[0].base, part[1].base, entries_max, random[0], random[1], boot_id);
+    TKR_CRASH(BOARD_WRITTEN);
+    return 0;
+}
+
+static void drop_files(int directory, const struct part part[2])
+{
+    for (int i = 0; i < 2; i++) {
+        if (part[i].base != MAP_FAILED)
+            (void)munmap(part[i].base, part[i].bytes);
+        (void)unlinkat(directory, part[i].name_new, 0);
+    }
+}
+
+int tkr_board_make(int runtime, uint32_t entries_max, struct tkr_board *ret_board, tkr_message *ret_message)
+{
+    struct part part[2] = {{TKR_BOARD_NAME, NAME_NEW TKR_BOARD_NAME, BOARD_MODE,
+                            tkr_board_bytes(entries_max, tkr_board_buckets(entries_max)), MAP_FAILED},
+                           {TKR_RESERVATIONS_NAME, NAME_NEW TKR_RESERVATIONS_NAME, RESERVATIONS_MODE,
+                            tkr_reservations_bytes(entries_max), MAP_FAILED}};
+    int failure = make_files(runtime, part);
+
+    if (failure == 0)
+        failure = format(part, entries_max);
+    retire_last(runtime); /* also when there is no new one: nobody goes on with what is kept no more */
+    if (failure == 0)
+        failure = place(runtime, &part[1]);
+    if (failure == 0)
+        failure = place(runtime, &part[0]);
+    if (failure != 0) {
+        drop_files(runtime, part);
+        return tkr_message_set(ret_message, "the board of limits cannot be made: %s", strerror(failure));
+    }
+    TKR_CRASH(BOARD_NAMED);
+    tkr_board_lay(ret_board, part[0].base, part[1].base, part[0].base);
+    return 0;
+}
+
+void tkr_board_unmap(struct tkr_board *board)
+{
+    if (board->header == NULL)
+        return;
+    (void)munmap((char *)board->cells - TKR_BOARD_HEADER_BYTES, tkr_reservations_bytes(board->entries_max));
+    (void)munmap(board->header, tkr_board_bytes(board->entries_max, board->buckets));
+    board->header = NULL;
+}
+
+/* --- as others read it --- */
+
+/* Opens one of them for reading and copies its header. 1; 0: it is not there or too short. */
+static int open_part(int runtime, const char *name, uint64_t *ret_bytes, struct tkr_board_header *ret_header)
+{
+    struct stat status;
+    int fd = openat(runtime, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+
+    if (fd < 0)
+        return -1;
+    if (fstat(fd, &status) != 0 || !S_ISREG(status.st_mode) ||
+        pread(fd, ret_header, sizeof(*ret_header), 0) != (ssize_t)sizeof(*ret_header)) {
+        (void)close(fd);
+        errno = ENOENT;
+        return -1;
+    }
+    *ret_bytes = (uint64_t)status.st_size;
+    return fd;
+}
+
+/* What a process may cut that writes the reservations is copied: a reader's cells are its own. */
+static void *copy_cells(int fd, uint64_t bytes)
+{
+    char *copy = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    uint64_t done = 0;
+    ssize_t n = 1;
+
+    while (copy != MAP_FAILED && done < bytes && n > 0) {
+        n = pread(fd, copy + done, bytes - done, (off_t)done);
+        done += n > 0 ? (uint64_t)n : 0;
+    }
+    return copy; /* what is not there any more is 0 */
+}
+
+int tkr_board_open(int runtime, struct tkr_board *ret_board, tkr_message *ret_message)
+{
+    struct tkr_board_header header[2];
+    uint8_t boot_id[TKR_BOOT_ID_BYTES];
+    uint64_t bytes[2] = {0, 0};
+    void *base[2] = {MAP_FAILED, MAP_FAILED};
+    int fd[2] = {-1, -1};
+    int result = 0;
+
+    fd[0] = open_part(runtime, TKR_BOARD_NAME, &bytes[0], &header[0]);
+    fd[1] = fd[0] >= 0 ? open_part(runtime, TKR_RESERVATIONS_NAME, &bytes[1], &header[1]) : -1;
+    if (fd[1] < 0)
+        result = errno == ENOENT ? 0 : tkr_message_set(ret_message, "the board of limits cannot be read: %s", strerror(errno));
+    else if (tkr_boot_id(boot_id) && tkr_board_fits(&header[0], bytes[0], &header[1], bytes[1], boot_id)) {
+        base[0] = mmap(NULL, bytes[0], PROT_READ, MAP_SHARED, fd[0], 0);
+        base[1] = base[0] != MAP_FAILED ? copy_cells(fd[1], bytes[1]) : MAP_FAILED;
+        result = base[1] != MAP_FAILED ? 1 : tkr_message_set(ret_message, "no memory for the board of limits");
+    }
+    for (int i = 0; i < 2; i++) {
+        if (fd[i] >= 0)
+            (void)close(fd[i]);
+        if (result != 1 && base[i] != MAP_FAILED)
+            (void)munmap(base[i], bytes[i]);
+    }
+    if (result == 1)
+        tkr_board_lay(ret_board, base[0], base[1], &header[0]);
+    return result;
+}

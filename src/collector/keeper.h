@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The keeper: which accounts are on the board, and what it says of them (limit/layout.h, I2).
+ *
+ *   gateway -> WATCH frame -> worker -> wanted -> keeper's thread: takes the account up -> workers: where each shard has it
+ *                                                      |
+ *                               sink -> looked up -> published -> gateway
+ *
+ * An account is taken up when a gateway asks for it and it is not there. From then on the workers add what they count of it. Before it is
+ * looked up first, each worker has told where its shard has it (`link`), so that the keeper can sum what is counted and not yet
+ * acknowledged. It is looked up each flush interval, at least each second, while gateways ask for it, and every few seconds else.
+ *
+ * What the shards have of an account is read as any reader reads it, in a committed state, and only if it is still of this account: an
+ * entry that was forgotten has nothing that the sink has not.
+ *
+ * Who writes: `wanted`, workers and the thread, under the mutex; `link`, the worker whose shard it is; `taken` and the board, the
+ * thread; epochs and the mending of cells, the collector's main thread (tkr_keeper_sweep); cells, besides, gateways.
+ *
+ * Barrier pairs
+ *   P1  link, then resolved (release); the thread loads resolved (acquire), then link.
+ *   P2  the entry's key, then taken_count (release); a worker loads taken_count (acquire), then taken and the key.
+ *
+ * When the sink fails, nothing is published: figures grow old, and gateways see how old; what is counted goes on. An account about
+ * which something is no integer makes its whole question fail; so then they are asked for one by one.
+ */
+#ifndef TKR_COLLECTOR_KEEPER_H
+#define TKR_COLLECTOR_KEEPER_H
+
+#include "collector/config.h"
+#include "limit/hold.h"
+#include "region/view.h"
+#include "table/shard.h"
+
+struct tkr_drain;
+struct tkr_keeper;
+
+/* Makes the board and the thread's own sink. 0, or -1 with the reason: the collector goes on without, and no limit is known here. */
+int tkr_keeper_open(const struct tkr_collector_config *config, int runtime, struct tkr_shard *const *shard, uint32_t shard_count,
+                    struct tkr_keeper **ret_keeper, tkr_message *ret_message);
+
+/* Starts the thread. -1: the system refused. */
+int tkr_keeper_start(struct tkr_keeper *keeper, tkr_message *ret_message);
+
+/* Ends the thread, which waits for an answer of the sink at most. Accepts NULL, as all below. */
+void tkr_keeper_end(struct tkr_keeper *keeper);
+
+void tkr_keeper_close(struct tkr_keeper *keeper);
+
+/* Worker, after the commit: adds what a batch of the shard has counted, and takes what it was asked to watch. */
+void tkr_keeper_count(struct tkr_keeper *keeper, uint32_t shard, const struct tkr_drain *drain);
+
+/* Worker, between batches: tells where its shard has the accounts that were taken up since. */
+void tkr_keeper_resolve(struct tkr_keeper *keeper, uint32_t shard);
+
+/* Main thread: gives back what the open calls of a dead owner held. Once. */
+void tkr_keeper_bury(struct tkr_keeper *keeper, const struct tkr_view *view);
+
+/*
+ * Main thread: mends cells (limit/hold.h). Between begin and end each region of a living owner is shown, which were listed after the
+ * begin; whole says that all of them could be seen. begin false: it is not time yet.
+ */
+bool tkr_keeper_sweep_begin(struct tkr_keeper *keeper);
+bool tkr_keeper_sweep(struct tkr_keeper *keeper, const struct tkr_view *view);
+void tkr_keeper_sweep_end(struct tkr_keeper *keeper, bool whole);
+
+#endif

@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "producer/limits.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+#include "limit/hold.h"
+#include "producer/arguments.h"
+
+#define LIMIT_SIZE_MIN (2 * sizeof(uint32_t))
+#define LIMIT_SIZE_MAX 4096u
+
+/* Behind by a tick at most; no system call. */
+static int64_t now_coarse(void)
+{
+    return tkr_clock_ns(CLOCK_MONOTONIC_COARSE);
+}
+
+/* --- telling the collector --- */
+
+/*
+ * May an account be told of now? Each has a place that moves with the second; where another has it in this second, it waits for the
+ * next. So none is told of twice in a second.
+ */
+static bool may_tell(struct tkr_channel *channel, uint64_t hash, uint32_t second)
+{
+    uint32_t *told = &channel->watched_s[(hash ^ second) % TKR_WATCHED_MAX];
+
+    if (*told == second)
+        return false;
+    *told = second;
+    return true;
+}
+
+/* Writes it, if the lane has room: nothing waits or grows for it. The lane's numbering passes over it. */
+static void put(struct tkr_channel *channel, const tkr_start *start)
+{
+    size_t head_bytes = tkr_frame_head_bytes(start);
+    struct tkr_frame_values values;
+    void *frame;
+
+    tkr_frame_values_init(&values, 0);
+    frame = tkr_lane_reserve(&channel->writer, tkr_frame_bytes(head_bytes, &values));
+    if (frame == NULL)
+        return;
+    tkr_frame_head_put(frame, head_bytes, start, start->cycle, start->start_ns);
+    tkr_frame_finish_as(frame, head_bytes, TKR_FRAME_WATCH, &values, 0);
+    tkr_lane_publish_to(&channel->writer, tkr_lane_pending(&channel->writer), channel->writer.sequence);
+}
+
+static __attribute__((noinline)) void tell(struct tkr_channel *channel, const tkr_account *account, uint32_t cycle, uint64_t hash,
+                                           int64_t now_ns)
+{
+    uint32_t second = (uint32_t)(now_ns / TKR_NS_PER_S) + 1; /* zeros are no second */
+    tkr_start start = TKR_START_INIT;
+
+    if (channel == NULL)
+        return;
+    tkr_channel_lock(channel);
+    if (may_tell(channel, hash, second)) {
+        start.account_count = 1;
+        start.account[0] = *account;
+        start.cycle = cycle;
+        start.start_ns = tkr_clock_coarse_ns();
+        put(channel, &start);
+    }
+    tkr_channel_unlock(channel);
+}
+
+/* --- the board --- */
+
+/* The collector refreshes what is asked for. Rarely more than one load: writers enter. */
+static inline void ask(struct tkr_window *window, const struct tkr_board *board, uint32_t number, int64_t now_ns)
+{
+    uint64_t second = (uint64_t)(now_ns / TKR_NS_PER_S);
+
+    if (__builtin_expect(atomic_load_explicit(&board->cells[number].asked_s, memory_order_relaxed) == second, 1))
+        return;
+    if (tkr_window_enter(window) == NULL)
+        return;
+    if (atomic_load_explicit(&window->board, memory_order_relaxed) == board) /* nobody exchanges it while we are inside */
+        tkr_board_ask(board, number, second);
+    tkr_window_leave(window);
+}
+
+static inline bool fresh(const struct tkr_producer *producer, const struct tkr_board_figures *figures, int64_t now_ns)
+{
+    return figures->fresh_ns != 0 && now_ns - figures->fresh_ns <= producer->limit.max_age_ns;
+}
+
+/* --- checking --- */
+
+static int32_t judge(const struct tkr_limit_rule *rule, const struct tkr_board_figures *figures, int64_t want)
+{
+    int64_t taken = figures->used + figures->reserved; /* neither is beyond a quarter of the range: limit/board.c, and below */
+
+    if (figures->limit == 0)
+        return TKR_LIMIT_ALLOWED;
+    if (taken >= figures->limit || want > figures->limit - taken)
+        return TKR_LIMIT_REFUSED;
+    return (double)(taken + want) * 100 >= (double)figures->limit * rule->warn_percent ? TKR_LIMIT_SOFT : TKR_LIMIT_ALLOWED;
+}
+
+/* Totals are the sum of what calls used; what is beyond, or below 0, somebody wrote into the sink by hand. */
+static int64_t clamp(int64_t tokens)
+{
+    return tokens < 0 ? 0 : tokens > INT64_MAX / 4 ? INT64_MAX / 4 : tokens;
+}
+
+static void fill(const struct tkr_producer *producer, struct tkr_board_figures *figures, int64_t want, int64_t now_ns,
+                 tkr_limit *ret_limit)
+{
+    int64_t left;
+
+    figures->used = clamp(figures->used);
+    if (figures->fresh_ns == 0)
+        return;
+    left = figures->limit - figures->used - figures->reserved;
+    ret_limit->age_ns = now_ns > figures->fresh_ns ? now_ns - figures->fresh_ns : 0;
+    ret_limit->used = figures->used;
+    ret_limit->reserved = figures->reserved;
+    if (figures->limit > 0) {
+        ret_limit->limit = figures->limit;
+        ret_limit->remaining = left > 0 ? left : 0;
+    }
+    if (fresh(producer, figures, now_ns))
+        ret_limit->verdict = judge(&producer->limit, figures, want);
+}
+
+/* Fills in what the board says. false: it has no such account. */
+static inline bool look(struct tkr_producer *producer, const struct tkr_board *board, uint64_t turn,
+                        const struct tkr_board_key *key, int64_t want, int64_t now_ns, tkr_limit *ret_limit)
+{
+    struct tkr_board_figures figures;
+    uint32_t number;
+    uint64_t seq;
+
+    if (!tkr_board_find(board, key, &number, &seq) || !tkr_board_read(board, number, seq, &figures))
+        return false;
+    ask(&producer->live->window, board, number, now_ns);
+    if (tkr_window_same(&producer->live->window, turn))
+        fill(producer, &figures, want, now_ns, ret_limit);
+    return true;
+}
+
+static const struct tkr_board *board_of(struct tkr_producer *producer, int64_t now_ns, uint64_t *ret_turn)
+{
+    struct tkr_window *window = &producer->live->window;
+    const struct tkr_board *board = tkr_window_board(window, ret_turn);
+
+    if (__builtin_expect(board != NULL, 1))
+        return board;
+    tkr_window_find(window, producer->path, producer->own_directory, now_ns);
+    return tkr_window_board(window, ret_turn);
+}
+
+static int check(struct tkr_producer *producer, const tkr_account *account, uint32_t cycle, int64_t want, tkr_limit *ret_limit)
+{
+    int64_t now_ns = now_coarse();
+    struct tkr_channel *channel;
+    const struct tkr_board *board;
+    struct tkr_board_key key;
+    uint64_t turn;
+    int result = tkr_producer_ready(producer);
+
+    if (result != TKR_OK)
+        return result;
+    if (tkr_producer_channel(producer, &channel) != TKR_OK)
+        channel = NULL; /* nobody is told */
+    if (cycle == 0) {
+        const tkr_start start = {.cycle = 0};
+        cycle = tkr_producer_cycle(producer, channel, &start, tkr_clock_coarse_ns());
+    }
+    board = board_of(producer, now_ns, &turn);
+    if (board != NULL) {
+        tkr_board_key(board, account->kind, account->id, account->len, cycle, &key);
+        if (!look(producer, board, turn, &key, want, now_ns, ret_limit))
+            tell(channel, account, cycle, key.hash, now_ns);
+    }
+    if (ret_limit->verdict == TKR_LIMIT_UNKNOWN && producer->limit.closed)
+        ret_limit->verdict = TKR_LIMIT_REFUSED;
+    return TKR_OK;
+}
+
+int tkr_limit_check(tkr_producer *producer, const tkr_account *account, uint32_t cycle, int64_t want_tokens, tkr_limit *ret_limit)
+{
+    tkr_limit limit = TKR_LIMIT_INIT;
+    int result;
+
+    if (producer == NULL)
+        return TKR_EINVAL;
+    result = account == NULL || ret_limit == NULL ? TKR_EINVAL : tkr_arguments_account(account);
+    if (result == TKR_OK && cycle != 0 && !tkr_cycle_valid(cycle))
+        result = TKR_ECYCLE;
+    if (result == TKR_OK && !tkr_arguments_fits(want_tokens, TKR_TOKENS_MAX))
+        result = TKR_ERANGE;
+    if (result == TKR_OK && (ret_limit->size < LIMIT_SIZE_MIN || ret_limit->size > LIMIT_SIZE_MAX))
+        result = TKR_ESIZE;
+    if (result != TKR_OK)
+        return tkr_producer_refuse(producer, result);
+    result = check(producer, account, cycle, tkr_arguments_or_zero(want_tokens), &limit);
+    if (result != TKR_OK)
+        return result;
+    limit.size = ret_limit->size; /* the caller's size says how much it has room for */
+    memcpy(ret_limit, &limit, limit.size < sizeof(limit) ? limit.size : sizeof(limit));
+    return TKR_OK;
+}
+
+/* --- holding --- */
+
+static struct tkr_hold_slot slot_words(struct tkr_call_slot *slot)
+{
+    return (struct tkr_hold_slot){&slot->hold, &slot->hold_more};
+}
+
+/* The entry of an account whose figures are fresh. false: there is none, and the collector is told if it does not know it. */
+static bool claim(struct tkr_producer *producer, struct tkr_channel *channel, const struct tkr_board *board,
+                  const tkr_account *account, uint32_t cycle, int64_t now_ns, struct tkr_hold_claim *ret_claim)
+{
+    struct tkr_board_figures figures;
+    struct tkr_board_key key;
+
+    tkr_board_key(board, account->kind, account->id, account->len, cycle, &key);
+    if (!tkr_board_find(board, &key, &ret_claim->number, &ret_claim->seq) ||
+        !tkr_board_read(board, ret_claim->number, ret_claim->seq, &figures)) {
+        tell(channel, account, cycle, key.hash, now_ns);
+        return false;
+    }
+    tkr_board_ask(board, ret_claim->number, (uint64_t)(now_ns / TKR_NS_PER_S));
+    return fresh(producer, &figures, now_ns);
+}
+
+/* Within the window. */
+static bool hold(struct tkr_producer *producer, struct tkr_channel *channel, const struct tkr_board *board,
+                 struct tkr_call_slot *slot, const tkr_start *start, uint32_t cycle, int64_t now_ns)
+{
+    struct tkr_hold_claim known[TKR_ACCOUNTS_MAX];
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < start->account_count; i++)
+        count += claim(producer, channel, board, &start->account[i], cycle, now_ns, &known[count]);
+    if (producer->limit.closed && count < start->account_count)
+        return false;
+    if (count == 0)
+        return true;
+    slot->reserve = start->reserve;
+    switch (tkr_hold_take(board, slot_words(slot), known, count, start->reserve)) {
+    case TKR_HOLD_OK:
+        return true;
+    case TKR_HOLD_REFUSED:
+        return false;
+    default:
+        return !producer->limit.closed; /* not known at present */
+    }
+}
+
+bool tkr_limits_hold(struct tkr_producer *producer, struct tkr_channel *channel, struct tkr_call_slot *slot,
+                     const tkr_start *start, uint32_t cycle)
+{
+    struct tkr_window *window = &producer->live->window;
+    int64_t now_ns = now_coarse();
+    const struct tkr_board *board;
+    uint64_t turn;
+    bool held;
+
+    if (board_of(producer, now_ns, &turn) == NULL || (board = tkr_window_enter(window)) == NULL)
+        return !producer->limit.closed;
+    held = hold(producer, channel, board, slot, start, cycle, now_ns);
+    tkr_window_leave(window);
+    return held;
+}
+
+void tkr_limits_give(struct tkr_producer *producer, struct tkr_call_slot *slot)
+{
+    const struct tkr_board *board = tkr_window_enter(&producer->live->window);
+
+    if (board == NULL) { /* it was replaced, or is about to be: what was held goes with it */
+        atomic_store_explicit(&slot->hold, TKR_HOLD_NONE, memory_order_release);
+        return;
+    }
+    tkr_hold_give(board, slot_words(slot), slot->reserve);
+    tkr_window_leave(&producer->live->window);
+}

@@ -1,0 +1,389 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Limits as gateways see them, with a real collector, on Redis and on the ledger. */
+#include "integration/collector_stage.h"
+#include "support/sink.h"
+
+#define WAIT_MS 15000
+#define GATEWAYS 16
+#define CALLS_EACH 63
+#define RESERVE 1000
+#define ROOM_FOR 400
+
+static tkr_sink *open_sink(const struct stage *stage)
+{
+    struct tkr_sink_config config = {.kind = TKR_SINK_SQLITE, .connect_timeout_ms = 5000, .command_timeout_ms = 5000};
+    tkr_message message;
+    tkr_sink *sink;
+
+    (void)snprintf(config.ledger, sizeof(config.ledger), "%s", stage->ledger);
+    if (stage->redis) {
+        config.kind = TKR_SINK_REDIS;
+        (void)snprintf(config.socket, sizeof(config.socket), "%s", stage->server.socket);
+    }
+    assert_int_equal(tkr_sink_open(&config, &sink, &message), 0);
+    return sink;
+}
+
+static void set_limit(const struct stage *stage, const char *id, uint32_t cycle, int64_t tokens)
+{
+    tkr_sink *sink = open_sink(stage);
+    struct tkr_usage_row row = {.id = id, .id_len = (uint32_t)strlen(id), .cycle = cycle};
+    tkr_message message = {""};
+
+    if (sink->ops->limit_set(sink, &row, tokens, &message) != 0)
+        fail_msg("%s", message.text);
+    sink->ops->close(sink);
+}
+
+static tkr_producer *open_producer(const struct stage *stage, uint32_t max_age_ms)
+{
+    tkr_options options = TKR_OPTIONS_INIT;
+    tkr_producer *producer;
+
+    options.runtime_dir = stage->runtime;
+    options.limit_max_age_ms = max_age_ms;
+    assert_int_equal(tkr_open(&options, &producer), TKR_OK);
+    return producer;
+}
+
+static tkr_account account_of(const char *id)
+{
+    return (tkr_account){.id = id, .len = (uint32_t)strlen(id)};
+}
+
+static tkr_limit check(tkr_producer *producer, const char *id, int64_t want)
+{
+    tkr_account account = account_of(id);
+    tkr_limit limit = TKR_LIMIT_INIT;
+
+    assert_int_equal(tkr_limit_check(producer, &account, STAGE_CYCLE, want, &limit), TKR_OK);
+    return limit;
+}
+
+static void nap(void)
+{
+    process_sleep_ms(2);
+}
+
+/* Asks until the verdict is this one. */
+static tkr_limit wait_for_verdict(tkr_producer *producer, const char *id, int64_t want, int32_t verdict)
+{
+    int64_t deadline = process_now_ms() + WAIT_MS;
+    tkr_limit limit = check(producer, id, want);
+
+    while (limit.verdict != verdict && process_now_ms() < deadline) {
+        nap();
+        limit = check(producer, id, want);
+    }
+    if (limit.verdict != verdict)
+        fail_msg("%s: verdict %d, not %d; limit %lld used %lld reserved %lld age %lld", id, limit.verdict, verdict,
+                 (long long)limit.limit, (long long)limit.used, (long long)limit.reserved, (long long)limit.age_ns);
+    return limit;
+}
+
+static void wait_for_reserved(tkr_producer *producer, const char *id, int64_t reserved, int64_t within_ms)
+{
+    int64_t deadline = process_now_ms() + within_ms;
+
+    while (check(producer, id, 0).reserved != reserved && process_now_ms() < deadline)
+        nap();
+    assert_int_equal(check(producer, id, 0).reserved, reserved);
+}
+
+static void record(tkr_producer *producer, const char *id, int64_t tokens)
+{
+    tkr_start start = TKR_START_INIT;
+    tkr_usage usage = TKR_USAGE_INIT;
+
+    start.account_count = 1;
+    start.account[0] = account_of(id);
+    start.cycle = STAGE_CYCLE;
+    usage.prompt = tokens;
+    assert_int_equal(tkr_record(producer, &start, &usage), TKR_OK);
+    assert_int_equal(tkr_sync(producer, WAIT_MS), TKR_OK);
+}
+
+static int begin(tkr_producer *producer, const char *id, int64_t reserve, tkr_call *ret_call)
+{
+    tkr_start start = TKR_START_INIT;
+
+    start.account_count = 1;
+    start.account[0] = account_of(id);
+    start.cycle = STAGE_CYCLE;
+    start.reserve = reserve;
+    return tkr_call_begin(producer, &start, ret_call);
+}
+
+static void end(tkr_producer *producer, tkr_call call, int64_t tokens)
+{
+    tkr_usage usage = TKR_USAGE_INIT;
+
+    usage.prompt = tokens;
+    assert_int_equal(tkr_call_end(producer, call, &usage), TKR_OK);
+}
+
+/* --- verdicts --- */
+
+static void test_verdict_follows_what_is_counted(void **state)
+{
+    struct stage *stage = *state;
+    tkr_producer *producer;
+    tkr_limit limit;
+
+    set_limit(stage, "alice", 0, 1000);
+    stage_collector_start(stage, "2");
+    producer = open_producer(stage, 0);
+    record(producer, "alice", 500);
+    assert_int_equal(check(producer, "alice", 0).verdict, TKR_LIMIT_UNKNOWN);
+    limit = wait_for_verdict(producer, "alice", 0, TKR_LIMIT_ALLOWED);
+    assert_int_equal(limit.limit, 1000);
+    assert_int_equal(limit.remaining, limit.limit - limit.used);
+    assert_true(limit.age_ns >= 0 && limit.age_ns < INT64_C(10000000000));
+    record(producer, "alice", 350); /* counted: seen at once, flushed or not */
+    assert_true(check(producer, "alice", 0).used >= 850);
+    assert_int_equal(wait_for_verdict(producer, "alice", 0, TKR_LIMIT_SOFT).limit, 1000);
+    assert_int_equal(check(producer, "alice", 151).verdict, TKR_LIMIT_REFUSED);
+    record(producer, "alice", 150);
+    assert_int_equal(check(producer, "alice", 0).verdict, TKR_LIMIT_REFUSED);
+    set_limit(stage, "alice", STAGE_CYCLE, 10000); /* the cycle's own is before the standing one */
+    assert_int_equal(wait_for_verdict(producer, "alice", 0, TKR_LIMIT_ALLOWED).limit, 10000);
+    assert_int_equal(check(producer, "alice", 0).used, 1000);
+    tkr_close(producer);
+    stage_collector_end(stage, 0);
+}
+
+static void test_account_without_limit_is_allowed(void **state)
+{
+    struct stage *stage = *state;
+    tkr_producer *producer;
+    tkr_limit limit;
+
+    stage_collector_start(stage, "1");
+    producer = open_producer(stage, 0);
+    limit = wait_for_verdict(producer, "bob", 5, TKR_LIMIT_ALLOWED);
+    assert_int_equal(limit.limit, TKR_ABSENT);
+    assert_int_equal(limit.remaining, TKR_ABSENT);
+    assert_int_equal(limit.used, 0);
+    tkr_close(producer);
+    stage_collector_end(stage, 0);
+}
+
+static void test_limit_is_unknown_while_no_collector_looks_and_comes_back(void **state)
+{
+    struct stage *stage = *state;
+    tkr_producer *producer;
+
+    set_limit(stage, "alice", 0, 1000);
+    stage_collector_start(stage, "1");
+    producer = open_producer(stage, 500);
+    (void)wait_for_verdict(producer, "alice", 0, TKR_LIMIT_ALLOWED);
+    stage_collector_end(stage, 0);
+    assert_true(wait_for_verdict(producer, "alice", 0, TKR_LIMIT_UNKNOWN).age_ns > 500000000);
+    assert_int_equal(check(producer, "alice", 0).limit, 1000); /* what was known last is told all the same */
+    stage_collector_start(stage, "1");
+    (void)wait_for_verdict(producer, "alice", 0, TKR_LIMIT_ALLOWED);
+    tkr_close(producer);
+    stage_collector_end(stage, 0);
+}
+
+static void test_counting_goes_on_while_redis_is_away(void **state)
+{
+    struct stage *stage = *state;
+    tkr_producer *producer;
+    int64_t age_ns;
+
+    set_limit(stage, "alice", 0, 1000);
+    stage_collector_start(stage, "1");
+    producer = open_producer(stage, 600000);
+    (void)wait_for_verdict(producer, "alice", 0, TKR_LIMIT_ALLOWED);
+    redis_server_kill(&stage->server);
+    age_ns = check(producer, "alice", 0).age_ns;
+    record(producer, "alice", 900);
+    assert_int_equal(check(producer, "alice", 0).verdict, TKR_LIMIT_SOFT);
+    record(producer, "alice", 100);
+    assert_int_equal(check(producer, "alice", 0).verdict, TKR_LIMIT_REFUSED);
+    while (check(producer, "alice", 0).age_ns < age_ns + 300000000)
+        nap();
+    assert_int_equal(redis_server_restart(&stage->server), 0);
+    while (check(producer, "alice", 0).age_ns > 200000000)
+        nap();
+    assert_true(check(producer, "alice", 0).used >= 1000);
+    tkr_close(producer);
+    stage_collector_end(stage, 0);
+}
+
+/* --- holding --- */
+
+static void test_reserve_is_held_until_the_end_and_refused_beyond_the_limit(void **state)
+{
+    struct stage *stage = *state;
+    tkr_producer *producer;
+    tkr_call call;
+    tkr_call other;
+
+    set_limit(stage, "alice", 0, 1000);
+    stage_collector_start(stage, "1");
+    producer = open_producer(stage, 0);
+    (void)wait_for_verdict(producer, "alice", 0, TKR_LIMIT_ALLOWED);
+    assert_int_equal(begin(producer, "alice", 600, &call), TKR_OK);
+    assert_int_equal(check(producer, "alice", 0).reserved, 600);
+    assert_int_equal(begin(producer, "alice", 401, &other), TKR_ELIMIT);
+    assert_int_equal(check(producer, "alice", 0).reserved, 600);
+    assert_int_equal(begin(producer, "alice", 400, &other), TKR_OK);
+    assert_int_equal(check(producer, "alice", 0).verdict, TKR_LIMIT_REFUSED);
+    end(producer, call, 10);
+    end(producer, other, 10);
+    assert_int_equal(check(producer, "alice", 0).reserved, 0);
+    tkr_close(producer);
+    stage_collector_end(stage, 0);
+}
+
+/* A gateway that begins what it can, notes how many, waits for the others, ends them all honestly, and leaves. */
+static void gateway_of_a_crowd(const struct stage *stage)
+{
+    tkr_producer *producer = open_producer(stage, 0);
+    tkr_call call[CALLS_EACH];
+    int open = 0;
+
+    (void)wait_for_verdict(producer, "crowd", 0, TKR_LIMIT_ALLOWED);
+    (void)atomic_fetch_add(&stage->truth->note[0], 1);
+    while (atomic_load(&stage->truth->note[0]) < GATEWAYS)
+        nap();
+    for (int i = 0; i < CALLS_EACH; i++) {
+        int result = begin(producer, "crowd", RESERVE, &call[open]);
+        if (result != TKR_OK && result != TKR_ELIMIT)
+            exit(2);
+        open += result == TKR_OK;
+    }
+    (void)atomic_fetch_add(&stage->truth->note[1], (uint64_t)open);
+    (void)atomic_fetch_add(&stage->truth->note[2], 1);
+    while (atomic_load(&stage->truth->note[2]) < GATEWAYS)
+        nap();
+    while (open > 0)
+        end(producer, call[--open], RESERVE);
+    if (tkr_sync(producer, WAIT_MS) != TKR_OK)
+        exit(3);
+    tkr_close(producer);
+    exit(0);
+}
+
+static void test_crowd_of_reserving_calls_stays_within_the_limit(void **state)
+{
+    struct stage *stage = *state;
+    tkr_producer *producer;
+    uint64_t begun;
+
+    set_limit(stage, "crowd", 0, (int64_t)ROOM_FOR * RESERVE);
+    stage_collector_start(stage, "2");
+    for (unsigned i = 0; i < GATEWAYS; i++) {
+        if (fork() == 0)
+            gateway_of_a_crowd(stage);
+    }
+    for (unsigned i = 0; i < GATEWAYS; i++) {
+        int status;
+        assert_true(wait(&status) > 0);
+        assert_int_equal(status, 0);
+    }
+    begun = atomic_load(&stage->truth->note[1]);
+    print_message("%u reserving calls from %u processes: %llu begun, room for %u\n", GATEWAYS * CALLS_EACH, GATEWAYS,
+                  (unsigned long long)begun, ROOM_FOR);
+    assert_true(begun <= ROOM_FOR && begun > ROOM_FOR / 2);
+    producer = open_producer(stage, 0);
+    wait_for_reserved(producer, "crowd", 0, 0);
+    (void)wait_for_verdict(producer, "crowd", 0, begun == ROOM_FOR ? TKR_LIMIT_REFUSED : TKR_LIMIT_SOFT);
+    assert_int_equal(check(producer, "crowd", 0).used, (int64_t)begun * RESERVE);
+    tkr_close(producer);
+    stage_collector_end(stage, 0);
+}
+
+static void gateway_that_is_killed(const struct stage *stage, unsigned number)
+{
+    tkr_producer *producer = open_producer(stage, 0);
+    tkr_call call;
+
+    (void)wait_for_verdict(producer, "dead", 0, TKR_LIMIT_ALLOWED);
+    for (unsigned i = 0; i <= number; i++) {
+        if (begin(producer, "dead", RESERVE, &call) != TKR_OK)
+            exit(2);
+    }
+    (void)atomic_fetch_add(&stage->truth->note[0], 1);
+    for (;;)
+        (void)pause();
+}
+
+static void test_reserve_of_the_killed_is_given_back_while_the_living_keep_theirs(void **state)
+{
+    struct stage *stage = *state;
+    tkr_producer *producer;
+    pid_t pid[4];
+    int64_t left = (1 + 2 + 3 + 4) * RESERVE;
+
+    set_limit(stage, "dead", 0, 1000 * RESERVE);
+    stage_collector_start(stage, "1");
+    for (unsigned i = 0; i < 4; i++) {
+        pid[i] = fork();
+        if (pid[i] == 0)
+            gateway_that_is_killed(stage, i);
+    }
+    while (atomic_load(&stage->truth->note[0]) < 4)
+        nap();
+    producer = open_producer(stage, 0);
+    (void)wait_for_verdict(producer, "dead", 0, TKR_LIMIT_ALLOWED);
+    wait_for_reserved(producer, "dead", left, 0);
+    for (unsigned i = 0; i < 4; i++) {
+        assert_int_equal(kill(pid[i], SIGKILL), 0);
+        assert_int_equal(waitpid(pid[i], NULL, 0), pid[i]);
+        left -= (int64_t)(i + 1) * RESERVE;
+        wait_for_reserved(producer, "dead", left, 2000);
+    }
+    assert_int_equal(left, 0);
+    tkr_close(producer);
+    stage_collector_end(stage, 0);
+}
+
+static void test_open_calls_go_on_with_the_board_of_the_next_collector(void **state)
+{
+    struct stage *stage = *state;
+    tkr_producer *producer;
+    tkr_call call;
+
+    set_limit(stage, "alice", 0, 1000);
+    stage_collector_start(stage, "1");
+    producer = open_producer(stage, 0);
+    (void)wait_for_verdict(producer, "alice", 0, TKR_LIMIT_ALLOWED);
+    assert_int_equal(begin(producer, "alice", 600, &call), TKR_OK);
+    process_signal(&stage->collector, SIGKILL);
+    assert_int_equal(process_wait(&stage->collector, WAIT_MS), 0);
+    stage_collector_start(stage, "1");
+    (void)wait_for_verdict(producer, "alice", 0, TKR_LIMIT_UNKNOWN);
+    (void)wait_for_verdict(producer, "alice", 0, TKR_LIMIT_ALLOWED);
+    assert_int_equal(check(producer, "alice", 0).reserved, 0); /* held on the board before */
+    end(producer, call, 10);
+    assert_int_equal(check(producer, "alice", 0).reserved, 0);
+    tkr_close(producer);
+    stage_collector_end(stage, 0);
+}
+
+#define IN_BOTH(test)                                                    \
+    {#test " (redis)", test, stage_set_up_redis, stage_tear_down, NULL}, \
+    {                                                                    \
+#test " (ledger)", test, stage_set_up, stage_tear_down, NULL     \
+    }
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        IN_BOTH(test_verdict_follows_what_is_counted),
+        IN_BOTH(test_account_without_limit_is_allowed),
+        IN_BOTH(test_limit_is_unknown_while_no_collector_looks_and_comes_back),
+        {"test_counting_goes_on_while_redis_is_away", test_counting_goes_on_while_redis_is_away, stage_set_up_redis,
+         stage_tear_down, NULL},
+        IN_BOTH(test_reserve_is_held_until_the_end_and_refused_beyond_the_limit),
+        IN_BOTH(test_crowd_of_reserving_calls_stays_within_the_limit),
+        IN_BOTH(test_reserve_of_the_killed_is_given_back_while_the_living_keep_theirs),
+        IN_BOTH(test_open_calls_go_on_with_the_board_of_the_next_collector),
+    };
+
+    redis_server_require();
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
