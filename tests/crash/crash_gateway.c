@@ -45,6 +45,8 @@ static int make_call(const struct crash_call *call)
     start.start_ns = CRASH_START_NS; /* not the cycle: most calls are plain (producer/plain.h), those of a team are not */
     if (!call->one_shot)
         start.prompt_estimate = call->prompt;
+    if (!call->one_shot && call->team >= 0)
+        start.reserve = call->prompt; /* there is no limit: once both accounts are on the board it is held, and never refused */
     usage.prompt = call->prompt;
     usage.completion = call->completion;
     if (call->one_shot)

@@ -1,0 +1,334 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Holds on plain arrays: all or none, the two cells, and each state that a kill leaves. */
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "limit/hold.h"
+#include "support/test.h"
+
+#define ENTRIES TKR_BOARD_ENTRIES_MIN
+#define LIMIT 1000
+#define THREADS 4
+#define ROUNDS 20000
+
+struct fixture {
+    void *board_memory;
+    void *reservations_memory;
+    struct tkr_board board;
+    struct tkr_sweep sweep;
+    struct tkr_hold_claim claim[TKR_ACCOUNTS_MAX];
+};
+
+/* A slot, as it lies in a region. */
+struct slot {
+    _Atomic uint64_t word;
+    _Atomic uint64_t more;
+};
+
+static struct tkr_hold_slot words(struct slot *slot)
+{
+    return (struct tkr_hold_slot){&slot->word, &slot->more};
+}
+
+static int set_up(void **state)
+{
+    static const uint8_t boot_id[TKR_BOOT_ID_BYTES];
+    struct fixture *f = calloc(1, sizeof(*f));
+    uint64_t bytes = tkr_board_bytes(ENTRIES, tkr_board_buckets(ENTRIES));
+
+    if (f == NULL)
+        return -1;
+    f->board_memory = aligned_alloc(4096, (bytes + 4095) / 4096 * 4096);
+    f->reservations_memory = aligned_alloc(4096, (tkr_reservations_bytes(ENTRIES) + 4095) / 4096 * 4096);
+    f->sweep.draining = calloc(ENTRIES, 1);
+    f->sweep.named = calloc(ENTRIES, 1);
+    if (f->board_memory == NULL || f->reservations_memory == NULL || f->sweep.draining == NULL || f->sweep.named == NULL)
+        return -1;
+    memset(f->board_memory, 0, bytes);
+    memset(f->reservations_memory, 0, tkr_reservations_bytes(ENTRIES));
+    tkr_board_format(f->board_memory, f->reservations_memory, ENTRIES, UINT64_MAX - 1, 5, boot_id);
+    tkr_board_lay(&f->board, f->board_memory, f->reservations_memory, f->board_memory);
+    for (uint32_t i = 0; i < TKR_ACCOUNTS_MAX; i++) {
+        char id[2] = {(char)('a' + (int)i), 0};
+        struct tkr_board_key key;
+        tkr_board_key(&f->board, TKR_KIND_USER, id, 1, 20261101, &key);
+        if (!tkr_board_take(&f->board, &key, &f->claim[i].number) ||
+            !tkr_board_find(&f->board, &key, &f->claim[i].number, &f->claim[i].seq))
+            return -1;
+        tkr_board_publish(&f->board, f->claim[i].number, LIMIT, 0, 1);
+    }
+    *state = f;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct fixture *f = *state;
+
+    free(f->board_memory);
+    free(f->reservations_memory);
+    free(f->sweep.draining);
+    free(f->sweep.named);
+    free(f);
+    return 0;
+}
+
+static int64_t held(const struct fixture *f, uint32_t i)
+{
+    const struct tkr_board_cells *cells = &f->board.cells[f->claim[i].number];
+
+    return atomic_load(&cells->cell[0]) + atomic_load(&cells->cell[1]);
+}
+
+/* A round of mending in which these slots are seen. */
+static uint32_t mend(struct fixture *f, const struct slot *slot, uint32_t count)
+{
+    if (!tkr_sweep_begin(&f->board, &f->sweep))
+        return 0;
+    for (uint32_t i = 0; i < count; i++)
+        tkr_sweep_note(&f->board, &f->sweep, atomic_load(&slot[i].word), atomic_load(&slot[i].more));
+    return tkr_sweep_end(&f->board, &f->sweep);
+}
+
+static void test_words_tell_what_they_were_made_of(void **state)
+{
+    struct fixture *f = *state;
+    struct tkr_hold hold = {.count = 4, .entry = {1023, 1, 7, 512}, .cell = {1, 0, 1, 0}, .tag = tkr_hold_tag(&f->board)};
+    struct tkr_hold read;
+
+    for (hold.count = 1; hold.count <= TKR_ACCOUNTS_MAX; hold.count++) {
+        assert_true(tkr_hold_parse(&f->board, tkr_hold_word(&hold, TKR_HOLD_HELD), tkr_hold_more(&hold), &read));
+        assert_int_equal(read.count, hold.count);
+        assert_memory_equal(read.entry, hold.entry, hold.count * sizeof(hold.entry[0]));
+        assert_memory_equal(read.cell, hold.cell, hold.count * sizeof(hold.cell[0]));
+    }
+}
+
+static void test_hold_is_taken_from_all_accounts_and_given_back(void **state)
+{
+    struct fixture *f = *state;
+    struct slot slot = {0};
+
+    for (uint32_t count = 1; count <= TKR_ACCOUNTS_MAX; count++) {
+        assert_int_equal(tkr_hold_take(&f->board, words(&slot), f->claim, count, 400), TKR_HOLD_OK);
+        for (uint32_t i = 0; i < TKR_ACCOUNTS_MAX; i++)
+            assert_int_equal(held(f, i), i < count ? 400 : 0);
+        tkr_hold_give(&f->board, words(&slot), 400);
+        assert_int_equal(atomic_load(&slot.word), 0);
+        for (uint32_t i = 0; i < TKR_ACCOUNTS_MAX; i++)
+            assert_int_equal(held(f, i), 0);
+    }
+}
+
+static void test_hold_over_one_limit_is_held_on_none(void **state)
+{
+    struct fixture *f = *state;
+    struct slot slot = {0};
+    struct slot other = {0};
+
+    assert_int_equal(tkr_hold_take(&f->board, words(&other), &f->claim[2], 1, 700), TKR_HOLD_OK);
+    assert_int_equal(tkr_hold_take(&f->board, words(&slot), f->claim, 4, 301), TKR_HOLD_REFUSED);
+    assert_int_equal(atomic_load(&slot.word), 0);
+    for (uint32_t i = 0; i < TKR_ACCOUNTS_MAX; i++)
+        assert_int_equal(held(f, i), i == 2 ? 700 : 0);
+    assert_int_equal(tkr_hold_take(&f->board, words(&slot), f->claim, 4, 300), TKR_HOLD_OK);
+}
+
+static void test_account_without_limit_holds_whatever_is_asked(void **state)
+{
+    struct fixture *f = *state;
+    struct slot slot = {0};
+
+    tkr_board_publish(&f->board, f->claim[0].number, 0, 5000, 1);
+    assert_int_equal(tkr_hold_take(&f->board, words(&slot), f->claim, 1, TKR_TOKENS_MAX), TKR_HOLD_OK);
+    assert_int_equal(held(f, 0), TKR_TOKENS_MAX);
+}
+
+static void test_hold_on_an_entry_that_changed_hands_is_given_back(void **state)
+{
+    struct fixture *f = *state;
+    struct slot slot = {0};
+
+    f->claim[1].seq += 2;
+    assert_int_equal(tkr_hold_take(&f->board, words(&slot), f->claim, 2, 5), TKR_HOLD_MOVED);
+    assert_int_equal(held(f, 0), 0);
+    assert_int_equal(held(f, 1), 0);
+    assert_int_equal(atomic_load(&slot.word), 0);
+}
+
+static void test_hold_of_another_board_is_let_go_of(void **state)
+{
+    struct fixture *f = *state;
+    struct slot slot = {0};
+
+    assert_int_equal(tkr_hold_take(&f->board, words(&slot), f->claim, 1, 5), TKR_HOLD_OK);
+    f->board.generation = 3;
+    tkr_hold_give_dead(&f->board, atomic_load(&slot.word), atomic_load(&slot.more), 5);
+    tkr_hold_give(&f->board, words(&slot), 5);
+    assert_int_equal(held(f, 0), 5);
+    assert_int_equal(atomic_load(&slot.word), 0);
+}
+
+static void test_what_the_dead_held_is_given_back_and_never_more(void **state)
+{
+    struct fixture *f = *state;
+    struct slot slot = {0};
+
+    assert_int_equal(tkr_hold_take(&f->board, words(&slot), f->claim, 3, 5), TKR_HOLD_OK);
+    tkr_hold_give_dead(&f->board, atomic_load(&slot.word), atomic_load(&slot.more), -1);
+    tkr_hold_give_dead(&f->board, atomic_load(&slot.word), atomic_load(&slot.more), TKR_TOKENS_MAX + 1);
+    assert_int_equal(held(f, 1), 5);
+    tkr_hold_give_dead(&f->board, atomic_load(&slot.word), atomic_load(&slot.more), TKR_TOKENS_MAX); /* a hostile one */
+    for (uint32_t i = 0; i < 3; i++)
+        assert_int_equal(held(f, i), 0);
+}
+
+/* Killed while joining or leaving: added to `added` cells of three, the slot says `state`. */
+static void leave_behind(struct fixture *f, struct slot *slot, enum tkr_hold_state hold_state, uint32_t added)
+{
+    struct tkr_hold hold = {.count = 3, .tag = tkr_hold_tag(&f->board)};
+
+    for (uint32_t i = 0; i < 3; i++) {
+        hold.entry[i] = f->claim[i].number;
+        hold.cell[i] = (uint32_t)atomic_load(&f->board.entry[hold.entry[i]].epoch) & 1;
+        if (i < added)
+            (void)atomic_fetch_add(&f->board.cells[hold.entry[i]].cell[hold.cell[i]], 50);
+    }
+    atomic_store(&slot->more, tkr_hold_more(&hold));
+    atomic_store(&slot->word, tkr_hold_word(&hold, hold_state));
+}
+
+static void test_each_leaving_of_a_kill_is_mended_and_the_living_keep_theirs(void **state)
+{
+    struct fixture *f = *state;
+
+    for (int hold_state = TKR_HOLD_JOINING; hold_state <= TKR_HOLD_LEAVING; hold_state += 2) {
+        for (uint32_t added = 0; added <= 3; added++) {
+            struct slot dead = {0};
+            struct slot living = {0};
+            assert_int_equal(tkr_hold_take(&f->board, words(&living), f->claim, 3, 100), TKR_HOLD_OK);
+            leave_behind(f, &dead, (enum tkr_hold_state)hold_state, added);
+            tkr_hold_give_dead(&f->board, atomic_load(&dead.word), atomic_load(&dead.more), 50);
+            for (uint32_t i = 0; i < 3; i++)
+                assert_int_equal(held(f, i), i < added ? 150 : 100); /* too high, never too low */
+            for (int round = 0; round < 3; round++)
+                assert_int_equal(mend(f, &living, 1), 0); /* the living names the cell */
+            tkr_hold_give(&f->board, words(&living), 100);
+            for (int round = 0; round < 2; round++)
+                (void)mend(f, &living, 1);
+            for (uint32_t i = 0; i < 3; i++)
+                assert_int_equal(held(f, i), 0);
+        }
+    }
+}
+
+static void test_new_calls_go_to_the_other_cell_while_old_ones_keep_theirs(void **state)
+{
+    struct fixture *f = *state;
+    struct slot slot[2] = {0};
+    const struct tkr_board_cells *cells = &f->board.cells[f->claim[0].number];
+
+    assert_int_equal(tkr_hold_take(&f->board, words(&slot[0]), f->claim, 1, 10), TKR_HOLD_OK);
+    assert_int_equal(mend(f, slot, 2), 0);
+    assert_int_equal(tkr_hold_take(&f->board, words(&slot[1]), f->claim, 1, 20), TKR_HOLD_OK);
+    assert_int_equal(atomic_load(&cells->cell[0]), 10);
+    assert_int_equal(atomic_load(&cells->cell[1]), 20);
+    assert_int_equal(mend(f, slot, 2), 0);
+    tkr_hold_give(&f->board, words(&slot[0]), 10);
+    assert_int_equal(mend(f, slot, 2), 0);
+    assert_int_equal(held(f, 0), 20);
+    tkr_hold_give(&f->board, words(&slot[1]), 20);
+    assert_int_equal(held(f, 0), 0);
+}
+
+static void test_any_words_name_no_entry_beyond_the_board(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t random = 88172645463325252u;
+    struct tkr_hold hold;
+
+    for (uint32_t i = 0; i < 200000; i++) {
+        uint64_t tag = tkr_hold_tag(&f->board);
+        uint64_t more;
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        more = (random * 5 & ((UINT64_C(1) << 40) - 1)) | tag >> 15 << 40;
+        if (!tkr_hold_parse(&f->board, (random & ((UINT64_C(1) << 49) - 1)) | tag << 49, more, &hold))
+            continue;
+        assert_in_range(hold.count, 1, TKR_ACCOUNTS_MAX);
+        for (uint32_t j = 0; j < hold.count; j++)
+            assert_true(hold.entry[j] < ENTRIES && hold.cell[j] < 2);
+    }
+}
+
+/* --- threads --- */
+
+struct crowd {
+    struct fixture *f;
+    struct slot slot[THREADS];
+    _Atomic uint32_t next;
+    _Atomic uint32_t running;
+    _Atomic int64_t most;
+    _Atomic int64_t now;
+};
+
+static void note_most(struct crowd *crowd, int64_t now)
+{
+    int64_t most = atomic_load(&crowd->most);
+
+    while (now > most && !atomic_compare_exchange_weak(&crowd->most, &most, now))
+        continue;
+}
+
+static void *hold_and_give(void *argument)
+{
+    struct crowd *crowd = argument;
+    struct slot *slot = &crowd->slot[atomic_fetch_add(&crowd->next, 1)];
+
+    for (uint32_t i = 0; i < ROUNDS; i++) {
+        if (tkr_hold_take(&crowd->f->board, words(slot), crowd->f->claim, 2, 400) != TKR_HOLD_OK)
+            continue;
+        note_most(crowd, atomic_fetch_add(&crowd->now, 400) + 400);
+        (void)atomic_fetch_sub(&crowd->now, 400);
+        tkr_hold_give(&crowd->f->board, words(slot), 400);
+    }
+    (void)atomic_fetch_sub(&crowd->running, 1);
+    return NULL;
+}
+
+static void test_threads_never_hold_more_than_the_limit_while_cells_are_mended(void **state)
+{
+    struct crowd crowd = {.f = *state, .running = THREADS};
+    pthread_t thread[THREADS];
+
+    for (uint32_t i = 0; i < THREADS; i++)
+        assert_int_equal(pthread_create(&thread[i], NULL, hold_and_give, &crowd), 0);
+    while (atomic_load(&crowd.running) > 0)
+        assert_int_equal(mend(crowd.f, crowd.slot, THREADS), 0); /* nobody died: there is nothing to mend */
+    for (uint32_t i = 0; i < THREADS; i++)
+        assert_int_equal(pthread_join(thread[i], NULL), 0);
+    assert_true(atomic_load(&crowd.most) <= LIMIT);
+    assert_int_equal(held(crowd.f, 0), 0);
+    assert_int_equal(held(crowd.f, 1), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_words_tell_what_they_were_made_of, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_hold_is_taken_from_all_accounts_and_given_back, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_hold_over_one_limit_is_held_on_none, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_account_without_limit_holds_whatever_is_asked, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_hold_on_an_entry_that_changed_hands_is_given_back, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_hold_of_another_board_is_let_go_of, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_what_the_dead_held_is_given_back_and_never_more, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_each_leaving_of_a_kill_is_mended_and_the_living_keep_theirs, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_new_calls_go_to_the_other_cell_while_old_ones_keep_theirs, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_any_words_name_no_entry_beyond_the_board, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_threads_never_hold_more_than_the_limit_while_cells_are_mended, set_up, tear_down),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
