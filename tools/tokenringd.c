@@ -46,6 +46,7 @@ static void print_help(void)
         "  TOKENRING_STATE_DIR          keeps the collector's name over reboots; default: none\n"
         "  TOKENRING_WORKERS            threads that aggregate, 1..64; default a quarter of the processors\n"
         "  TOKENRING_MAX_ACCOUNTS       accounts and cycles, and models of them, in memory per shard; default 1000000\n"
+        "  TOKENRING_BOARD_ACCOUNTS     accounts whose limits gateways can look at, 1024..1048576; default 65536\n"
         "  TOKENRING_MODELS             models of an account and cycle told apart, 0..16, the rest is `other`; default 16\n"
         "  TOKENRING_FLUSH_INTERVAL_MS  default 1000\n"
         "  TOKENRING_PARKED_RETRY_MS    between tries of an account that the sink cannot take; default 30000\n"

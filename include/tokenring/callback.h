@@ -195,6 +195,27 @@ TKR_API TKR_MUST_CHECK int tkr_token_callback(const tkr_callback_options *option
  */
 TKR_API TKR_MUST_CHECK int tkr_detailed_token_callback(const tkr_callback_options *options, tkr_callback **ret_callback);
 
+/* --- limit handlers --- */
+
+/*
+ * A limit handler: when a call starts, holds the reserve of the context's start, or, where it has none, the estimate of the prompt
+ * (as tkr_detailed_token_callback has it), at least 1 token, against the limits of the accounts: of all, or of none. Where one has no
+ * room the call is refused, which tkr_callback_refusal tells; the handler has not failed, and the other handlers of a composite run
+ * all the same. When the call ends, well or not, or its process dies, it is given back. Accounts that are not known hold nothing, or
+ * refuse, as the producer's TKR_LIMIT_CLOSED has it. It counts nothing: token handlers do, and those hold nothing.
+ * A handler that is asynchronous, or a member of one that is, refuses nobody in time.
+ * Results: as tkr_token_callback.
+ */
+TKR_API TKR_MUST_CHECK int tkr_limit_callback(const tkr_callback_options *options, tkr_callback **ret_callback);
+
+/*
+ * Asked between tkr_on_llm_start and the call's end: has a limit handler refused it? Then it is not to be made, and to be ended by
+ * tkr_on_llm_error: token handlers count it as a call that failed. ret_limit, whose size is set first, may be NULL: the figures of the
+ * account that has least left, as tkr_limit_check tells them; absent where it was refused for not being known.
+ * Results: 1: refused; 0: not; TKR_EINVAL, TKR_ESIZE. Progress: wait-free.
+ */
+TKR_API TKR_MUST_CHECK int tkr_callback_refusal(const tkr_callback_context *context, tkr_limit *ret_limit);
+
 /* --- composites --- */
 
 /* Who gives back the reference with which a handler was added. */

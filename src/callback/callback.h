@@ -102,4 +102,8 @@ const struct tkr_callback *tkr_context_running_set(tkr_callback_context *context
 struct tkr_claims *tkr_context_claims(const tkr_callback_context *context);
 void tkr_context_claims_set(tkr_callback_context *context, struct tkr_claims *claims);
 
+/* Which figures a limit handler refused the call with, borrowed from what that handler keeps; NULL: none did. */
+const tkr_limit *tkr_context_refusal(const tkr_callback_context *context);
+void tkr_context_refusal_set(tkr_callback_context *context, const tkr_limit *refusal);
+
 #endif

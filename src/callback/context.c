@@ -23,6 +23,7 @@ struct own {
     struct node *nodes;
     struct tkr_claims *claims;
     const struct tkr_callback *running; /* whose function is being called */
+    const tkr_limit *refusal;           /* of a limit handler, which keeps it; NULL: none refused */
     struct place place[TKR_CALLBACK_KEPT];
 };
 _Static_assert(sizeof(struct own) <= sizeof(((tkr_callback_context *)0)->own), "the context has room for its own");
@@ -109,6 +110,16 @@ struct tkr_claims *tkr_context_claims(const tkr_callback_context *context)
 void tkr_context_claims_set(tkr_callback_context *context, struct tkr_claims *claims)
 {
     own_of(context)->claims = claims;
+}
+
+const tkr_limit *tkr_context_refusal(const tkr_callback_context *context)
+{
+    return ((const struct own *)(const void *)context->own)->refusal;
+}
+
+void tkr_context_refusal_set(tkr_callback_context *context, const tkr_limit *refusal)
+{
+    own_of(context)->refusal = refusal;
 }
 
 const struct tkr_callback *tkr_context_running_set(tkr_callback_context *context, const struct tkr_callback *running)

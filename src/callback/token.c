@@ -8,11 +8,13 @@
 
 #include "base/clock.h"
 #include "base/cycle.h"
+#include "callback/charged.h"
 #include "callback/claims.h"
 #include "callback/extract.h"
 #include "callback/settings.h"
 #include "callback/tally.h"
 #include "producer/arguments.h"
+#include "producer/limits.h"
 
 #define ALL_ACCOUNTS 0xfu
 _Static_assert(TKR_ACCOUNTS_MAX == 4, "a mask of accounts has a bit for each");
@@ -20,10 +22,7 @@ _Static_assert(TKR_ACCOUNTS_MAX == 4, "a mask of accounts has a bit for each");
 struct token {
     struct tkr_callback callback;
     bool detailed;
-    uint32_t characters_per_token;
-    uint32_t cycle;      /* 0: the context's */
-    tkr_account account; /* id NULL: the context's */
-    char id[TKR_ID_BYTES_MAX];
+    struct tkr_charged charged;
     struct tkr_tally corrected;
 };
 
@@ -44,14 +43,14 @@ static struct token *of(struct tkr_callback *callback)
 
 static uint32_t cycle_of(const struct token *token, const tkr_callback_context *context)
 {
-    return token->cycle != 0 ? token->cycle : context->start.cycle;
+    return token->charged.cycle != 0 ? token->charged.cycle : context->start.cycle;
 }
 
 /* The accounts that the handler would charge. */
 static const tkr_account *accounts_of(const struct token *token, const tkr_callback_context *context, uint32_t *ret_count)
 {
-    *ret_count = token->account.id != NULL ? 1 : context->start.account_count;
-    return token->account.id != NULL ? &token->account : context->start.account;
+    *ret_count = token->charged.account.id != NULL ? 1 : context->start.account_count;
+    return token->charged.account.id != NULL ? &token->charged.account : context->start.account;
 }
 
 static void claim(struct tkr_callback *callback, const tkr_callback_context *context, struct tkr_claims *claims)
@@ -122,10 +121,10 @@ static int start(struct tkr_callback *callback, const tkr_chat_message *messages
     if (kept->accounts == 0)
         return 0; /* another handler of the composite counts them */
     kept->start_ns = context->start.start_ns != 0 ? context->start.start_ns : tkr_clock_coarse_ns();
-    kept->prompt_estimate = token->detailed ? tkr_extract_prompt_estimate(messages, count, token->characters_per_token)
+    kept->prompt_estimate = token->detailed ? tkr_extract_prompt_estimate(messages, count, token->charged.characters_per_token)
                                             : tkr_arguments_or_zero(context->start.prompt_estimate);
     make_start(token, context, kept, &call_start);
-    result = tkr_call_begin(callback->producer, &call_start, &kept->call);
+    result = tkr_producer_begin_unheld(callback->producer, &call_start, &kept->call); /* limit handlers hold */
     if (result == TKR_OK || result == TKR_ECALLS || result == TKR_ENOSPC)
         return 0; /* the last two: not tracked, but counted when it ends */
     kept->accounts = 0;
@@ -191,7 +190,7 @@ static int end(struct tkr_callback *callback, const tkr_response *response, tkr_
     if (kept == NULL || kept->accounts == 0)
         return 0;
     if (token->detailed)
-        tkr_extract_detailed(response, kept->prompt_estimate, token->characters_per_token, &extracted);
+        tkr_extract_detailed(response, kept->prompt_estimate, token->charged.characters_per_token, &extracted);
     else
         tkr_extract_total(response, &extracted);
     if (extracted.missing) {
@@ -224,50 +223,22 @@ static void destroy(struct tkr_callback *callback)
 
 static const struct tkr_callback_ops ops = {.start = start, .end = end, .error = error, .claim = claim, .destroy = destroy};
 
-static int take_options(struct token *token, const tkr_callback_options *options)
-{
-    tkr_callback_settings settings = TKR_CALLBACK_SETTINGS_INIT;
-    int result;
-
-    token->characters_per_token = options->characters_per_token;
-    if (token->characters_per_token > TKR_CHARACTERS_PER_TOKEN_MAX)
-        return TKR_ERANGE;
-    if (token->characters_per_token == 0) {
-        result = tkr_callback_settings_read(&settings, NULL, 0);
-        if (result != TKR_OK)
-            return result;
-        token->characters_per_token = settings.characters_per_token;
-    }
-    if (options->cycle != NULL && !tkr_cycle_parse(options->cycle, &token->cycle))
-        return TKR_ECYCLE;
-    if (options->account.id == NULL)
-        return options->account.len == 0 ? TKR_OK : TKR_EACCOUNT;
-    result = tkr_arguments_account(&options->account);
-    if (result != TKR_OK)
-        return result;
-    token->account = options->account;
-    memcpy(token->id, options->account.id, options->account.len);
-    token->account.id = token->id;
-    return TKR_OK;
-}
-
 static int make(const tkr_callback_options *options, bool detailed, tkr_callback **ret_callback)
 {
     struct token *token;
     int result;
 
-    if (options == NULL || ret_callback == NULL)
+    if (ret_callback == NULL)
         return TKR_EINVAL;
-    if (options->size != sizeof(*options))
-        return TKR_ESIZE;
-    if (options->producer == NULL)
-        return TKR_EINVAL;
+    result = tkr_charged_check(options);
+    if (result != TKR_OK)
+        return result;
     token = tkr_callback_make(sizeof(*token), &ops, detailed ? "detailed" : "token", options->producer);
     if (token == NULL)
         return TKR_ENOMEM;
     tkr_tally_open(&token->corrected);
     token->detailed = detailed;
-    result = take_options(token, options);
+    result = tkr_charged_take(&token->charged, options);
     if (result != TKR_OK) {
         tkr_callback_release(&token->callback);
         return result;

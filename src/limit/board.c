@@ -172,6 +172,24 @@ bool tkr_board_read(const struct tkr_board *board, uint32_t number, uint64_t seq
     return atomic_load_explicit(&entry->seq, memory_order_seq_cst) == seq; /* P3 */
 }
 
+bool tkr_board_copy(const struct tkr_board *board, uint32_t number, struct tkr_board_account *ret_account)
+{
+    const struct tkr_board_entry *entry = &board->entry[number];
+    uint64_t seq = atomic_load_explicit(&entry->seq, memory_order_acquire); /* P1 */
+    uint64_t shape = atomic_load_explicit(&entry->shape, memory_order_acquire);
+
+    if (seq % 2 != 0 || shape >> 32 < 1 || shape >> 32 > TKR_ID_BYTES_MAX)
+        return false;
+    ret_account->kind = atomic_load_explicit(&entry->kind, memory_order_acquire);
+    ret_account->cycle = (uint32_t)shape;
+    ret_account->id_len = (uint32_t)(shape >> 32);
+    for (uint32_t i = 0; i < TKR_BOARD_ID_WORDS; i++) {
+        uint64_t word = atomic_load_explicit(&entry->id[i], memory_order_acquire);
+        memcpy(ret_account->id + i * sizeof(word), &word, sizeof(word));
+    }
+    return tkr_board_read(board, number, seq, &ret_account->figures);
+}
+
 /* --- the keeper's --- */
 
 static uint64_t hash_of(const struct tkr_board *board, const struct tkr_board_entry *entry)

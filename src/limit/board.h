@@ -67,6 +67,18 @@ bool tkr_board_find(const struct tkr_board *board, const struct tkr_board_key *k
 /* Reads what an entry says. false: it has changed hands since tkr_board_find. */
 bool tkr_board_read(const struct tkr_board *board, uint32_t number, uint64_t seq, struct tkr_board_figures *ret_figures);
 
+/* Whom an entry is about, and what it says, for those who look at all of them. */
+struct tkr_board_account {
+    uint64_t kind;
+    uint32_t cycle;
+    uint32_t id_len;
+    char id[TKR_BOARD_ID_WORDS * 8];
+    struct tkr_board_figures figures;
+};
+
+/* Copies an entry, number below entries_used. false: it is nobody's, or changing hands. */
+bool tkr_board_copy(const struct tkr_board *board, uint32_t number, struct tkr_board_account *ret_account);
+
 /* Notes that somebody asks. */
 static inline void tkr_board_ask(const struct tkr_board *board, uint32_t number, uint64_t now_s)
 {

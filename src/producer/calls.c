@@ -47,7 +47,9 @@ static inline bool begin_plain(struct tkr_producer *producer, const tkr_start *s
     return true;
 }
 
-static __attribute__((noinline)) int begin_any(struct tkr_producer *producer, const tkr_start *start, tkr_call *ret_call)
+/* holds: what it reserves is held against limits. */
+static __attribute__((noinline)) int begin_any(struct tkr_producer *producer, const tkr_start *start, bool holds,
+                                               tkr_call *ret_call)
 {
     struct tkr_channel *channel;
     tkr_start local;
@@ -73,7 +75,7 @@ static __attribute__((noinline)) int begin_any(struct tkr_producer *producer, co
         return tkr_producer_refuse(producer, result);
     start_ns = start_of(start);
     cycle = tkr_producer_cycle(producer, channel, start, start_ns);
-    if (start->reserve > 0 && !tkr_limits_hold(producer, channel, &producer->region.slots[slot], start, cycle)) {
+    if (holds && start->reserve > 0 && !tkr_limits_hold(producer, channel, &producer->region.slots[slot], start, cycle)) {
         tkr_slot_give(producer, channel, slot);
         return tkr_producer_refuse(producer, TKR_ELIMIT);
     }
@@ -88,7 +90,14 @@ int tkr_call_begin(tkr_producer *producer, const tkr_start *start, tkr_call *ret
     if (tkr_arguments_start_is_current(start) && ret_call != NULL && tkr_plain_start_zeros(start) == 0 && estimates_fit(start) &&
         begin_plain(producer, start, ret_call))
         return TKR_OK;
-    return begin_any(producer, start, ret_call);
+    return begin_any(producer, start, true, ret_call);
+}
+
+int tkr_producer_begin_unheld(struct tkr_producer *producer, const tkr_start *start, tkr_call *ret_call)
+{
+    if (start->reserve > 0)
+        return begin_any(producer, start, false, ret_call);
+    return tkr_call_begin(producer, start, ret_call);
 }
 
 /* --- progress --- */

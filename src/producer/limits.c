@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "limit/hold.h"
 #include "producer/arguments.h"
+#include "producer/slots.h"
 
 #define LIMIT_SIZE_MIN (2 * sizeof(uint32_t))
 #define LIMIT_SIZE_MAX 4096u
@@ -280,4 +281,48 @@ void tkr_limits_give(struct tkr_producer *producer, struct tkr_call_slot *slot)
     }
     tkr_hold_give(board, slot_words(slot), slot->reserve);
     tkr_window_leave(&producer->live->window);
+}
+
+/* --- without a call --- */
+
+/* Holds in a slot that was taken; one that holds nothing goes back. */
+static int reserve_in(struct tkr_producer *producer, struct tkr_channel *channel, uint32_t number, const tkr_start *start,
+                      struct tkr_limits_held *ret_held)
+{
+    struct tkr_call_slot *slot = &producer->region.slots[number];
+    int64_t start_ns = start->start_ns != 0 ? start->start_ns : tkr_clock_coarse_ns();
+    bool held = tkr_limits_hold(producer, channel, slot, start, tkr_producer_cycle(producer, channel, start, start_ns));
+
+    if (atomic_load_explicit(&slot->hold, memory_order_relaxed) == TKR_HOLD_NONE) { /* ours */
+        tkr_slot_give(producer, channel, number);
+        return held ? TKR_OK : TKR_ELIMIT;
+    }
+    ret_held->session = atomic_load_explicit(&producer->live->session, memory_order_relaxed);
+    ret_held->slot = number + 1;
+    return TKR_OK;
+}
+
+int tkr_limits_reserve(struct tkr_producer *producer, const tkr_start *start, struct tkr_limits_held *ret_held)
+{
+    struct tkr_channel *channel;
+    uint32_t number;
+    int result = tkr_arguments_start(start);
+
+    if (result == TKR_OK && tkr_producer_channel(producer, &channel) != TKR_OK)
+        channel = NULL;
+    if (result == TKR_OK)
+        result = tkr_producer_ready(producer);
+    if (result == TKR_OK)
+        result = tkr_slot_take(producer, channel, &number);
+    if (result == TKR_OK)
+        result = reserve_in(producer, channel, number, start, ret_held);
+    return result == TKR_OK ? TKR_OK : tkr_producer_refuse(producer, result);
+}
+
+void tkr_limits_release(struct tkr_producer *producer, const struct tkr_limits_held *held)
+{
+    if (held->slot == 0 || atomic_load_explicit(&producer->live->session, memory_order_acquire) != held->session)
+        return;
+    tkr_limits_give(producer, &producer->region.slots[held->slot - 1]);
+    tkr_slot_give_any(producer, held->slot - 1);
 }

@@ -19,4 +19,22 @@ bool tkr_limits_hold(struct tkr_producer *producer, struct tkr_channel *channel,
 /* Gives back what a slot holds that the caller has claimed. */
 void tkr_limits_give(struct tkr_producer *producer, struct tkr_call_slot *slot);
 
+/* As tkr_call_begin, but the reserve is noted only, for who settles the call of a dead process: limits do not hear of it. */
+int tkr_producer_begin_unheld(struct tkr_producer *producer, const tkr_start *start, tkr_call *ret_call);
+
+/* What is held without a call: a slot that stays free of one. Zeros: nothing. */
+struct tkr_limits_held {
+    uint64_t session; /* of the producer: a child of a fork holds nothing of its parent's */
+    uint32_t slot;    /* number, plus 1 */
+};
+
+/*
+ * Holds start->reserve, above 0, on the limits of the start's accounts. 0, also when nothing is known of them and limits are open;
+ * TKR_ELIMIT: refused; what tkr_call_begin answers else.
+ */
+int tkr_limits_reserve(struct tkr_producer *producer, const tkr_start *start, struct tkr_limits_held *ret_held);
+
+/* Gives it back. */
+void tkr_limits_release(struct tkr_producer *producer, const struct tkr_limits_held *held);
+
 #endif

@@ -130,7 +130,7 @@ static void test_limit_of_bad_input_says_what_is_allowed(void **state)
     EXPECT(stage, 2, "ACCOUNT and TOKENS are needed", "limit", "set", "alice");
     EXPECT(stage, 2, "one ACCOUNT is needed", "limit", "get");
     EXPECT(stage, 2, "no operand is allowed", "limit", "list", "alice");
-    EXPECT(stage, 2, "allowed are set, get, list and clear", "limit", "drop", "alice");
+    EXPECT(stage, 2, "allowed are set, get, list, clear and watch", "limit", "drop", "alice");
     EXPECT(stage, 2, "what to do is missing", "limit");
     EXPECT(stage, 2, "allowed is a number above 0", "limit", "list", "--near", "1.5");
     EXPECT(stage, 2, "only list takes it", "limit", "get", "alice", "--near", "0.5");

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/cycle.h"
 #include "command/command.h"
+#include "command/limit_board.h"
 #include "command/limit_rows.h"
 #include "command/query.h"
 #include "command/text.h"
@@ -20,10 +21,12 @@ static const char help[] =
     "tokenring limit set ACCOUNT TOKENS [--cycle CYCLE | --standing] [--kind KIND]\n"
     "tokenring limit get ACCOUNT [--cycle CYCLE] [--kind KIND]\n"
     "tokenring limit list [--near FRACTION] [--cycle CYCLE] [--kind KIND]\n"
-    "tokenring limit clear ACCOUNT [--cycle CYCLE | --standing] [--kind KIND]\n\n"
+    "tokenring limit clear ACCOUNT [--cycle CYCLE | --standing] [--kind KIND]\n"
+    "tokenring limit watch [--once] [--runtime-dir DIR]\n\n"
     "A limit is of one billing cycle, or standing: for every cycle that has none of its own. set and clear are about the\n"
     "standing limit unless --cycle is given; get tells what holds in a cycle. list shows all limits that were set or, with\n"
-    "--near, the accounts that have used so much of what holds for them, in which cycle.\n\n"
+    "--near, the accounts that have used so much of what holds for them, in which cycle. watch shows what gateways of this host\n"
+    "see, in shared memory: 'tokenring limit watch --help'.\n\n"
     "Options:\n"
     "  --cycle CYCLE      YYYY-MM-DD, a cycle's first day; get: default the month in UTC that is now; list: default all\n"
     "  --standing         the standing limit (default for set and clear)\n"
@@ -307,14 +310,17 @@ static int run(struct limit *limit, const struct verb *verb)
 int tkr_command_limit(int argc, char **argv)
 {
     struct limit limit = {.command = argv[0], .query = {.kind = TKR_KIND_USER, .any_kind = 1}};
-    int exit_code = tkr_command_parse(argc, argv, options, help, take_option, &limit);
     const struct verb *verb;
+    int exit_code;
 
+    if (argc > 1 && strcmp(argv[1], "watch") == 0)
+        return tkr_command_limit_watch(argc - 1, argv + 1);
+    exit_code = tkr_command_parse(argc, argv, options, help, take_option, &limit);
     if (exit_code != -1)
         return exit_code;
     verb = find_verb(argv[optind]);
     if (verb == NULL)
-        return tkr_command_wrong(argv[0], "%s: allowed are set, get, list and clear; see 'tokenring limit --help'",
+        return tkr_command_wrong(argv[0], "%s: allowed are set, get, list, clear and watch; see 'tokenring limit --help'",
                                  argv[optind] != NULL ? argv[optind] : "what to do is missing");
     if (take_operands(&limit, verb, argv + optind + 1, argc - optind - 1) != 0)
         return TKR_COMMAND_WRONG;

@@ -9,6 +9,7 @@
 #include "collector/balance.h"
 #include "command/command.h"
 #include "command/handlers.h"
+#include "command/limit_board.h"
 #include "command/sink_health.h"
 #include "region/guard.h"
 #include "table/layout.h"
@@ -19,7 +20,8 @@ static const char help[] =
     "per shard of the collector and for the host; and whether the sink takes the totals, and which accounts it cannot take as\n"
     "they are. Read from shared memory; no collector need run. Each model of an account and cycle counts as an account here.\n\n"
     "Options:\n" TKR_COMMAND_LOOK_HELP
-    "  --json             print one JSON object: collector, collector_running, law_holds, host, shards, regions, sink\n"
+    "  --json             print one JSON object: collector, collector_running, law_holds, host, shards, regions, sink,\n"
+    "                     handlers, limits (accounts that are near theirs, or over, as gateways see them)\n"
     "  --help             this text\n\n" TKR_COMMAND_EXIT_HELP "1 also says that the law does not hold.\n";
 
 static const struct option options[] = {TKR_COMMAND_LOOK_OPTIONS, TKR_COMMAND_OPTION_HELP, {NULL, 0, NULL, 0}};
@@ -96,7 +98,7 @@ static json_t *json_name(const struct tkr_host_balance *balance)
     return json_string(name);
 }
 
-static json_t *json_host(const struct tkr_host_balance *balance)
+static json_t *json_host(const char *runtime_dir, const struct tkr_host_balance *balance)
 {
     json_t *shards = json_array();
     json_t *regions = json_array();
@@ -105,10 +107,10 @@ static json_t *json_host(const struct tkr_host_balance *balance)
         (void)json_array_append_new(shards, json_shard(&balance->shard[i]));
     for (uint32_t i = 0; i < balance->region_count; i++)
         (void)json_array_append_new(regions, json_region(&balance->region[i]));
-    return json_pack("{s:o, s:b, s:b, s:o, s:o, s:o, s:o, s:o}", "collector", json_name(balance), "collector_running",
+    return json_pack("{s:o, s:b, s:b, s:o, s:o, s:o, s:o, s:o, s:o}", "collector", json_name(balance), "collector_running",
                      (int)balance->collector_running, "law_holds", (int)tkr_balance_holds(&balance->host), "host",
                      json_balance(&balance->host), "shards", shards, "regions", regions, "sink", tkr_command_sink_json(balance),
-                     "handlers", tkr_command_handlers_json(balance));
+                     "handlers", tkr_command_handlers_json(balance), "limits", tkr_command_limits_near_json(runtime_dir));
 }
 
 /* --- text --- */
@@ -212,7 +214,7 @@ static int show(const char *command, const struct tkr_command_look *look)
         return tkr_command_failed(command, "%s", message.text);
     exit_code = tkr_balance_holds(&balance.host) ? TKR_COMMAND_OK : TKR_COMMAND_FAILED;
     if (look->json) {
-        int printed = tkr_command_json_print(command, json_host(&balance));
+        int printed = tkr_command_json_print(command, json_host(look->runtime_dir, &balance));
         exit_code = printed != TKR_COMMAND_OK ? printed : exit_code;
     } else {
         print_text(&balance);

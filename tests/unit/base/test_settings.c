@@ -111,7 +111,7 @@ static void test_strerror_every_code_has_a_text_of_its_own(void **state)
             assert_string_not_equal(tkr_result_key((unsigned)i), tkr_result_key((unsigned)j));
         }
     }
-    assert_int_equal(TKR_ESINK, -((int)TKR_RESULT_COUNT - 1)); /* the last of the header is the last of the list */
+    assert_int_equal(TKR_ELIMIT, -((int)TKR_RESULT_COUNT - 1)); /* the last of the header is the last of the list */
 }
 
 static void test_strerror_unknown_codes_have_a_text_too(void **state)

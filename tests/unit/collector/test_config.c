@@ -12,6 +12,7 @@ static const char *const names[] = {"TOKENRING_RUNTIME_DIR",
                                     "TOKENRING_WORKERS",
                                     "TOKENRING_MAX_ACCOUNTS",
                                     "TOKENRING_MODELS",
+                                    "TOKENRING_BOARD_ACCOUNTS",
                                     "TOKENRING_FLUSH_INTERVAL_MS",
                                     "TOKENRING_PARKED_RETRY_MS",
                                     "TOKENRING_ORPHANS",
@@ -58,6 +59,7 @@ static void test_nothing_set_gives_the_defaults(void **state)
     assert_in_range(config.workers, 1, 64);
     assert_int_equal(config.accounts_max, 1000000);
     assert_int_equal(config.models_max, 16);
+    assert_int_equal(config.board_accounts, 65536);
     assert_int_equal(config.flush_interval_ms, 1000);
     assert_int_equal(config.parked_retry_ms, 30000);
     assert_int_equal(config.orphans, TKR_ORPHAN_STREAMED);
@@ -78,6 +80,7 @@ static void test_what_is_set_is_taken(void **state)
     set("TOKENRING_WORKERS", "64");
     set("TOKENRING_MAX_ACCOUNTS", "10000000");
     set("TOKENRING_MODELS", "3");
+    set("TOKENRING_BOARD_ACCOUNTS", "1048576");
     set("TOKENRING_FLUSH_INTERVAL_MS", "3600000");
     set("TOKENRING_PARKED_RETRY_MS", "10");
     for (int i = 0; i < 4; i++) {
@@ -91,6 +94,7 @@ static void test_what_is_set_is_taken(void **state)
     assert_int_equal(config.workers, 64);
     assert_int_equal(config.accounts_max, 10000000);
     assert_int_equal(config.models_max, 3);
+    assert_int_equal(config.board_accounts, 1048576);
     assert_int_equal(config.flush_interval_ms, 3600000);
     set("TOKENRING_WORKERS", "1");
     set("TOKENRING_MAX_ACCOUNTS", "1000");
@@ -119,6 +123,8 @@ static void test_bad_value_is_refused_with_name_value_and_what_is_allowed(void *
         {"TOKENRING_MAX_ACCOUNTS", "999", "1000 to 10000000"},
         {"TOKENRING_MAX_ACCOUNTS", "10000001", "1000 to 10000000"},
         {"TOKENRING_MAX_ACCOUNTS", "1e6", "1000 to 10000000"},
+        {"TOKENRING_BOARD_ACCOUNTS", "1023", "1024 to 1048576"},
+        {"TOKENRING_BOARD_ACCOUNTS", "1048577", "1024 to 1048576"},
         {"TOKENRING_MODELS", "17", "0 to 16"},
         {"TOKENRING_MODELS", "-1", "0 to 16"},
         {"TOKENRING_MODELS", "all", "0 to 16"},

@@ -72,7 +72,8 @@ static inline bool drain_bytes(const unsigned char *bytes, size_t count, uint32_
         struct tkr_event event;
         if (length == 0 || !tkr_frame_decode(bytes + at, length, &event))
             return drain_fail("no frame", lane, position + at);
-        if (event.type != TKR_FRAME_PADDING && event.type != TKR_FRAME_NOTICE && event.type != TKR_FRAME_WATCH && !tkr_frame_type_charges(event.type))
+        if (event.type != TKR_FRAME_PADDING && event.type != TKR_FRAME_NOTICE && event.type != TKR_FRAME_WATCH &&
+            !tkr_frame_type_charges(event.type))
             return drain_fail("unknown frame", lane, position + at);
         if (tkr_frame_type_charges(event.type)) {
             if (event.sequence != ++*sequence)
@@ -172,7 +173,8 @@ static inline bool drain_directory(const char *path, bool release, struct draine
 
     memset(ret_sum, 0, sizeof(*ret_sum));
     while (good && (entry = readdir(directory)) != NULL) {
-        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 && strcmp(entry->d_name, "board") != 0 &&
+            strcmp(entry->d_name, "reservations") != 0)
             good = drain_file(dirfd(directory), entry->d_name, release, ret_sum);
     }
     if (directory != NULL)

@@ -182,7 +182,9 @@ static void test_open_bad_options_are_refused(void **state)
     BAD_OPTION(TKR_ESIZE, options.size = 0);
     BAD_OPTION(TKR_ESIZE, options.size = 3);
     BAD_OPTION(TKR_ESIZE, options.size = 4097);
-    BAD_OPTION(TKR_EINVAL, options.flags = 2);
+    BAD_OPTION(TKR_EINVAL, options.flags = 4);
+    BAD_OPTION(TKR_ERANGE, options.limit_warn_percent = 101);
+    BAD_OPTION(TKR_ERANGE, options.limit_max_age_ms = 86400001);
     BAD_OPTION(TKR_EINVAL, options.flags = UINT32_MAX);
     BAD_OPTION(TKR_ERANGE, options.max_open_calls = 1000001);
     BAD_OPTION(TKR_ERANGE, options.lane_bytes = 1);

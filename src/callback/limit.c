@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Limit handlers: hold when a call starts, give back when it ends. What is held is a slot's (producer/limits.h), so a death gives it back. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "callback/charged.h"
+#include "callback/extract.h"
+#include "producer/limits.h"
+
+struct limit {
+    struct tkr_callback callback;
+    struct tkr_charged charged;
+};
+
+/* Of a call. */
+struct kept {
+    union {
+        tkr_limit refusal;           /* refused */
+        struct tkr_limits_held held; /* not refused */
+    };
+    bool refused;
+};
+_Static_assert(sizeof(struct kept) <= TKR_CALLBACK_KEPT_WORDS * sizeof(uint64_t), "it lies in the context, and not on the heap");
+
+static struct limit *of(struct tkr_callback *callback)
+{
+    return (struct limit *)callback;
+}
+
+static int64_t wanted(const struct limit *limit, const tkr_chat_message *messages, uint32_t count,
+                      const tkr_callback_context *context)
+{
+    int64_t tokens = context->start.reserve > 0
+                         ? context->start.reserve
+                         : tkr_extract_prompt_estimate(messages, count, limit->charged.characters_per_token);
+
+    return tokens > 0 ? tokens : 1;
+}
+
+static void make_start(const struct limit *limit, const tkr_callback_context *context, int64_t tokens, tkr_start *ret_start)
+{
+    *ret_start = context->start;
+    ret_start->reserve = tokens;
+    if (limit->charged.cycle != 0)
+        ret_start->cycle = limit->charged.cycle;
+    if (limit->charged.account.id == NULL)
+        return;
+    ret_start->account_count = 1;
+    ret_start->account[0] = limit->charged.account;
+}
+
+/* Of the accounts that have no room, the one with least left; none is known to have none where what is not known is refused. */
+static void find_figures(struct limit *limit, const tkr_start *start, tkr_limit *ret_limit)
+{
+    *ret_limit = (tkr_limit)TKR_LIMIT_INIT;
+    ret_limit->verdict = TKR_LIMIT_REFUSED;
+    for (uint32_t i = 0; i < start->account_count; i++) {
+        tkr_limit found = TKR_LIMIT_INIT;
+        if (tkr_limit_check(limit->callback.producer, &start->account[i], start->cycle, start->reserve, &found) != TKR_OK ||
+            found.limit == TKR_ABSENT || (ret_limit->limit != TKR_ABSENT && found.remaining >= ret_limit->remaining))
+            continue;
+        *ret_limit = found;
+        ret_limit->verdict = TKR_LIMIT_REFUSED; /* whatever it would be by now */
+    }
+}
+
+static int start(struct tkr_callback *callback, const tkr_chat_message *messages, uint32_t count, tkr_callback_context *context)
+{
+    struct limit *limit = of(callback);
+    struct kept *kept;
+    tkr_start call_start;
+    int result;
+
+    if (tkr_context_kept(context, callback) != NULL)
+        return 0; /* it is in the composite twice */
+    kept = tkr_context_keep(context, callback, sizeof(*kept));
+    if (kept == NULL)
+        return tkr_callback_failed(callback, TKR_ENOMEM, context);
+    make_start(limit, context, wanted(limit, messages, count, context), &call_start);
+    result = tkr_limits_reserve(callback->producer, &call_start, &kept->held);
+    if (result == TKR_ELIMIT) {
+        kept->refused = true;
+        find_figures(limit, &call_start, &kept->refusal);
+        tkr_context_refusal_set(context, &kept->refusal);
+        return 0;
+    }
+    return result == TKR_OK ? 0 : tkr_callback_failed(callback, result, context);
+}
+
+static int give_back(struct tkr_callback *callback, tkr_callback_context *context)
+{
+    const struct kept *kept = tkr_context_kept(context, callback);
+
+    if (kept == NULL)
+        return 0;
+    if (!kept->refused)
+        tkr_limits_release(callback->producer, &kept->held);
+    else if (tkr_context_refusal(context) == &kept->refusal)
+        tkr_context_refusal_set(context, NULL);
+    return 0;
+}
+
+static int end(struct tkr_callback *callback, const tkr_response *response, tkr_callback_context *context)
+{
+    (void)response;
+    return give_back(callback, context);
+}
+
+static int error(struct tkr_callback *callback, const tkr_call_error *call_error, tkr_callback_context *context)
+{
+    (void)call_error;
+    return give_back(callback, context);
+}
+
+int tkr_callback_refusal(const tkr_callback_context *context, tkr_limit *ret_limit)
+{
+    const tkr_limit *refusal;
+
+    if (context == NULL)
+        return TKR_EINVAL;
+    if (context->size != sizeof(*context) || (ret_limit != NULL && ret_limit->size != sizeof(*ret_limit)))
+        return TKR_ESIZE;
+    refusal = tkr_context_refusal(context);
+    if (refusal != NULL && ret_limit != NULL)
+        *ret_limit = *refusal;
+    return refusal != NULL;
+}
+
+/* --- making --- */
+
+static void destroy(struct tkr_callback *callback)
+{
+    free(callback);
+}
+
+static const struct tkr_callback_ops ops = {.start = start, .end = end, .error = error, .destroy = destroy};
+
+int tkr_limit_callback(const tkr_callback_options *options, tkr_callback **ret_callback)
+{
+    struct limit *limit;
+    int result = ret_callback == NULL ? TKR_EINVAL : tkr_charged_check(options);
+
+    if (result != TKR_OK)
+        return result;
+    limit = tkr_callback_make(sizeof(*limit), &ops, "limit", options->producer);
+    if (limit == NULL)
+        return TKR_ENOMEM;
+    result = tkr_charged_take(&limit->charged, options);
+    if (result != TKR_OK) {
+        tkr_callback_release(&limit->callback);
+        return result;
+    }
+    *ret_callback = &limit->callback;
+    return TKR_OK;
+}
