@@ -94,19 +94,36 @@ static uint64_t mix(uint64_t a, uint64_t b)
     return (uint64_t)product ^ (uint64_t)(product >> 64);
 }
 
+/* The word at which an id of so many bytes ends, zeros behind it. */
+static inline uint64_t last_word(const char *id, uint32_t id_len)
+{
+    uint32_t rest = (id_len - 1) % 8 + 1;
+    uint64_t word = 0;
+
+    if (id_len < 8 || __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__) {
+        memcpy(&word, id + id_len - rest, rest);
+        return word;
+    }
+    memcpy(&word, id + id_len - 8, 8); /* with some of the word before, which are shifted out */
+    return word >> (8 * (8 - rest));
+}
+
 void tkr_board_key(const struct tkr_board *board, uint64_t kind, const char *id, uint32_t id_len, uint32_t cycle,
                    struct tkr_board_key *ret_key)
 {
-    uint64_t hash = mix(board->seed ^ kind ^ UINT64_C(0xa0761d6478bd642f), UINT64_C(0xe7037ed1a0b428db) ^ cycle);
+    uint64_t hash = mix(board->seed ^ kind ^ UINT64_C(0xa0761d6478bd642f), UINT64_C(0xe7037ed1a0b428db) ^ cycle ^ id_len);
+    uint64_t salt = UINT64_C(0x8ebc6af09c88c6e3) ^ board->seed;
+    uint32_t last = (id_len + 7) / 8 - 1;
 
     ret_key->kind = kind;
     ret_key->shape = (uint64_t)id_len << 32 | cycle;
-    ret_key->words = (id_len + 7) / 8;
-    ret_key->id[ret_key->words - 1] = 0;
-    memcpy(ret_key->id, id, id_len);
-    for (uint32_t i = 0; i < ret_key->words; i++)
-        hash = mix(hash ^ ret_key->id[i], UINT64_C(0x8ebc6af09c88c6e3) ^ board->seed);
-    ret_key->hash = mix(hash ^ id_len, UINT64_C(0x589965cc75374cc3));
+    ret_key->words = last + 1;
+    for (uint32_t i = 0; i < last; i++) {
+        memcpy(&ret_key->id[i], id + (size_t)i * 8, 8);
+        hash = mix(hash ^ ret_key->id[i], salt);
+    }
+    ret_key->id[last] = last_word(id, id_len);
+    ret_key->hash = mix(mix(hash ^ ret_key->id[last], salt), UINT64_C(0x589965cc75374cc3));
 }
 
 /* --- finding and reading --- */
@@ -132,16 +149,25 @@ static _Atomic uint32_t *bucket_of(const struct tkr_board *board, uint64_t hash)
     return &board->index[(hash & (board->buckets - 1)) * TKR_BOARD_SLOTS];
 }
 
+/* The slots of a bucket are tried from a place on that the hash tells: an account is found at the first or second. */
+static inline uint32_t place(uint64_t hash, uint32_t i)
+{
+    return ((uint32_t)(hash >> 32) + i) % TKR_BOARD_SLOTS;
+}
+
 bool tkr_board_find(const struct tkr_board *board, const struct tkr_board_key *key, uint32_t *ret_number, uint64_t *ret_seq)
 {
     const _Atomic uint32_t *slot = bucket_of(board, key->hash);
     uint32_t tag = (uint32_t)(key->hash >> TAG_SHIFT);
 
     for (uint32_t i = 0; i < TKR_BOARD_SLOTS; i++) {
-        uint32_t word = atomic_load_explicit(&slot[i], memory_order_relaxed); /* the entry's seq vouches for what is there */
+        uint32_t word = atomic_load_explicit(&slot[place(key->hash, i)],
+                                             memory_order_relaxed); /* the entry's seq vouches for what is there */
         uint32_t number = (word & NUMBER_MASK) - 1;
         if (word >> TKR_BOARD_NUMBER_BITS != tag || number >= board->entries_max)
             continue;
+        __builtin_prefetch(&board->entry[number].id); /* with the entry's first line: all will be wanted */
+        __builtin_prefetch(&board->cells[number]);
         if (entry_is(&board->entry[number], key, ret_seq)) {
             *ret_number = number;
             return true;
@@ -257,8 +283,8 @@ static _Atomic uint32_t *slot_free(const struct tkr_board *board, uint64_t hash)
     _Atomic uint32_t *slot = bucket_of(board, hash);
 
     for (uint32_t i = 0; i < TKR_BOARD_SLOTS; i++) {
-        if (atomic_load_explicit(&slot[i], memory_order_relaxed) == 0)
-            return &slot[i];
+        if (atomic_load_explicit(&slot[place(hash, i)], memory_order_relaxed) == 0)
+            return &slot[place(hash, i)];
     }
     return NULL;
 }

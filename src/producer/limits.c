@@ -155,6 +155,22 @@ static const struct tkr_board *board_of(struct tkr_producer *producer, int64_t n
     return tkr_window_board(window, ret_turn);
 }
 
+/* What is on the board is an account and a cycle: only of others it must be asked. */
+static int check_key(const tkr_account *account, uint32_t cycle)
+{
+    int result = tkr_arguments_account(account);
+
+    return result == TKR_OK && !tkr_cycle_valid(cycle) ? TKR_ECYCLE : result;
+}
+
+static uint32_t cycle_of_now(const struct tkr_producer *producer, struct tkr_channel *channel)
+{
+    const tkr_start start = {.cycle = 0};
+
+    return tkr_producer_cycle(producer, channel, &start, tkr_clock_coarse_ns());
+}
+
+/* id fits. */
 static int check(struct tkr_producer *producer, const tkr_account *account, uint32_t cycle, int64_t want, tkr_limit *ret_limit)
 {
     int64_t now_ns = now_coarse();
@@ -162,25 +178,38 @@ static int check(struct tkr_producer *producer, const tkr_account *account, uint
     const struct tkr_board *board;
     struct tkr_board_key key;
     uint64_t turn;
-    int result = tkr_producer_ready(producer);
+    int result;
 
-    if (result != TKR_OK)
-        return result;
     if (tkr_producer_channel(producer, &channel) != TKR_OK)
         channel = NULL; /* nobody is told */
-    if (cycle == 0) {
-        const tkr_start start = {.cycle = 0};
-        cycle = tkr_producer_cycle(producer, channel, &start, tkr_clock_coarse_ns());
-    }
+    if (channel == NULL && (result = tkr_producer_ready(producer)) != TKR_OK)
+        return result;
+    if (cycle == 0)
+        cycle = cycle_of_now(producer, channel);
     board = board_of(producer, now_ns, &turn);
-    if (board != NULL) {
+    if (board != NULL)
         tkr_board_key(board, account->kind, account->id, account->len, cycle, &key);
-        if (!look(producer, board, turn, &key, want, now_ns, ret_limit))
+    if (board == NULL || !look(producer, board, turn, &key, want, now_ns, ret_limit)) {
+        result = check_key(account, cycle);
+        if (result != TKR_OK)
+            return tkr_producer_refuse(producer, result);
+        if (board != NULL)
             tell(channel, account, cycle, key.hash, now_ns);
     }
     if (ret_limit->verdict == TKR_LIMIT_UNKNOWN && producer->limit.closed)
         ret_limit->verdict = TKR_LIMIT_REFUSED;
     return TKR_OK;
+}
+
+static int check_arguments(const tkr_account *account, int64_t want_tokens, const tkr_limit *ret_limit)
+{
+    if (account == NULL || ret_limit == NULL)
+        return TKR_EINVAL;
+    if (!tkr_arguments_id_fits(account))
+        return TKR_EACCOUNT;
+    if (!tkr_arguments_fits(want_tokens, TKR_TOKENS_MAX))
+        return TKR_ERANGE;
+    return ret_limit->size < LIMIT_SIZE_MIN || ret_limit->size > LIMIT_SIZE_MAX ? TKR_ESIZE : TKR_OK;
 }
 
 int tkr_limit_check(tkr_producer *producer, const tkr_account *account, uint32_t cycle, int64_t want_tokens, tkr_limit *ret_limit)
@@ -190,20 +219,17 @@ int tkr_limit_check(tkr_producer *producer, const tkr_account *account, uint32_t
 
     if (producer == NULL)
         return TKR_EINVAL;
-    result = account == NULL || ret_limit == NULL ? TKR_EINVAL : tkr_arguments_account(account);
-    if (result == TKR_OK && cycle != 0 && !tkr_cycle_valid(cycle))
-        result = TKR_ECYCLE;
-    if (result == TKR_OK && !tkr_arguments_fits(want_tokens, TKR_TOKENS_MAX))
-        result = TKR_ERANGE;
-    if (result == TKR_OK && (ret_limit->size < LIMIT_SIZE_MIN || ret_limit->size > LIMIT_SIZE_MAX))
-        result = TKR_ESIZE;
-    if (result != TKR_OK)
+    result = check_arguments(account, want_tokens, ret_limit);
+    if (__builtin_expect(result != TKR_OK, 0))
         return tkr_producer_refuse(producer, result);
     result = check(producer, account, cycle, tkr_arguments_or_zero(want_tokens), &limit);
-    if (result != TKR_OK)
+    if (__builtin_expect(result != TKR_OK, 0))
         return result;
     limit.size = ret_limit->size; /* the caller's size says how much it has room for */
-    memcpy(ret_limit, &limit, limit.size < sizeof(limit) ? limit.size : sizeof(limit));
+    if (__builtin_expect(limit.size == sizeof(limit), 1))
+        *ret_limit = limit;
+    else
+        memcpy(ret_limit, &limit, limit.size < sizeof(limit) ? limit.size : sizeof(limit));
     return TKR_OK;
 }
 
