@@ -467,6 +467,40 @@ static void test_contract_limits_are_set_changed_and_cleared(void **state)
     assert_int_equal(found.standing, -1);
 }
 
+static int claim(tkr_sink *sink, const char *id, uint32_t cycle, uint32_t percent)
+{
+    struct tkr_usage_row account = contract_account(id, cycle);
+    tkr_message message = {""};
+    int rc = sink->ops->claim(sink, &account, percent, &message);
+
+    if (rc < 0)
+        fail_msg("%s", message.text);
+    return rc;
+}
+
+/* Who claims first is told so; a reset of the cycle, and forgetting, give the claims back. */
+static void test_contract_claims_are_of_the_first_until_reset_or_forgotten(void **state)
+{
+    tkr_sink *sink = contract_sink(state);
+    struct tkr_usage_row account = contract_account("u", SINK_TEST_CYCLE);
+    tkr_message message;
+    tkr_counts before;
+    uint32_t cycles;
+
+    (void)test_contribute(sink, "u", NONE, test_record(1, 3, 2), NULL);
+    assert_int_equal(claim(sink, "u", SINK_TEST_CYCLE, 50), 1);
+    assert_int_equal(claim(sink, "u", SINK_TEST_CYCLE, 50), 0);
+    assert_int_equal(claim(sink, "u", SINK_TEST_CYCLE, 80), 1);
+    assert_int_equal(claim(sink, "u", 20261201, 50), 1);
+    assert_int_equal(claim(sink, "v", SINK_TEST_CYCLE, 50), 1);
+    assert_int_equal(sink->ops->reset(sink, &account, &before, &message), 0);
+    assert_int_equal(claim(sink, "u", SINK_TEST_CYCLE, 50), 1);
+    assert_int_equal(claim(sink, "u", 20261201, 50), 0);
+    assert_int_equal(sink->ops->forget(sink, &account, &cycles, &message), 0);
+    assert_int_equal(claim(sink, "u", SINK_TEST_CYCLE, 50), 1);
+    assert_int_equal(claim(sink, "v", SINK_TEST_CYCLE, 50), 0);
+}
+
 static void test_contract_limit_stays_beside_totals_and_resets(void **state)
 {
     tkr_sink *sink = contract_sink(state);
@@ -655,6 +689,7 @@ static void test_contract_first_contribution_after_forgetting_is_the_total(void 
         cmocka_unit_test_setup_teardown(test_contract_disconnected_sink_takes_nothing, setup, teardown),                  \
         cmocka_unit_test_setup_teardown(test_contract_visitor_stops_the_reading, setup, teardown),                        \
         cmocka_unit_test_setup_teardown(test_contract_limits_are_set_changed_and_cleared, setup, teardown),               \
+        cmocka_unit_test_setup_teardown(test_contract_claims_are_of_the_first_until_reset_or_forgotten, setup, teardown), \
         cmocka_unit_test_setup_teardown(test_contract_limit_stays_beside_totals_and_resets, setup, teardown),             \
         cmocka_unit_test_setup_teardown(test_contract_lookup_of_many_gives_each_its_own, setup, teardown),                \
         cmocka_unit_test_setup_teardown(test_contract_limits_are_visited, setup, teardown),                               \
