@@ -89,6 +89,6 @@ int main(void)
     tkr_repository_close(repository);
     tkr_close(producer);
     if (result != 0)
-        fprintf(stderr, "composite_alert: %s\n", tkr_strerror(result));
+        (void)fprintf(stderr, "composite_alert: %s\n", tkr_strerror(result));
     return result != 0 || atomic_load(&percent) < 100;
 }
