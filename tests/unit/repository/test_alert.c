@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Alerts: what is said, once among all, and again after a reset; the table of accounts that are looked at. */
+#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "repository/watch.h"
@@ -22,9 +26,13 @@ static struct {
 
 static void note(void *user, const tkr_alert *alert)
 {
+    static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* one alert at a time of each handler, but of many */
+
     (void)user;
+    (void)pthread_mutex_lock(&mutex);
     said.last = *alert;
     (void)snprintf(said.id, sizeof(said.id), "%.*s", (int)alert->account.len, alert->account.id);
+    (void)pthread_mutex_unlock(&mutex);
     atomic_fetch_add(&said.percent[alert->percent], 1);
     atomic_fetch_add(&said.times, 1);
 }
@@ -188,6 +196,32 @@ static void test_alert_waits_for_a_redis_that_is_away(void **state)
     tkr_callback_release(callback);
 }
 
+/* A child has no thread that looks: calls end all the same, and nothing waits when it gives its handler back. */
+static void test_alert_in_a_forked_child_says_nothing(void **state)
+{
+    struct fixture *fixture = *state;
+    tkr_callback *callback;
+    int status;
+    pid_t child;
+
+    memset(&said, 0, sizeof(said));
+    callback = alert_of(fixture->repository);
+    limit(fixture, "alice", 100);
+    fixture_count(fixture, "alice", 90, 10);
+    child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        (void)alarm(20);
+        call(callback, "alice");
+        tkr_callback_release(callback);
+        _exit(atomic_load(&said.times));
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    assert_no_more(0); /* the parent has seen no call */
+    tkr_callback_release(callback);
+}
+
 static void test_alert_options_that_are_no_good_are_refused(void **state)
 {
     struct fixture *fixture = *state;
@@ -223,6 +257,18 @@ static tkr_account numbered(int i, char id[16])
     return (tkr_account){.id = id, .len = (uint32_t)strlen(id)};
 }
 
+/* A round of a small table: how many were due. */
+static int one_round(struct tkr_watch *watch, struct tkr_watched *ret_due, uint32_t max)
+{
+    int count;
+
+    tkr_watch_begin(watch);
+    count = tkr_watch_due(watch, ret_due, max);
+    if (count >= 0)
+        assert_int_equal(tkr_watch_due(watch, ret_due + count, max - (uint32_t)count), -1);
+    return count;
+}
+
 static void test_watch_looks_less_and_less_often_until_the_next_call(void **state)
 {
     struct tkr_watch watch;
@@ -232,20 +278,20 @@ static void test_watch_looks_less_and_less_often_until_the_next_call(void **stat
 
     (void)state;
     assert_true(tkr_watch_open(&watch, 4));
-    assert_int_equal(tkr_watch_due(&watch, due, 4), 0);
+    assert_int_equal(one_round(&watch, due, 4), -1);
     tkr_watch_note(&watch, &alice, CYCLE);
     for (int round = 0; round < 1000; round++)
-        seen += (int)tkr_watch_due(&watch, due, 4);
+        seen += one_round(&watch, due, 4);
     assert_in_range(seen, 7 + 1000 / 64 - 3, 7 + 1000 / 64 + 3); /* 1, 1, 2, 4, ... 64, 64 */
     tkr_watch_note(&watch, &alice, CYCLE);
-    assert_int_equal(tkr_watch_due(&watch, due, 4), 1);
+    assert_int_equal(one_round(&watch, due, 4), 1);
     tkr_watch_said(&watch, &due[0], 5);
-    assert_int_equal(tkr_watch_due(&watch, due, 4), 1); /* news: soon again */
+    assert_int_equal(one_round(&watch, due, 4), 1); /* news: soon again */
     assert_int_equal(due[0].said, 5);
     tkr_watch_close(&watch);
 }
 
-static void test_watch_that_is_full_lets_the_oldest_go(void **state)
+static void test_watch_that_is_full_lets_those_long_idle_go(void **state)
 {
     enum { MAX = 50, ALL = 500 };
     struct tkr_watch watch;
@@ -256,20 +302,51 @@ static void test_watch_that_is_full_lets_the_oldest_go(void **state)
     (void)state;
     assert_true(tkr_watch_open(&watch, MAX));
     for (int i = 0; i < ALL; i++) {
+        account = numbered(0, id); /* in use all the time */
+        tkr_watch_note(&watch, &account, CYCLE);
         account = numbered(i, id);
         tkr_watch_note(&watch, &account, CYCLE);
-        (void)tkr_watch_due(&watch, due, 0); /* a round, in which nothing is looked at */
+        tkr_watch_begin(&watch);
     }
     assert_int_equal(watch.count, MAX);
-    assert_int_equal(tkr_watch_due(&watch, due, MAX), MAX);
-    for (int i = 0; i < MAX; i++) {
+    assert_int_equal(one_round(&watch, due, MAX), MAX);
+    assert_string_equal(due[0].id, "user-0");
+    for (int i = 1; i < MAX; i++) {
         int number = 0;
         assert_int_equal(sscanf(due[i].id, "user-%d", &number), 1);
-        assert_true(number >= ALL - MAX);
+        assert_true(number >= ALL - 2 * MAX);
     }
     account = numbered(ALL - 1, id);
     tkr_watch_note(&watch, &account, 20261201); /* another cycle is another entry */
     assert_int_equal(watch.count, MAX);
+    tkr_watch_close(&watch);
+}
+
+/* However many are due at once, each is looked at in the round, and once. */
+static void test_watch_round_reaches_all(void **state)
+{
+    enum { ALL = 1000, AT_ONCE = 64 };
+    struct tkr_watch watch;
+    struct tkr_watched due[AT_ONCE];
+    char seen[ALL] = "";
+    char id[16];
+    tkr_account account;
+    int count;
+
+    (void)state;
+    assert_true(tkr_watch_open(&watch, ALL));
+    for (int i = 0; i < ALL; i++) {
+        account = numbered(i, id);
+        tkr_watch_note(&watch, &account, CYCLE);
+    }
+    tkr_watch_begin(&watch);
+    while ((count = tkr_watch_due(&watch, due, AT_ONCE)) >= 0) {
+        for (int i = 0; i < count; i++)
+            seen[atoi(due[i].id + 5)]++;
+        tkr_watch_note(&watch, &account, CYCLE); /* a call meanwhile: of the next round */
+    }
+    for (int i = 0; i < ALL; i++)
+        assert_int_equal(seen[i], 1);
     tkr_watch_close(&watch);
 }
 
@@ -281,9 +358,11 @@ int main(void)
         IN_BOTH(test_alert_says_nothing_without_a_limit_and_sees_one_that_comes),
         IN_BOTH(test_alert_may_be_said_again_after_a_reset),
         IN_REDIS(test_alert_waits_for_a_redis_that_is_away),
+        IN_BOTH(test_alert_in_a_forked_child_says_nothing),
         IN_REDIS(test_alert_options_that_are_no_good_are_refused),
         cmocka_unit_test(test_watch_looks_less_and_less_often_until_the_next_call),
-        cmocka_unit_test(test_watch_that_is_full_lets_the_oldest_go),
+        cmocka_unit_test(test_watch_that_is_full_lets_those_long_idle_go),
+        cmocka_unit_test(test_watch_round_reaches_all),
     };
 
     redis_server_require();
