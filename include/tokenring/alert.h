@@ -46,7 +46,7 @@ typedef struct tkr_alert_options {
     void *user;
     uint32_t percent[TKR_ALERT_PERCENTS_MAX]; /* 1..TKR_ALERT_PERCENT_MAX each, in any order */
     uint32_t percent_count;                   /* 0: 50, 80 and 100 */
-    uint32_t accounts_max;                    /* looked at, 1..1,000,000; 0: 10,000. The longest idle make room */
+    uint32_t accounts_max;                    /* looked at, 1..1,000,000; 0: 10,000. Those long idle make room */
 } tkr_alert_options;
 #define TKR_ALERT_OPTIONS_INIT            \
     {                                     \

@@ -226,8 +226,9 @@ enum {
 
 /*
  * A handler that calls others, in the order in which they were added; those that are asynchronous only take note, and work in
- * parallel. A call's end goes to the members that saw its start. Composites nest; one cannot be added to itself, nor below itself. An account is counted once a call: where handlers of one composite would charge the same account, a
- * detailed handler wins over a token handler, and else the first.
+ * parallel. A call's end goes to the members that saw its start. Composites nest; one cannot be added to itself, nor below itself.
+ * An account is counted once a call: where handlers of one composite would charge the same account, a detailed handler wins over a
+ * token handler, and else the first.
  * Results: 0; TKR_EINVAL, TKR_ENOMEM.
  */
 TKR_API TKR_MUST_CHECK int tkr_composite_callback(tkr_callback **ret_callback);
@@ -326,7 +327,8 @@ typedef struct tkr_comparison {
 
 /*
  * A performance handler: duration by a monotonic clock from start to end, per model, provider and label (64 groups; what comes
- * beyond is counted in the last). options may be NULL. Results: 0; TKR_EINVAL, TKR_ESIZE, TKR_ERANGE, TKR_ENOMEM.
+ * beyond is counted in the last). options may be NULL. With ENABLE_PERFORMANCE_MONITORING=false it measures nothing and costs
+ * nothing. Results: 0; TKR_EINVAL, TKR_ESIZE, TKR_ERANGE (a variable that does not parse, too), TKR_ENOMEM.
  */
 TKR_API TKR_MUST_CHECK int tkr_performance_callback(const tkr_performance_options *options, tkr_callback **ret_callback);
 

@@ -120,8 +120,7 @@ static size_t put_json(char line[LINE_BYTES], enum tkr_log_level level, const ch
     at += (size_t)snprintf(line + at, LINE_BYTES - at, ",\"level\":\"%s\",\"logger\":\"tokenring\",\"message\":\"",
                            level_names[level]);
     at += escape(text, line + at);
-    memcpy(line + at, "\"}\n", 3);
-    return at + 3;
+    return at + (size_t)snprintf(line + at, LINE_BYTES - at, "\"}\n");
 }
 
 void tkr_log(enum tkr_log_level level, const char *format, ...)

@@ -202,7 +202,7 @@ static int start(struct tkr_callback *callback, const tkr_chat_message *messages
         tkr_callback_count(callback, TKR_CALLBACK_DROPPED_ENDED, 1);
         return 0;
     }
-    kept = tkr_context_kept(context, callback) == NULL ? tkr_context_keep(context, callback, sizeof(*kept)) : NULL;
+    kept = tkr_context_kept(context, callback) == NULL ? tkr_context_keep(context, callback, sizeof(void *)) : NULL;
     call = kept != NULL ? copy_call(self, context) : NULL;
     if (call == NULL)
         return 0;

@@ -101,10 +101,10 @@ void tkr_callback_tell(struct tkr_callback *callback, enum tkr_notice what, cons
         (void)tkr_producer_notice(callback->producer, &told); /* the handler's counters have it */
 }
 
-int tkr_callback_failed(struct tkr_callback *callback, int answer, const tkr_callback_context *context)
+int tkr_callback_failed(struct tkr_callback *callback, int result, const tkr_callback_context *context)
 {
     tkr_callback_count(callback, TKR_CALLBACK_FAILED, 1);
-    tkr_callback_tell(callback, TKR_NOTICE_FAILED, context, answer < 0 ? -(int64_t)answer : answer, 0);
+    tkr_callback_tell(callback, TKR_NOTICE_FAILED, context, -(int64_t)result, 0);
     return 1;
 }
 

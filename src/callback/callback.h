@@ -72,8 +72,8 @@ void tkr_callback_count(struct tkr_callback *callback, enum tkr_callback_counter
 
 uint64_t tkr_callback_counted(const struct tkr_callback *callback, enum tkr_callback_counter counter);
 
-/* Counts that the handler failed with this answer, and tells the collector. Returns 1. */
-int tkr_callback_failed(struct tkr_callback *callback, int answer, const tkr_callback_context *context);
+/* Counts that a handler of the library failed with TKR_E*, and tells the collector. Returns 1. */
+int tkr_callback_failed(struct tkr_callback *callback, int result, const tkr_callback_context *context);
 
 /* Tells the collector something about the call's first account. */
 void tkr_callback_tell(struct tkr_callback *callback, enum tkr_notice what, const tkr_callback_context *context, int64_t figure,

@@ -97,7 +97,7 @@ static void list_publish(struct composite *composite, struct list *list)
 
 static struct list *list_make(uint32_t count)
 {
-    struct list *list = calloc(1, sizeof(*list) + count * sizeof(list->member[0]));
+    struct list *list = calloc(1, sizeof(*list) + count * sizeof(void *));
 
     if (list != NULL) {
         atomic_store_explicit(&list->references, 1, memory_order_relaxed); /* not published yet */
@@ -142,7 +142,7 @@ static int start(struct tkr_callback *callback, const tkr_chat_message *messages
 
     if (tkr_context_kept(context, callback) != NULL)
         return 0; /* it is in another composite twice */
-    kept = tkr_context_keep(context, callback, sizeof(*kept));
+    kept = tkr_context_keep(context, callback, sizeof(void *));
     if (kept == NULL)
         return tkr_callback_failed(callback, TKR_ENOMEM, context);
     *kept = list_take(of(callback));

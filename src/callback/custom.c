@@ -18,7 +18,11 @@ static struct custom *of(struct tkr_callback *callback)
 
 static int outcome(struct tkr_callback *callback, int answer, const tkr_callback_context *context)
 {
-    return answer == 0 ? 0 : tkr_callback_failed(callback, answer, context);
+    if (answer == 0)
+        return 0;
+    tkr_callback_count(callback, TKR_CALLBACK_FAILED, 1);
+    tkr_callback_tell(callback, TKR_NOTICE_FAILED, context, TKR_NOTICE_OWN_ANSWER + (uint32_t)answer, 0);
+    return 1;
 }
 
 static int start(struct tkr_callback *callback, const tkr_chat_message *messages, uint32_t count, tkr_callback_context *context)

@@ -38,6 +38,7 @@ struct group {
 struct performance {
     struct tkr_callback callback;
     tkr_performance_options options;
+    bool off; /* by the environment: it sees no starts, and so nothing */
     char label[LABEL_BYTES_MAX + 1];
     pthread_mutex_t mutex;
     _Atomic uint32_t count;
@@ -133,8 +134,8 @@ static int start(struct tkr_callback *callback, const tkr_chat_message *messages
 
     (void)messages;
     (void)count;
-    if (tkr_context_kept(context, callback) != NULL)
-        return 0; /* it is in a composite twice */
+    if (of(callback)->off || tkr_context_kept(context, callback) != NULL) /* kept: it is in a composite twice */
+        return 0;
     begun_ns = tkr_context_keep(context, callback, sizeof(*begun_ns));
     if (begun_ns == NULL)
         return tkr_callback_failed(callback, TKR_ENOMEM, context);
@@ -323,11 +324,14 @@ static void destroy(struct tkr_callback *callback)
 
 static const struct tkr_callback_ops ops = {.start = start, .end = end, .error = error, .destroy = destroy};
 
-static int take_options(const tkr_performance_options *given, tkr_performance_options *ret_options)
+static int take_options(const tkr_performance_options *given, tkr_performance_options *ret_options, bool *ret_off)
 {
     tkr_callback_settings settings = TKR_CALLBACK_SETTINGS_INIT;
-    int result = TKR_OK;
+    int result = tkr_callback_settings_read(&settings, NULL, 0);
 
+    if (result != TKR_OK)
+        return result;
+    *ret_off = settings.performance == 0;
     *ret_options = (tkr_performance_options)TKR_PERFORMANCE_OPTIONS_INIT;
     if (given != NULL && given->size != sizeof(*given))
         return TKR_ESIZE;
@@ -337,27 +341,27 @@ static int take_options(const tkr_performance_options *given, tkr_performance_op
         ret_options->label = LABEL_DEFAULT;
     if (ret_options->slow_ms > TKR_SLOW_MS_MAX || strlen(ret_options->label) > LABEL_BYTES_MAX)
         return TKR_ERANGE;
-    if (ret_options->slow_ms == 0) {
-        result = tkr_callback_settings_read(&settings, NULL, 0);
+    if (ret_options->slow_ms == 0)
         ret_options->slow_ms = settings.slow_ms;
-    }
-    return result;
+    return TKR_OK;
 }
 
 int tkr_performance_callback(const tkr_performance_options *given, tkr_callback **ret_callback)
 {
     tkr_performance_options options;
     struct performance *performance;
+    bool off;
     int result;
 
     if (ret_callback == NULL)
         return TKR_EINVAL;
-    result = take_options(given, &options);
+    result = take_options(given, &options, &off);
     if (result != TKR_OK)
         return result;
     performance = tkr_callback_make(sizeof(*performance), &ops, "performance", options.producer);
     if (performance == NULL)
         return TKR_ENOMEM;
+    performance->off = off;
     performance->options = options;
     memcpy(performance->label, options.label, strlen(options.label) + 1);
     performance->options.label = performance->label;

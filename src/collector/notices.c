@@ -78,12 +78,21 @@ static bool may_say(struct tkr_notices *notices, int64_t now_ns)
     return true;
 }
 
+static void failure_words(int64_t figure, char text[160])
+{
+    if (figure >= TKR_NOTICE_OWN_ANSWER)
+        (void)snprintf(text, 160, "handler failed: it answered %" PRId32, (int32_t)(uint32_t)(figure - TKR_NOTICE_OWN_ANSWER));
+    else if (figure < TKR_RESULT_COUNT)
+        (void)snprintf(text, 160, "handler failed: %s", tkr_strerror(-(int)figure));
+    else
+        (void)snprintf(text, 160, "handler failed: result -%" PRId64, figure);
+}
+
 static const char *words(const struct tkr_drain_notice *notice, char text[160])
 {
     switch (notice->what) {
     case TKR_NOTICE_FAILED:
-        (void)snprintf(text, 160, "handler failed: it answered -%" PRId64 " (%s)", notice->figure,
-                       notice->figure < TKR_RESULT_COUNT ? tkr_strerror(-(int)notice->figure) : "its own");
+        failure_words(notice->figure, text);
         break;
     case TKR_NOTICE_SLOW:
         (void)snprintf(text, 160, "slow call: %" PRId64 " ms", notice->duration_us / 1000);

@@ -49,13 +49,14 @@ enum tkr_frame_type {
 
 /* What a notice is about: its error. Its model is the type of the handler. */
 enum tkr_notice {
-    TKR_NOTICE_FAILED = 1,    /* a handler failed; value of TKR_COUNTER_PROMPT: what it answered, its sign turned */
+    TKR_NOTICE_FAILED = 1,    /* a handler failed; value of TKR_COUNTER_PROMPT: its TKR_E*, its sign turned, or OWN_ANSWER */
     TKR_NOTICE_SLOW = 2,      /* a call took longer than the threshold: its duration */
     TKR_NOTICE_CORRECTED = 3, /* a figure below zero counts as 0; value of TKR_COUNTER_PROMPT: how many since the last notice */
     TKR_NOTICE_USAGE_MISSING = 4, /* a call ended without usage */
     TKR_NOTICE_DROPPED = 5,       /* an asynchronous handler's queue was full, or it hung; value as of CORRECTED */
     TKR_NOTICE_COUNT
 };
+#define TKR_NOTICE_OWN_ANSWER (INT64_C(1) << 32) /* plus what a handler of one's own answered, as 32 bits */
 
 #define TKR_FRAME_ALIGN 8u
 #define TKR_FRAME_HEADER_BYTES 32u

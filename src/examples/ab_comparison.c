@@ -59,6 +59,6 @@ int main(void)
     }
     tkr_callback_release(performance);
     if (result != 0)
-        fprintf(stderr, "ab_comparison: %s\n", tkr_strerror(result));
+        (void)fprintf(stderr, "ab_comparison: %s\n", tkr_strerror(result));
     return result != 0;
 }

@@ -90,6 +90,6 @@ int main(void)
     tkr_callback_release(handlers); /* and its members */
     tkr_close(producer);
     if (result != 0)
-        fprintf(stderr, "custom_handler: %s\n", tkr_strerror(result));
+        (void)fprintf(stderr, "custom_handler: %s\n", tkr_strerror(result));
     return result != 0;
 }

@@ -59,6 +59,6 @@ int main(void)
         printf("recorded %llu, still open %llu\n", (unsigned long long)stat.offered, (unsigned long long)stat.open_calls);
     tkr_close(producer);
     if (result != 0)
-        fprintf(stderr, "streaming_gateway: %s\n", tkr_strerror(result));
+        (void)fprintf(stderr, "streaming_gateway: %s\n", tkr_strerror(result));
     return result != 0;
 }

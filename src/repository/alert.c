@@ -47,6 +47,8 @@ static int note(struct alerts *alerts, const tkr_callback_context *context)
     struct tkr_usage_row row;
     int result = TKR_OK;
 
+    if (alerts->pid != getpid())
+        return TKR_OK; /* a child, where the thread is not, and might have held the lock */
     for (uint32_t i = 0; result == TKR_OK && i < start->account_count && i < TKR_ACCOUNTS_MAX; i++) {
         result = tkr_repository_row(alerts->options.repository, &start->account[i], start->cycle, &row);
         if (result == TKR_OK)
@@ -142,10 +144,9 @@ static uint32_t judge(const struct alerts *alerts, const struct tkr_usage_row *r
     return said;
 }
 
-/* One round over what is due. A sink that does not answer is asked again at the next. */
-static void look(struct alerts *alerts)
+/* Looks at so many that are due. A sink that does not answer is asked again when they are due next. */
+static void look(struct alerts *alerts, uint32_t count)
 {
-    uint32_t count = tkr_watch_due(&alerts->watch, alerts->due, LOOKED_AT_ONCE);
     struct look question = {.alerts = alerts, .count = count};
 
     for (uint32_t i = 0; i < count; i++)
@@ -158,6 +159,16 @@ static void look(struct alerts *alerts)
         return;
     for (uint32_t i = 0; i < count; i++)
         tkr_watch_said(&alerts->watch, &alerts->due[i], judge(alerts, &alerts->row[i], &alerts->found[i], alerts->due[i].said));
+}
+
+static bool is_closing(struct alerts *alerts)
+{
+    bool closing;
+
+    (void)pthread_mutex_lock(&alerts->mutex);
+    closing = alerts->closing;
+    (void)pthread_mutex_unlock(&alerts->mutex);
+    return closing;
 }
 
 /* Waits for the interval. false: the handler is closed. */
@@ -179,9 +190,13 @@ static bool wait_interval(struct alerts *alerts)
 static void *run(void *argument)
 {
     struct alerts *alerts = argument;
+    int count;
 
-    while (wait_interval(alerts))
-        look(alerts);
+    while (wait_interval(alerts)) {
+        tkr_watch_begin(&alerts->watch);
+        while (!is_closing(alerts) && (count = tkr_watch_due(&alerts->watch, alerts->due, LOOKED_AT_ONCE)) >= 0)
+            look(alerts, (uint32_t)count);
+    }
     return NULL;
 }
 
@@ -190,23 +205,30 @@ static void *run(void *argument)
 static void free_all(struct alerts *alerts)
 {
     tkr_watch_close(&alerts->watch);
+    free(alerts);
+}
+
+static void destroy(struct alerts *alerts)
+{
     (void)pthread_mutex_destroy(&alerts->mutex);
     (void)pthread_cond_destroy(&alerts->wake);
-    free(alerts);
+    free_all(alerts);
 }
 
 static void on_destroy(void *user)
 {
     struct alerts *alerts = user;
 
-    if (alerts->pid == getpid()) {
-        (void)pthread_mutex_lock(&alerts->mutex);
-        alerts->closing = true;
-        (void)pthread_cond_signal(&alerts->wake);
-        (void)pthread_mutex_unlock(&alerts->mutex);
-        (void)pthread_join(alerts->thread, NULL);
+    if (alerts->pid != getpid()) { /* the condition waits for a thread that is not here to let go of it */
+        free_all(alerts);
+        return;
     }
-    free_all(alerts);
+    (void)pthread_mutex_lock(&alerts->mutex);
+    alerts->closing = true;
+    (void)pthread_cond_signal(&alerts->wake);
+    (void)pthread_mutex_unlock(&alerts->mutex);
+    (void)pthread_join(alerts->thread, NULL);
+    destroy(alerts);
 }
 
 static int compare(const void *a, const void *b)
@@ -286,7 +308,7 @@ int tkr_alert_callback(const tkr_alert_options *given, tkr_callback **ret_callba
         return TKR_ENOMEM;
     alerts->options = options;
     if (!prepare(alerts) || start_thread(alerts) != 0) {
-        free_all(alerts);
+        destroy(alerts);
         return TKR_ENOMEM;
     }
     functions.type = TYPE;

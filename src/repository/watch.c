@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define CANDIDATES 16 /* to make room */
+
 bool tkr_watch_open(struct tkr_watch *watch, uint32_t max)
 {
     uint32_t chains = 16;
@@ -59,16 +61,25 @@ static void unchain(struct tkr_watch *watch, struct tkr_watched *item)
     *link = item->next;
 }
 
-/* A place for one more: a new one, or that of the oldest call. */
+static struct tkr_watched *next_at_hand(struct tkr_watch *watch)
+{
+    struct tkr_watched *item = &watch->item[watch->hand];
+
+    watch->hand = watch->hand + 1 < watch->count ? watch->hand + 1 : 0;
+    return item;
+}
+
+/* A place for one more: a new one, or that of the oldest call among some. */
 static struct tkr_watched *place(struct tkr_watch *watch)
 {
-    struct tkr_watched *oldest = &watch->item[0];
+    struct tkr_watched *oldest;
 
     if (watch->count < watch->max)
         return &watch->item[watch->count++];
-    for (uint32_t i = 1; i < watch->count; i++) {
-        if (watch->item[i].round < oldest->round)
-            oldest = &watch->item[i];
+    oldest = next_at_hand(watch);
+    for (int i = 1; i < CANDIDATES; i++) {
+        struct tkr_watched *item = next_at_hand(watch);
+        oldest = item->round < oldest->round ? item : oldest;
     }
     unchain(watch, oldest);
     return oldest;
@@ -79,7 +90,8 @@ static struct tkr_watched *add(struct tkr_watch *watch, const tkr_account *accou
     struct tkr_watched *item = place(watch);
     uint32_t *chain = chain_of(watch, account->kind, account->id, account->len, cycle);
 
-    *item = (struct tkr_watched){.next = *chain, .cycle = cycle, .kind = account->kind, .id_len = account->len};
+    *item =
+        (struct tkr_watched){.next = *chain, .cycle = cycle, .kind = account->kind, .due = UINT64_MAX, .id_len = account->len};
     memcpy(item->id, account->id, account->len);
     *chain = (uint32_t)(item - watch->item) + 1;
     return item;
@@ -94,24 +106,39 @@ void tkr_watch_note(struct tkr_watch *watch, const tkr_account *account, uint32_
     if (item == NULL)
         item = add(watch, account, cycle);
     item->round = watch->round;
-    item->due = watch->round + 1;
+    if (item->due > watch->round + 1) /* one that is due in this round stays so */
+        item->due = watch->round + 1;
     item->wait = 1;
     (void)pthread_mutex_unlock(&watch->mutex);
 }
 
-uint32_t tkr_watch_due(struct tkr_watch *watch, struct tkr_watched *ret_due, uint32_t max)
+void tkr_watch_begin(struct tkr_watch *watch)
 {
-    uint32_t due = 0;
-
     (void)pthread_mutex_lock(&watch->mutex);
     watch->round++;
-    for (uint32_t i = 0; i < watch->count && due < max; i++) {
-        struct tkr_watched *item = &watch->item[i];
-        if (item->due > watch->round)
-            continue;
-        ret_due[due++] = *item;
-        item->due = watch->round + item->wait;
-        item->wait = item->wait < TKR_WATCH_WAIT_MAX ? 2 * item->wait : TKR_WATCH_WAIT_MAX;
+    watch->at = 0;
+    (void)pthread_mutex_unlock(&watch->mutex);
+}
+
+static bool is_due(struct tkr_watch *watch, struct tkr_watched *item)
+{
+    if (item->due > watch->round)
+        return false;
+    item->due = watch->round + item->wait;
+    item->wait = item->wait < TKR_WATCH_WAIT_MAX ? 2 * item->wait : TKR_WATCH_WAIT_MAX;
+    return true;
+}
+
+int tkr_watch_due(struct tkr_watch *watch, struct tkr_watched *ret_due, uint32_t max)
+{
+    int due = -1;
+
+    (void)pthread_mutex_lock(&watch->mutex);
+    for (uint32_t i = 0; i < max && watch->at < watch->count; i++) {
+        struct tkr_watched *item = &watch->item[watch->at++];
+        due = due < 0 ? 0 : due;
+        if (is_due(watch, item))
+            ret_due[due++] = *item;
     }
     (void)pthread_mutex_unlock(&watch->mutex);
     return due;

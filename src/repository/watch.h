@@ -18,7 +18,7 @@
 #define TKR_WATCH_WAIT_MAX 64u /* rounds between two looks, at most */
 
 struct tkr_watched {
-    uint32_t next; /* in its chain, by number + 1; 0: the last. Of a free one: the next free */
+    uint32_t next; /* in its chain, by number + 1; 0: the last */
     uint32_t cycle;
     uint64_t kind;
     uint64_t round; /* of its last call */
@@ -36,6 +36,8 @@ struct tkr_watch {
     uint32_t mask;
     uint32_t max;
     uint32_t count;
+    uint32_t at;   /* how far the round has come */
+    uint32_t hand; /* where room is looked for next */
     uint64_t round;
 };
 
@@ -43,11 +45,16 @@ struct tkr_watch {
 bool tkr_watch_open(struct tkr_watch *watch, uint32_t max);
 void tkr_watch_close(struct tkr_watch *watch);
 
-/* An account, which is valid, has been used: it is due. In a full table the one of the oldest call makes room. */
+/* An account, which is valid, has been used: it is due. In a full table one that is long idle makes room: the longest idle of a
+ * few, so that nobody waits for a search. */
 void tkr_watch_note(struct tkr_watch *watch, const tkr_account *account, uint32_t cycle);
 
-/* Begins the next round. Copies those that are due, up to max; they are due again later. Returns their number. */
-uint32_t tkr_watch_due(struct tkr_watch *watch, struct tkr_watched *ret_due, uint32_t max);
+/* Begins the next round. */
+void tkr_watch_begin(struct tkr_watch *watch);
+
+/* Copies those that are due among the next max of the round; they are due again in a later one. Returns their number, -1: the
+ * round has come to its end. */
+int tkr_watch_due(struct tkr_watch *watch, struct tkr_watched *ret_due, uint32_t max);
 
 /* What has been said of one of them; it is due soon again. */
 void tkr_watch_said(struct tkr_watch *watch, const struct tkr_watched *one, uint32_t said);

@@ -364,6 +364,39 @@ static void test_usage_by_model_shows_a_row_for_each(void **state)
     json_decref(answer);
 }
 
+/* A report by models has as many lines as models, and they come to what the report of the account has. */
+static void test_report_by_model_has_a_line_for_each(void **state)
+{
+    struct stage *stage = *state;
+    json_t *answer;
+    const char *text;
+    size_t i;
+    json_t *line;
+    json_int_t sum = 0;
+
+    stage_collector_start(stage, "1");
+    record(stage, 2, 1);
+    stage_collector_end(stage, 0);
+    text = RUN("report", "user-00", "--from", "2000-01-01", "--to", "2099-12-01", "--by-model");
+    assert_non_null(strstr(text, "user user-00, model openai/model:00\n"));
+    assert_non_null(strstr(text, "user user-00, model model:01\n"));
+    text = RUN("report", "user-00", "--from", "2000-01-01", "--to", "2099-12-01", "--by-model", "--csv");
+    assert_int_equal(strncmp(text, "account,account_hex,kind,model,model_hex,cycle,prompt_tokens,", 61), 0);
+    assert_non_null(strstr(text, "\r\n\"user-00\",,user,\"openai/model:00\",,2"));
+    answer = parse(RUN("report", "user-00", "--from", "2000-01-01", "--to", "2099-12-01", "--by-model", "--json"));
+    assert_int_equal(json_array_size(json_object_get(answer, "accounts")), 2);
+    json_array_foreach (json_object_get(answer, "accounts"), i, line) {
+        assert_non_null(json_object_get(line, "model"));
+        sum += json_integer_value(json_object_get(json_object_get(line, "total"), "total_tokens"));
+    }
+    json_decref(answer);
+    answer = parse(RUN("report", "user-00", "--from", "2000-01-01", "--to", "2099-12-01", "--json"));
+    line = json_array_get(json_object_get(answer, "accounts"), 0);
+    assert_null(json_object_get(line, "model"));
+    assert_int_equal(json_integer_value(json_object_get(json_object_get(line, "total"), "total_tokens")), sum);
+    json_decref(answer);
+}
+
 /* What is counted and not flushed shows beside a model as beside an account. */
 static void test_usage_by_model_shows_what_is_not_flushed(void **state)
 {
@@ -506,6 +539,8 @@ int main(void)
         IN_LEDGER(test_models_that_idle_are_forgotten_with_their_accounts),
         IN_REDIS(test_usage_by_model_shows_a_row_for_each),
         IN_LEDGER(test_usage_by_model_shows_a_row_for_each),
+        IN_REDIS(test_report_by_model_has_a_line_for_each),
+        IN_LEDGER(test_report_by_model_has_a_line_for_each),
         IN_LEDGER(test_usage_by_model_shows_what_is_not_flushed),
         IN_REDIS(test_gc_and_reset_take_the_models_along),
         IN_LEDGER(test_gc_and_reset_take_the_models_along),

@@ -17,7 +17,7 @@
 #define USD_BYTES 32
 #define PERCENT_BYTES 340 /* of any double with one decimal */
 
-enum { OPTION_KIND = TKR_COMMAND_OPTION_FIRST, OPTION_FROM, OPTION_TO, OPTION_CSV };
+enum { OPTION_KIND = TKR_COMMAND_OPTION_FIRST, OPTION_FROM, OPTION_TO, OPTION_BY_MODEL, OPTION_CSV };
 
 static const char help[] =
     "tokenring report --from CYCLE --to CYCLE [ACCOUNT] [OPTION]...\n\n"
@@ -28,8 +28,11 @@ static const char help[] =
     "  --from CYCLE       YYYY-MM-DD, the first cycle\n"
     "  --to CYCLE         YYYY-MM-DD, the last cycle, not before the first\n"
     "  --kind KIND        user, team, organisation, key or another name of 1 to 12 letters a-z or '_'; default all\n"
-    "  --json             print one JSON object: sink, accounts with cycles (all counters, changes) and total\n"
-    "  --csv              print RFC 4180: a head, then a row for each account and cycle with all counters and changes\n"
+    "  --by-model         of each model that an account used, as `tokenring usage --by-model` has them\n"
+    "  --json             print one JSON object: sink, accounts (or models of them) with cycles (all counters, changes)\n"
+    "                     and total\n"
+    "  --csv              print RFC 4180: a head, then a row for each account (and model) and cycle with all counters and\n"
+    "                     changes\n"
     "  --help             this text\n\n"
     "Where the totals are: TOKENRING_SINK (redis, sqlite or null), REDIS_URL, REDIS_SOCKET, REDIS_HOST, REDIS_PORT,\n"
     "REDIS_USERNAME, REDIS_PASSWORD, REDIS_DB; TOKENRING_LEDGER, TOKENRING_STATE_DIR.\n\n" TKR_COMMAND_EXIT_HELP
@@ -39,6 +42,7 @@ static const struct option options[] = {{"from", required_argument, NULL, OPTION
                                         {"to", required_argument, NULL, OPTION_TO},
                                         {"kind", required_argument, NULL, OPTION_KIND},
                                         {"json", no_argument, NULL, TKR_COMMAND_OPTION_JSON},
+                                        {"by-model", no_argument, NULL, OPTION_BY_MODEL},
                                         {"csv", no_argument, NULL, OPTION_CSV},
                                         TKR_COMMAND_OPTION_HELP,
                                         {NULL, 0, NULL, 0}};
@@ -72,6 +76,9 @@ static int take_option(void *arg, int option)
         return take_cycle(report, "to", &report->to);
     case OPTION_KIND:
         return tkr_command_query_kind(report->command, optarg, &report->query);
+    case OPTION_BY_MODEL:
+        report->query.by_model = true;
+        return 0;
     case OPTION_CSV:
         report->csv = true;
         return 0;
@@ -151,7 +158,12 @@ static void print_line(const struct tkr_command_report_row *row, size_t count)
 
     (void)tkr_command_text_clean(row->id, row->id_len, clean);
     tkr_kind_name(row->kind, kind);
-    (void)printf("%s %s\n", kind, clean);
+    (void)printf("%s %s", kind, clean);
+    if (row->model_len > 0) {
+        (void)tkr_command_text_clean(row->model, row->model_len, clean);
+        (void)printf(", model %s", clean);
+    }
+    (void)putchar('\n');
     for (size_t i = 0; i < count; i++) {
         tkr_cycle_format(row[i].cycle, cycle);
         (void)printf("  %-10s %20" PRId64 " %12" PRId64, cycle, row[i].counts.value[TKR_COUNTER_TOTAL],
@@ -202,20 +214,32 @@ static void print_csv_change(const struct tkr_command_report_row *row, bool firs
     (void)printf(",%" PRId64 ",%s", change.amount, percent);
 }
 
-static void print_csv_row(const struct tkr_command_report_row *row, bool first)
+/* As text, and where that is not all of it, in hexadecimal: two columns. */
+static void print_csv_name(const char *name, uint32_t len)
 {
     char clean[TKR_COMMAND_CLEAN_BYTES(TKR_ID_BYTES_MAX)];
+    bool was_clean = tkr_command_text_clean(name, len, clean);
+
+    print_quoted(clean);
+    (void)putchar(',');
+    for (uint32_t i = 0; i < len && !was_clean; i++)
+        (void)printf("%02x", (unsigned)(unsigned char)name[i]);
+}
+
+static void print_csv_row(const struct tkr_command_report_row *row, bool first)
+{
     char kind[TKR_KIND_NAME_BYTES];
     char cycle[TKR_CYCLE_TEXT_BYTES];
-    bool was_clean = tkr_command_text_clean(row->id, row->id_len, clean);
 
     tkr_kind_name(row->kind, kind);
     tkr_cycle_format(row->cycle, cycle);
-    print_quoted(clean);
-    (void)putchar(',');
-    for (uint32_t i = 0; i < row->id_len && !was_clean; i++)
-        (void)printf("%02x", (unsigned)(unsigned char)row->id[i]);
-    (void)printf(",%s,%s", kind, cycle);
+    print_csv_name(row->id, row->id_len);
+    (void)printf(",%s,", kind);
+    if (row->model_len > 0) {
+        print_csv_name(row->model, row->model_len);
+        (void)putchar(',');
+    }
+    (void)printf("%s", cycle);
     for (int i = 0; i < TKR_COUNTER_COUNT; i++)
         (void)printf(",%" PRId64, row->counts.value[i]);
     print_csv_change(row, first, TKR_COUNTER_TOTAL);
@@ -228,7 +252,7 @@ static int print_csv(const struct report *report)
     const struct tkr_command_report_rows *rows = &report->rows;
     size_t line;
 
-    (void)printf("account,account_hex,kind,cycle");
+    (void)printf("account,account_hex,kind,%scycle", report->query.by_model ? "model,model_hex," : "");
     for (int i = 0; i < TKR_COUNTER_COUNT; i++)
         (void)printf(",%s", tkr_counter_name[i]);
     (void)printf(",change_tokens,change_tokens_percent,change_cost_nano_usd,change_cost_percent\r\n");
@@ -282,6 +306,8 @@ static json_t *line_json(const struct tkr_command_report_row *row, size_t count)
                                   json_integer(tkr_command_report_sum(row, count, (enum tkr_counter)i)));
     tkr_command_json_set_id(object, "account", row->id, row->id_len);
     (void)json_object_set_new(object, "kind", json_string(kind));
+    if (row->model_len > 0)
+        tkr_command_json_set_id(object, "model", row->model, row->model_len);
     (void)json_object_set_new(object, "cycles", cycles);
     (void)json_object_set_new(object, "total", total);
     return object;

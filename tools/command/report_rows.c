@@ -18,7 +18,8 @@ static int take_row(const struct tkr_usage_row *from, void *arg)
     struct tkr_command_report_rows *rows = reading->rows;
     struct tkr_command_report_row *row;
 
-    if (from->cycle < reading->from || from->cycle > reading->to || from->id_len > sizeof(row->id))
+    if (from->cycle < reading->from || from->cycle > reading->to || from->id_len > sizeof(row->id) ||
+        from->model_len > sizeof(row->model))
         return 0;
     if (rows->count == rows->room) {
         size_t room = 2 * rows->room + 64;
@@ -29,19 +30,28 @@ static int take_row(const struct tkr_usage_row *from, void *arg)
         rows->room = room;
     }
     row = &rows->row[rows->count++];
-    *row =
-        (struct tkr_command_report_row){.kind = from->kind, .id_len = from->id_len, .cycle = from->cycle, .counts = from->counts};
+    *row = (struct tkr_command_report_row){
+        .kind = from->kind, .id_len = from->id_len, .model_len = from->model_len, .cycle = from->cycle, .counts = from->counts};
     memcpy(row->id, from->id, from->id_len);
+    if (from->model_len > 0)
+        memcpy(row->model, from->model, from->model_len);
     return 0;
+}
+
+static int compare_texts(const char *a, uint32_t a_len, const char *b, uint32_t b_len)
+{
+    int order = memcmp(a, b, a_len < b_len ? a_len : b_len);
+
+    return order != 0 ? order : (a_len > b_len) - (a_len < b_len);
 }
 
 static int compare_lines(const struct tkr_command_report_row *a, const struct tkr_command_report_row *b)
 {
-    int order = memcmp(a->id, b->id, a->id_len < b->id_len ? a->id_len : b->id_len);
+    int order = compare_texts(a->id, a->id_len, b->id, b->id_len);
 
     if (order == 0)
-        order = (a->id_len > b->id_len) - (a->id_len < b->id_len);
-    return order != 0 ? order : (a->kind > b->kind) - (a->kind < b->kind);
+        order = (a->kind > b->kind) - (a->kind < b->kind);
+    return order != 0 ? order : compare_texts(a->model, a->model_len, b->model, b->model_len);
 }
 
 static int compare_rows(const void *one, const void *other)

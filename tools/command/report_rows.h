@@ -9,11 +9,13 @@
 #include "sink/sink.h"
 #include "tokenring/tokenring.h"
 
-/* A line is what is followed from cycle to cycle: an account of a kind. */
+/* A line is what is followed from cycle to cycle: an account of a kind, or one of its models. */
 struct tkr_command_report_row {
     uint64_t kind;
     char id[TKR_ID_BYTES_MAX];
+    char model[TKR_LABEL_BYTES_MAX];
     uint32_t id_len;
+    uint32_t model_len; /* 0: the account's own totals */
     uint32_t cycle;
     tkr_counts counts;
 };

@@ -204,6 +204,26 @@ static void test_performance_of_many_threads_adds_up(void **state)
     tkr_callback_release(performance);
 }
 
+static void test_performance_measures_nothing_where_the_environment_says_so(void **state)
+{
+    tkr_callback_context context = context_for("alice");
+    tkr_performance measured = TKR_PERFORMANCE_INIT;
+    tkr_response response = TKR_RESPONSE_INIT;
+    tkr_callback *performance;
+
+    (void)state;
+    assert_int_equal(setenv("ENABLE_PERFORMANCE_MONITORING", "False", 1), 0);
+    assert_int_equal(tkr_performance_callback(NULL, &performance), TKR_OK);
+    assert_int_equal(tkr_on_llm_start(performance, NULL, 0, &context), 0);
+    assert_int_equal(tkr_on_llm_end(performance, &response, &context), 0);
+    assert_int_equal(tkr_performance_read(performance, NULL, NULL, NULL, &measured), TKR_OK);
+    assert_int_equal(measured.calls, 0);
+    tkr_callback_release(performance);
+    assert_int_equal(setenv("ENABLE_PERFORMANCE_MONITORING", "no", 1), 0);
+    assert_int_equal(tkr_performance_callback(NULL, &performance), TKR_ERANGE);
+    assert_int_equal(unsetenv("ENABLE_PERFORMANCE_MONITORING"), 0);
+}
+
 static void test_performance_options_that_are_no_good_are_refused(void **state)
 {
     tkr_performance_options options = TKR_PERFORMANCE_OPTIONS_INIT;
@@ -234,6 +254,7 @@ int main(void)
         CALLBACK_TEST(test_performance_compares_two_labels),
         CALLBACK_TEST(test_performance_beyond_its_groups_counts_in_the_last),
         CALLBACK_TEST(test_performance_of_many_threads_adds_up),
+        CALLBACK_TEST(test_performance_measures_nothing_where_the_environment_says_so),
         CALLBACK_TEST(test_performance_options_that_are_no_good_are_refused),
     };
 

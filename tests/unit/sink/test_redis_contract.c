@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The contract of sinks, against a real Redis. */
+#include "unit/sink/contract_accounts.h"
 #include "unit/sink/contract_models.h"
 #include "unit/sink/redis_fixture.h"
 
@@ -70,6 +71,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CONTRACT_TESTS(set_up, fixture_sink_close),
+        CONTRACT_ACCOUNTS_TESTS(set_up, fixture_sink_close),
         CONTRACT_MODELS_TESTS(set_up, fixture_sink_close),
         cmocka_unit_test_setup_teardown(test_first_contribution_that_arrives_after_its_record_was_removed_adds_nothing, set_up,
                                         fixture_sink_close),

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "support/tempdir.h"
+#include "unit/sink/contract_accounts.h"
 #include "unit/sink/contract_models.h"
 
 struct fixture {
@@ -43,7 +44,8 @@ static int tear_down(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {CONTRACT_TESTS(set_up, tear_down), CONTRACT_MODELS_TESTS(set_up, tear_down)};
+    const struct CMUnitTest tests[] = {CONTRACT_TESTS(set_up, tear_down), CONTRACT_ACCOUNTS_TESTS(set_up, tear_down),
+                                       CONTRACT_MODELS_TESTS(set_up, tear_down)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

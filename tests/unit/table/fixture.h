@@ -3,6 +3,7 @@
 #ifndef TESTS_UNIT_TABLE_FIXTURE_H
 #define TESTS_UNIT_TABLE_FIXTURE_H
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,11 +41,40 @@ static inline void table_make(struct table *table, uint32_t accounts_max)
     table_open(table);
 }
 
-static inline void table_reopen(struct table *table)
+static inline void table_close(struct table *table)
 {
     tkr_shard_close(table->shard);
     table->shard = NULL;
+}
+
+static inline void table_reopen(struct table *table)
+{
+    table_close(table);
     table_open(table);
+}
+
+/* Writes into the file of a closed shard. */
+static inline void table_patch(const struct table *table, size_t offset, const void *bytes, size_t count)
+{
+    int fd = openat(table->directory, "shard-0", O_WRONLY | O_CLOEXEC);
+
+    assert_true(fd >= 0);
+    assert_int_equal(pwrite(fd, bytes, count, (off_t)offset), (ssize_t)count);
+    (void)close(fd);
+}
+
+/* How many files of its directory begin so. */
+static inline int table_files(const struct table *table, const char *prefix)
+{
+    DIR *directory = opendir(table->dir);
+    const struct dirent *item;
+    int count = 0;
+
+    assert_non_null(directory);
+    while ((item = readdir(directory)) != NULL)
+        count += strncmp(item->d_name, prefix, strlen(prefix)) == 0;
+    (void)closedir(directory);
+    return count;
 }
 
 static inline void table_remove(struct table *table)

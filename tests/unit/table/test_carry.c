@@ -35,12 +35,6 @@ static int tear_down(void **state)
     return 0;
 }
 
-static void close_shard(struct table *table)
-{
-    tkr_shard_close(table->shard);
-    table->shard = NULL;
-}
-
 static void *map_file(const struct table *table, size_t *ret_bytes)
 {
     struct stat status;
@@ -296,7 +290,7 @@ static void test_shard_with_fewer_counters_is_carried_over_whole(void **state)
     accounts = table_accounts(table);
     life_last = table->shard->header->law.life_last;
     batch = table->shard->batch;
-    close_shard(table);
+    table_close(table);
     narrow(table);
     table_open(table);
 
@@ -355,7 +349,7 @@ static void test_models_are_carried_over(void **state)
     for (uint32_t i = 0; i < USERS; i++)
         charge_model(table, i);
     life_last = table->shard->header->law.life_last;
-    close_shard(table);
+    table_close(table);
     narrow(table);
     table_open(table);
     assert_int_equal(table_accounts(table), 2 * USERS);
@@ -380,7 +374,7 @@ static void test_file_of_the_layout_before_models_is_carried_over(void **state)
 
     assert_true(table_charge(table, "alice", 7));
     life = table_entry(table, "alice")->life;
-    close_shard(table);
+    table_close(table);
     header = map_file(table, &bytes);
     header->major = 1;
     header->minor = 1;
@@ -406,7 +400,7 @@ static void test_carried_shard_hands_over_what_is_not_acknowledged(void **state)
         struct picture picture = picture_of(table, i);
         expected += picture.there && (picture.known_life != picture.life || picture.known[0] != picture.counts[0]);
     }
-    close_shard(table);
+    table_close(table);
     narrow(table);
     table_open(table);
     changed = table_handover(table);
@@ -440,7 +434,7 @@ static void test_comparison_under_way_goes_on_at_the_same_accounts(void **state)
     }
     forget(table, entry_of(table, 8));
     forget(table, entry_of(table, 15));
-    close_shard(table);
+    table_close(table);
     narrow(table);
     table_open(table);
     for (uint32_t i = 0; i < 2; i++) {
@@ -468,7 +462,7 @@ static void test_shard_for_fewer_regions_is_carried_over(void **state)
 
     assert_true(table_charge(table, "alice", 5));
     mark(table->shard);
-    close_shard(table);
+    table_close(table);
     patch(table, offsetof(struct tkr_shard_header, regions_max), 4);
     table_open(table);
     assert_int_equal(count_other_files(table), 0);
@@ -485,7 +479,7 @@ static void test_unfinished_batch_is_put_back_before(void **state)
     assert_true(tkr_batch_begin(table->shard));
     assert_true(table_add(table, "alice", 100));
     assert_true(table_add(table, "bob", 100));
-    close_shard(table);
+    table_close(table);
     patch(table, offsetof(struct tkr_shard_header, regions_max), 4);
     table_open(table);
     assert_int_equal(table_value(table, "alice"), 5);
@@ -504,7 +498,7 @@ static void test_more_accounts_than_allowed_are_carried_over_all(void **state)
         (void)snprintf(id, sizeof(id), "user-%d", i);
         assert_true(table_charge(table, id, i));
     }
-    close_shard(table);
+    table_close(table);
     patch(table, offsetof(struct tkr_shard_header, regions_max), 4);
     table->options.accounts_max = 10;
     table_open(table);
@@ -516,7 +510,7 @@ static void test_empty_shard_is_carried_over(void **state)
 {
     struct table *table = *state;
 
-    close_shard(table);
+    table_close(table);
     narrow(table);
     table_open(table);
     assert_int_equal(table_accounts(table), 0);
@@ -533,7 +527,7 @@ static void test_damaged_entries_refuse_and_nothing_is_lost(void **state)
     struct tkr_shard_header *header;
 
     assert_true(table_charge(table, "alice", 5));
-    close_shard(table);
+    table_close(table);
     narrow(table);
     header = map_file(table, &bytes);
     header->law.arena_used += 64;
@@ -557,7 +551,7 @@ static void test_damaged_number_of_accounts_is_refused(void **state)
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
         size_t bytes;
         struct tkr_shard_header *header;
-        close_shard(table);
+        table_close(table);
         header = map_file(table, &bytes);
         header->law.accounts = wrong[i];
         assert_int_equal(tkr_shard_open(table->directory, &table->options, &table->shard, &message), -1);
@@ -581,7 +575,7 @@ static void test_damaged_headers_are_answered(void **state)
         tkr_message message = {""};
         size_t bytes;
         struct tkr_shard_header *header;
-        close_shard(table);
+        table_close(table);
         if (round % 2 == 0)
             patch(table, offsetof(struct tkr_shard_header, regions_max), 4);
         header = map_file(table, &bytes);
@@ -605,7 +599,7 @@ static void test_half_made_file_is_thrown_away(void **state)
     int fd;
 
     assert_true(table_charge(table, "alice", 5));
-    close_shard(table);
+    table_close(table);
     fd = openat(table->directory, ".shard-0", O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     assert_true(fd >= 0 && ftruncate(fd, 1 << 20) == 0);
     (void)close(fd);
