@@ -364,6 +364,134 @@ static void test_open_calls_go_on_with_the_board_of_the_next_collector(void **st
     stage_collector_end(stage, 0);
 }
 
+/* --- two hosts --- */
+
+/* One honest call; false: refused. */
+static bool make_call(tkr_producer *producer, const char *id)
+{
+    tkr_call call;
+    int result = begin(producer, id, RESERVE, &call);
+
+    if (result == TKR_ELIMIT)
+        return false;
+    assert_int_equal(result, TKR_OK);
+    end(producer, call, RESERVE);
+    return true;
+}
+
+/*
+ * Two collectors, as on two hosts, and a gateway at each, that calls once a millisecond at most until it is refused for long. What goes
+ * beyond the limit is bounded by what either did not know of yet: what the other had counted since the last look, whose age is told, and
+ * flushed an interval later, and what was not counted yet.
+ */
+static void test_overshoot_of_two_hosts_is_within_its_bound(void **state)
+{
+    const int64_t limit = 1000 * RESERVE;
+    const char *const argv[] = {COLLECTOR, NULL};
+    struct stage *stage = *state;
+    struct stage other = *stage;
+    tkr_producer *producer[2];
+    int64_t made = 0;
+    int64_t unknown_ms = 0;
+    int64_t bound;
+    int refused = 0;
+
+    set_limit(stage, "both", 0, limit);
+    stage_collector_start(stage, "1");
+    for (int i = 0; i < STAGE_ENV_MAX; i++)
+        other.env_list[i] = stage->env_list[i] != NULL ? other.env[i] : NULL;
+    (void)snprintf(other.runtime, sizeof(other.runtime), "%s/other", stage->dir);
+    assert_int_equal(mkdir(other.runtime, 0700), 0);
+    stage_env(&other, "TOKENRING_RUNTIME_DIR", other.runtime);
+    memset(&other.collector, 0, sizeof(other.collector));
+    assert_int_equal(process_start(&other.collector, argv, other.env_list), 0);
+    producer[0] = open_producer(stage, 0);
+    producer[1] = open_producer(&other, 0);
+    (void)wait_for_verdict(producer[0], "both", 0, TKR_LIMIT_ALLOWED);
+    (void)wait_for_verdict(producer[1], "both", 0, TKR_LIMIT_ALLOWED);
+    while (refused < 300) {
+        bool any = false;
+        for (int i = 0; i < 2; i++) {
+            int64_t age_ms = check(producer[i], "both", 0).age_ns / 1000000;
+            unknown_ms = age_ms > unknown_ms ? age_ms : unknown_ms;
+            if (make_call(producer[i], "both")) {
+                any = true;
+                made += RESERVE;
+            }
+        }
+        refused = any ? 0 : refused + 1;
+        process_sleep_ms(1);
+    }
+    bound =
+        2 * RESERVE * (unknown_ms + 2 * 50 + 2 * 8); /* two flush intervals, since a pass may be under way; and two idle rounds */
+    print_message("two hosts, limit %lld: used %lld, beyond it %lld, bound %lld (oldest look %lld ms)\n", (long long)limit,
+                  (long long)made, (long long)(made - limit), (long long)bound, (long long)unknown_ms);
+    assert_true(made >= limit - 2 * RESERVE && made <= limit + bound);
+    tkr_close(producer[0]);
+    tkr_close(producer[1]);
+    process_end(&other.collector);
+    stage_collector_end(stage, 0);
+}
+
+/* --- what others see of it --- */
+
+/* What a command says on stdout; the caller frees it. */
+static char *run(struct stage *stage, const char *const argv[])
+{
+    struct process process;
+    char *text;
+
+    assert_int_equal(process_run(&process, argv, stage->env_list, WAIT_MS), 0);
+    if (process_exit_code(&process) != 0)
+        fail_msg("%s", process_text(&process, PROCESS_STDERR));
+    text = strdup(process_text(&process, PROCESS_STDOUT));
+    process_end(&process);
+    assert_non_null(text);
+    return text;
+}
+
+static void expect(const char *text, const char *says)
+{
+    if (strstr(text, says) == NULL)
+        fail_msg("\"%s\" expected: %s", says, text);
+}
+
+static void test_commands_show_what_gateways_see(void **state)
+{
+    const char *const watch[] = {TEST_BIN_DIR "/tokenring", "limit", "watch", "--once", "--json", NULL};
+    const char *const text[] = {TEST_BIN_DIR "/tokenring", "limit", "watch", "--once", NULL};
+    const char *const stat[] = {TEST_BIN_DIR "/tokenring", "stat", "--json", NULL};
+    struct stage *stage = *state;
+    tkr_producer *producer;
+    tkr_call call;
+    char *said;
+
+    set_limit(stage, "near", 0, 1000);
+    set_limit(stage, "far", 0, 1000);
+    stage_collector_start(stage, "1");
+    producer = open_producer(stage, 0);
+    record(producer, "near", 500);
+    (void)wait_for_verdict(producer, "far", 0, TKR_LIMIT_ALLOWED);
+    (void)wait_for_verdict(producer, "near", 0, TKR_LIMIT_ALLOWED);
+    assert_int_equal(begin(producer, "near", 400, &call), TKR_OK);
+    said = run(stage, watch);
+    expect(said, "\"account\":\"near\",\"kind\":\"user\",\"cycle\":\"2026-11-01\",\"limit\":1000,\"used\":500,\"reserved\":400,"
+                 "\"remaining\":100,\"age_ms\":");
+    expect(said, "\"verdict\":\"soft\"");
+    expect(said, "\"account\":\"far\"");
+    free(said);
+    said = run(stage, text);
+    expect(said, "near");
+    free(said);
+    said = run(stage, stat);
+    expect(said, "\"limits\":[{\"account\":\"near\"");
+    assert_null(strstr(said, "\"account\":\"far\""));
+    free(said);
+    end(producer, call, 10);
+    tkr_close(producer);
+    stage_collector_end(stage, 0);
+}
+
 #define IN_BOTH(test)                                                    \
     {#test " (redis)", test, stage_set_up_redis, stage_tear_down, NULL}, \
     {                                                                    \
@@ -381,6 +509,9 @@ int main(void)
         IN_BOTH(test_reserve_is_held_until_the_end_and_refused_beyond_the_limit),
         IN_BOTH(test_crowd_of_reserving_calls_stays_within_the_limit),
         IN_BOTH(test_reserve_of_the_killed_is_given_back_while_the_living_keep_theirs),
+        {"test_overshoot_of_two_hosts_is_within_its_bound", test_overshoot_of_two_hosts_is_within_its_bound, stage_set_up_redis,
+         stage_tear_down, NULL},
+        IN_BOTH(test_commands_show_what_gateways_see),
         IN_BOTH(test_open_calls_go_on_with_the_board_of_the_next_collector),
     };
 
