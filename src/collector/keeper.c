@@ -146,14 +146,15 @@ void tkr_keeper_count(struct tkr_keeper *keeper, uint32_t shard, const struct tk
     }
 }
 
+/* One that changes hands meanwhile comes again, as the next account. */
 static void resolve(struct tkr_keeper *keeper, uint32_t shard, uint32_t number)
 {
-    const struct tkr_board_entry *entry = &keeper->board.entry[number];
-    uint64_t shape = atomic_load_explicit(&entry->shape, memory_order_acquire);
-    uint32_t reference = tkr_shard_find(keeper->shard[shard], atomic_load_explicit(&entry->kind, memory_order_acquire),
-                                        (const char *)entry->id, (uint32_t)(shape >> 32), (uint32_t)shape);
+    struct tkr_board_account account;
 
-    atomic_store_explicit(link_of(keeper, number, shard), reference, memory_order_release);
+    if (tkr_board_copy(&keeper->board, number, &account))
+        atomic_store_explicit(link_of(keeper, number, shard),
+                              tkr_shard_find(keeper->shard[shard], account.kind, account.id, account.id_len, account.cycle),
+                              memory_order_release);
 }
 
 void tkr_keeper_resolve(struct tkr_keeper *keeper, uint32_t shard)

@@ -5,7 +5,8 @@
 
 #define TAG_SHIFT (64 - (32 - TKR_BOARD_NUMBER_BITS))
 #define NUMBER_MASK ((UINT32_C(1) << TKR_BOARD_NUMBER_BITS) - 1)
-#define CANDIDATES 32u /* among which the one asked for longest ago leaves */
+#define LEFT (UINT32_C(1) << TKR_BOARD_NUMBER_BITS) /* in a slot: whoever was here has left, and others may follow */
+#define CANDIDATES 32u                              /* among which the one asked for longest ago leaves */
 _Static_assert(TKR_BOARD_ENTRIES_MAX <= NUMBER_MASK, "the number of an entry plus one fits its slot");
 
 /* --- geometry --- */
@@ -164,6 +165,8 @@ bool tkr_board_find(const struct tkr_board *board, const struct tkr_board_key *k
         uint32_t word = atomic_load_explicit(&slot[place(key->hash, i)],
                                              memory_order_relaxed); /* the entry's seq vouches for what is there */
         uint32_t number = (word & NUMBER_MASK) - 1;
+        if (word == 0)
+            return false; /* nobody was ever here, nor behind */
         if (word >> TKR_BOARD_NUMBER_BITS != tag || number >= board->entries_max)
             continue;
         __builtin_prefetch(&board->entry[number].id); /* with the entry's first line: all will be wanted */
@@ -228,13 +231,16 @@ static uint64_t hash_of(const struct tkr_board *board, const struct tkr_board_en
     return key.hash;
 }
 
+/* A slot that nobody follows is as if it had never been used. */
 static void unlist(struct tkr_board *board, uint32_t number)
 {
-    _Atomic uint32_t *slot = bucket_of(board, hash_of(board, &board->entry[number]));
+    uint64_t hash = hash_of(board, &board->entry[number]);
+    _Atomic uint32_t *slot = bucket_of(board, hash);
 
     for (uint32_t i = 0; i < TKR_BOARD_SLOTS; i++) {
+        uint32_t next = atomic_load_explicit(&slot[(i + 1) % TKR_BOARD_SLOTS], memory_order_relaxed);
         if ((atomic_load_explicit(&slot[i], memory_order_relaxed) & NUMBER_MASK) == number + 1)
-            atomic_store_explicit(&slot[i], 0, memory_order_relaxed);
+            atomic_store_explicit(&slot[i], next == 0 ? 0 : LEFT, memory_order_relaxed);
     }
 }
 
@@ -283,7 +289,7 @@ static _Atomic uint32_t *slot_free(const struct tkr_board *board, uint64_t hash)
     _Atomic uint32_t *slot = bucket_of(board, hash);
 
     for (uint32_t i = 0; i < TKR_BOARD_SLOTS; i++) {
-        if (atomic_load_explicit(&slot[place(hash, i)], memory_order_relaxed) == 0)
+        if ((atomic_load_explicit(&slot[place(hash, i)], memory_order_relaxed) & NUMBER_MASK) == 0)
             return &slot[place(hash, i)];
     }
     return NULL;

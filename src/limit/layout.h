@@ -5,7 +5,7 @@
  *
  *   "board", read by gateways, written by the collector alone
  *        0   header, 4096 bytes: identity and geometry (constant), the mark that it was replaced
- *     4096   index: buckets x 32 slots of 4 bytes; a slot is 11 bits of the hash << 21 | number of the entry + 1, or 0
+ *     4096   index: buckets x 32 slots of 4 bytes; a slot is 11 bits of the hash << 21 | number of the entry + 1; 0: nobody was ever here
  *   entries  entries_max x 320 bytes
  *
  *   "reservations", written by all

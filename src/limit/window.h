@@ -13,8 +13,8 @@
  * Who writes: `turn`, `board`, spans: whoever holds `busy`. `inside`: writers, as they come and go.
  *
  * Barrier pairs
- *   P1  turn made odd, then the new mapping, then turn even (release); a reader loads turn (acquire), looks, and loads turn again after an
- *       acquire fence: unchanged and even, all it saw is of one board.
+ *   P1  turn made odd, then the new mapping, then turn even (release); a reader loads turn (acquire), looks, with acquire loads, and
+ *       loads turn again: unchanged and even, all it saw is of one board.
  *   P2  closing set, then inside looked at; a writer adds to inside, then looks at closing (sequentially consistent): one of the two
  *       sees the other.
  *
@@ -56,8 +56,7 @@ static inline const struct tkr_board *tkr_window_board(const struct tkr_window *
 /* Is all that was read since of one board? */
 static inline bool tkr_window_same(const struct tkr_window *window, uint64_t turn)
 {
-    atomic_thread_fence(memory_order_acquire); /* P1 */
-    return atomic_load_explicit(&window->turn, memory_order_relaxed) == turn;
+    return atomic_load_explicit(&window->turn, memory_order_relaxed) == turn; /* all loads of the board's are acquire (P1) */
 }
 
 /* The board, to write to its cells, until tkr_window_leave; NULL: there is none, and nothing to leave. */
