@@ -17,14 +17,19 @@ static int64_t start_of(const tkr_start *start)
     return start->start_ns != 0 ? start->start_ns : tkr_clock_coarse_ns();
 }
 
-/* A call that reserves is never plain. */
-static inline bool estimates_fit(const tkr_start *start)
+static inline bool estimates_fit(const tkr_start *start, int64_t reserve_max)
 {
-    return tkr_arguments_fits(start->prompt_estimate, TKR_TOKENS_MAX) && tkr_arguments_fits(start->reserve, 0);
+    return tkr_arguments_fits(start->prompt_estimate, TKR_TOKENS_MAX) && tkr_arguments_fits(start->reserve, reserve_max);
 }
 
-/* Begins a plain call (producer/plain.h) in the slot that the thread keeps, if it does, on a day that its channel knows. */
-static inline bool begin_plain(struct tkr_producer *producer, const tkr_start *start, tkr_call *ret_call)
+#define NOT_PLAIN 1 /* no result code is above 0 */
+
+/*
+ * Begins a plain call (producer/plain.h) in the slot that the thread keeps, if it does, on a day that its channel knows. holds: it
+ * reserves. 0; NOT_PLAIN; TKR_ELIMIT.
+ */
+static inline __attribute__((always_inline)) int begin_plain(struct tkr_producer *producer, const tkr_start *start, bool holds,
+                                                             tkr_call *ret_call)
 {
     uint64_t session = atomic_load_explicit(&producer->live->session, memory_order_relaxed); /* tkr_producer_channel says why */
     struct tkr_channel *channel = tkr_channel_last(session);
@@ -35,16 +40,18 @@ static inline bool begin_plain(struct tkr_producer *producer, const tkr_start *s
     uint32_t number;
 
     if (channel == NULL || channel->slot == 0 || !tkr_cycle_span_has(&channel->span, start_ns))
-        return false;
+        return NOT_PLAIN;
     number = channel->slot - 1;
     slot = &producer->region.slots[number];
     if (!tkr_frame_plain_head_put(slot->frame, head_bytes, user, user->len < TKR_SHORT_ID_BYTES, channel->span.cycle, start_ns))
-        return false;
+        return NOT_PLAIN;
     tkr_frame_plain_open(slot->frame, head_bytes);
     slot->head_bytes = (uint32_t)head_bytes;
+    if (holds && !tkr_limits_hold(producer, channel, slot, start, channel->span.cycle))
+        return TKR_ELIMIT;
     channel->slot = 0;
     *ret_call = tkr_call_slot_begin_written(slot, number, producer->region.identity, start);
-    return true;
+    return TKR_OK;
 }
 
 /* holds: what it reserves is held against limits. */
@@ -83,13 +90,26 @@ static __attribute__((noinline)) int begin_any(struct tkr_producer *producer, co
     return TKR_OK;
 }
 
+/* A call that reserves. */
+static __attribute__((noinline)) int begin_holding(struct tkr_producer *producer, const tkr_start *start, tkr_call *ret_call)
+{
+    int result = begin_plain(producer, start, true, ret_call);
+
+    if (result == NOT_PLAIN)
+        return begin_any(producer, start, true, ret_call);
+    return result == TKR_OK ? TKR_OK : tkr_producer_refuse(producer, result);
+}
+
 int tkr_call_begin(tkr_producer *producer, const tkr_start *start, tkr_call *ret_call)
 {
     if (producer == NULL)
         return TKR_EINVAL;
-    if (tkr_arguments_start_is_current(start) && ret_call != NULL && tkr_plain_start_zeros(start) == 0 && estimates_fit(start) &&
-        begin_plain(producer, start, ret_call))
-        return TKR_OK;
+    if (tkr_arguments_start_is_current(start) && ret_call != NULL && tkr_plain_start_zeros(start) == 0) {
+        if (estimates_fit(start, 0) && begin_plain(producer, start, false, ret_call) == TKR_OK)
+            return TKR_OK;
+        if (start->reserve > 0 && estimates_fit(start, TKR_TOKENS_MAX))
+            return begin_holding(producer, start, ret_call);
+    }
     return begin_any(producer, start, true, ret_call);
 }
 
