@@ -74,7 +74,6 @@ static void retire_last(int directory)
         return;
     (void)tkr_guarded_store(&header->retired, 1);
     (void)munmap(header, TKR_BOARD_HEADER_BYTES);
-    TKR_CRASH(BOARD_RETIRED);
 }
 
 static int place(int directory, const struct part *part)
@@ -121,6 +120,7 @@ int tkr_board_make(int runtime, uint32_t entries_max, struct tkr_board *ret_boar
     if (failure == 0)
         failure = format(part, entries_max);
     retire_last(runtime); /* also when there is no new one: nobody goes on with what is kept no more */
+    TKR_CRASH(BOARD_RETIRED);
     if (failure == 0)
         failure = place(runtime, &part[1]);
     if (failure == 0)
