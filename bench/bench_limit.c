@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a limit costs its caller: a check of an account that is hot, and of any of as many as the board holds; a call that reserves
- * against one that does not. One thread; against the floor, a frame of a plain call that is copied into a lane and published. Every
- * verdict is looked at, every call is read back, and at the end nothing is reserved.
+ * What a limit costs its caller: a check of an account that is hot, and of any of as many as the board holds; a call that
+ * reserves against one that does not. One thread; against the floor, a frame of a plain call that is copied into a lane and
+ * published. Every verdict is looked at, every call is read back, and at the end nothing is reserved.
  */
 #include <fcntl.h>
 #include <stdio.h>

@@ -25,9 +25,9 @@
  *  - A call that was started and is never ended keeps what its handlers keep of it; an open call of a token handler is settled
  *    when its process ends, as one of tkr_call_begin is.
  *
- * Handles are counted: a factory gives one reference, tkr_callback_release takes one back, and the handler is freed with the last.
- * Whoever calls a handler holds a reference until the calls that it started have ended; a composite holds those of its members for
- * its calls, so a member may be removed, and remove itself, while calls are in flight.
+ * Handles are counted: a factory gives one reference, tkr_callback_release takes one back, and the handler is freed with the
+ * last. Whoever calls a handler holds a reference until the calls that it started have ended; a composite holds those of its
+ * members for its calls, so a member may be removed, and remove itself, while calls are in flight.
  *
  * Threads: any handle may be used by any number of threads at once; one context by one thread at a time.
  * Fork: a child may go on using handlers. Those of tkr_asynchronous_callback have no thread there and count all as dropped;
@@ -198,20 +198,20 @@ TKR_API TKR_MUST_CHECK int tkr_detailed_token_callback(const tkr_callback_option
 /* --- limit handlers --- */
 
 /*
- * A limit handler: when a call starts, holds the reserve of the context's start, or, where it has none, the estimate of the prompt
- * (as tkr_detailed_token_callback has it), at least 1 token, against the limits of the accounts: of all, or of none. Where one has no
- * room the call is refused, which tkr_callback_refusal tells; the handler has not failed, and the other handlers of a composite run
- * all the same. When the call ends, well or not, or its process dies, it is given back. Accounts that are not known hold nothing, or
- * refuse, as the producer's TKR_LIMIT_CLOSED has it. It counts nothing: token handlers do, and those hold nothing.
- * A handler that is asynchronous, or a member of one that is, refuses nobody in time.
+ * A limit handler: when a call starts, holds the reserve of the context's start, or, where it has none, the estimate of the
+ * prompt (as tkr_detailed_token_callback has it), at least 1 token, against the limits of the accounts: of all, or of none. Where
+ * one has no room the call is refused, which tkr_callback_refusal tells; the handler has not failed, and the other handlers of a
+ * composite run all the same. When the call ends, well or not, or its process dies, it is given back. Accounts that are not known
+ * hold nothing, or refuse, as the producer's TKR_LIMIT_CLOSED has it. It counts nothing: token handlers do, and those hold
+ * nothing. A handler that is asynchronous, or a member of one that is, refuses nobody in time.
  * Results: as tkr_token_callback.
  */
 TKR_API TKR_MUST_CHECK int tkr_limit_callback(const tkr_callback_options *options, tkr_callback **ret_callback);
 
 /*
- * Asked between tkr_on_llm_start and the call's end: has a limit handler refused it? Then it is not to be made, and to be ended by
- * tkr_on_llm_error: token handlers count it as a call that failed. ret_limit, whose size is set first, may be NULL: the figures of the
- * account that has least left, as tkr_limit_check tells them; absent where it was refused for not being known.
+ * Asked between tkr_on_llm_start and the call's end: has a limit handler refused it? Then it is not to be made, and to be ended
+ * by tkr_on_llm_error: token handlers count it as a call that failed. ret_limit, whose size is set first, may be NULL: the
+ * figures of the account that has least left, as tkr_limit_check tells them; absent where it was refused for not being known.
  * Results: 1: refused; 0: not; TKR_EINVAL, TKR_ESIZE. Progress: wait-free.
  */
 TKR_API TKR_MUST_CHECK int tkr_callback_refusal(const tkr_callback_context *context, tkr_limit *ret_limit);
@@ -226,9 +226,9 @@ enum {
 
 /*
  * A handler that calls others, in the order in which they were added; those that are asynchronous only take note, and work in
- * parallel. A call's end goes to the members that saw its start. Composites nest; one cannot be added to itself, nor below itself.
- * An account is counted once a call: where handlers of one composite would charge the same account, a detailed handler wins over a
- * token handler, and else the first.
+ * parallel. A call's end goes to the members that saw its start. Composites nest; one cannot be added to itself, nor below
+ * itself. An account is counted once a call: where handlers of one composite would charge the same account, a detailed handler
+ * wins over a token handler, and else the first.
  * Results: 0; TKR_EINVAL, TKR_ENOMEM.
  */
 TKR_API TKR_MUST_CHECK int tkr_composite_callback(tkr_callback **ret_callback);

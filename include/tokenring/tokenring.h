@@ -211,8 +211,8 @@ typedef struct tkr_stat {
 /*
  * Opens this process's producer: a region of shared memory in the runtime directory, which a collector finds
  * whenever it runs. options may be NULL (all defaults); strings are copied.
- * Results: 0; TKR_EINVAL, TKR_ESIZE, TKR_ERANGE, TKR_ECYCLE (options); TKR_ENODIR, TKR_ETMPFS, TKR_ENOSPC, TKR_ENOMEM, TKR_ESYSTEM.
- * Threads: any. Progress: system calls, allocates. Crash: a half-made region is removed by the collector.
+ * Results: 0; TKR_EINVAL, TKR_ESIZE, TKR_ERANGE, TKR_ECYCLE (options); TKR_ENODIR, TKR_ETMPFS, TKR_ENOSPC, TKR_ENOMEM,
+ * TKR_ESYSTEM. Threads: any. Progress: system calls, allocates. Crash: a half-made region is removed by the collector.
  */
 TKR_API TKR_MUST_CHECK int tkr_open(const tkr_options *options, tkr_producer **ret_producer);
 
@@ -226,13 +226,13 @@ TKR_API void tkr_close(tkr_producer *producer);
 /*
  * Begins a call. ret_call is valid in this process until tkr_call_end; any thread may end it.
  * If the process dies first, the collector settles the call from the prompt estimate and the progress told.
- * With a reserve above 0 it is also held against the limits of all accounts, or of none: where one has no room for it, the call is not
- * begun and TKR_ELIMIT answered (tkr_limit_check has the figures). Accounts that are not known hold nothing, or, with
+ * With a reserve above 0 it is also held against the limits of all accounts, or of none: where one has no room for it, the call
+ * is not begun and TKR_ELIMIT answered (tkr_limit_check has the figures). Accounts that are not known hold nothing, or, with
  * TKR_LIMIT_CLOSED, refuse. The end of the call gives it back, however it ends; if the process dies, the collector does, within a
  * second or so. Two calls that together have no room may both be refused; never are both let through.
- * Results: 0; TKR_EINVAL, TKR_ESIZE, TKR_EACCOUNT, TKR_EKIND, TKR_ECYCLE, TKR_ERANGE, TKR_ETEXT; TKR_ECALLS; TKR_ENOSPC; TKR_ELIMIT.
- * Threads: any. Progress: lock-free; system calls only when slots are first used, a child re-opens after a fork, or, with a
- * reserve, as tkr_limit_check.
+ * Results: 0; TKR_EINVAL, TKR_ESIZE, TKR_EACCOUNT, TKR_EKIND, TKR_ECYCLE, TKR_ERANGE, TKR_ETEXT; TKR_ECALLS; TKR_ENOSPC;
+ * TKR_ELIMIT. Threads: any. Progress: lock-free; system calls only when slots are first used, a child re-opens after a fork, or,
+ * with a reserve, as tkr_limit_check.
  */
 TKR_API TKR_MUST_CHECK int tkr_call_begin(tkr_producer *producer, const tkr_start *start, tkr_call *ret_call);
 
@@ -258,8 +258,8 @@ TKR_API TKR_MUST_CHECK int tkr_call_end(tkr_producer *producer, tkr_call call, c
 TKR_API TKR_MUST_CHECK int tkr_record(tkr_producer *producer, const tkr_start *start, const tkr_usage *usage);
 
 /*
- * Adds figures to accounts without counting a call: what was used elsewhere, or a part of a call that is told apart. As tkr_record,
- * but neither calls nor errors grow. An absent total is prompt + completion; 0 leaves the total as it is.
+ * Adds figures to accounts without counting a call: what was used elsewhere, or a part of a call that is told apart. As
+ * tkr_record, but neither calls nor errors grow. An absent total is prompt + completion; 0 leaves the total as it is.
  * Results, Threads, Progress, Crash: as tkr_record.
  */
 TKR_API TKR_MUST_CHECK int tkr_increment(tkr_producer *producer, const tkr_start *start, const tkr_usage *usage);
@@ -285,7 +285,9 @@ enum {
     TKR_LIMIT_REFUSED = 3  /* there is no room: nothing is left, or less than wanted */
 };
 
-/* An account's limit in a cycle, as far as this host knows. TKR_ABSENT where it is not known; figures that are too old are told. */
+/*
+ * An account's limit in a cycle, as far as this host knows. TKR_ABSENT where it is not known; figures that are too old are told.
+ */
 typedef struct tkr_limit {
     uint32_t size;
     int32_t verdict;   /* TKR_LIMIT_* */
@@ -301,14 +303,14 @@ typedef struct tkr_limit {
     }
 
 /*
- * Is there room for want_tokens (0..TKR_TOKENS_MAX or TKR_ABSENT: anything at all) within the limit of an account's cycle (yyyymmdd;
- * 0: the default cycle of now)? The limit of the cycle holds, else the account's standing one. Holds nothing: of two that ask at once
- * both may be let through; tkr_call_begin with a reserve lets one. Set ret_limit->size first.
- * An account that nobody asked for of late is TKR_LIMIT_UNKNOWN at first, or TKR_LIMIT_REFUSED without figures with TKR_LIMIT_CLOSED;
- * the collector is told, and knows it within its flush interval or so.
+ * Is there room for want_tokens (0..TKR_TOKENS_MAX or TKR_ABSENT: anything at all) within the limit of an account's cycle
+ * (yyyymmdd; 0: the default cycle of now)? The limit of the cycle holds, else the account's standing one. Holds nothing: of two
+ * that ask at once both may be let through; tkr_call_begin with a reserve lets one. Set ret_limit->size first.
+ * An account that nobody asked for of late is TKR_LIMIT_UNKNOWN at first, or TKR_LIMIT_REFUSED without figures with
+ * TKR_LIMIT_CLOSED; the collector is told, and knows it within its flush interval or so.
  * Results: 0 with the verdict; TKR_EINVAL, TKR_ESIZE, TKR_EACCOUNT, TKR_EKIND, TKR_ECYCLE, TKR_ERANGE.
- * Threads: any. Progress: lock-free, some ten nanoseconds, no system call; but for a thread that finds the collector's board missing or
- * replaced and looks for it, ten times a second at most.
+ * Threads: any. Progress: lock-free, some ten nanoseconds, no system call; but for a thread that finds the collector's board
+ * missing or replaced and looks for it, ten times a second at most.
  */
 TKR_API TKR_MUST_CHECK int tkr_limit_check(tkr_producer *producer, const tkr_account *account, uint32_t cycle,
                                            int64_t want_tokens, tkr_limit *ret_limit);

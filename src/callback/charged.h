@@ -15,7 +15,10 @@ struct tkr_charged {
 /* Looks at the structure itself. 0; TKR_EINVAL, TKR_ESIZE. */
 int tkr_charged_check(const tkr_callback_options *options);
 
-/* Takes checked options; charged, whose account points into it, stays where it is. 0; TKR_ERANGE, TKR_ECYCLE, TKR_EACCOUNT, TKR_EKIND. */
+/*
+ * Takes checked options; charged, whose account points into it, stays where it is. 0; TKR_ERANGE, TKR_ECYCLE, TKR_EACCOUNT,
+ * TKR_EKIND.
+ */
 int tkr_charged_take(struct tkr_charged *charged, const tkr_callback_options *options);
 
 #endif

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Limit handlers: hold when a call starts, give back when it ends. What is held is a slot's (producer/limits.h), so a death gives it back. */
+/*
+ * Limit handlers: hold when a call starts, give back when it ends. What is held is a slot's (producer/limits.h), so a death gives
+ * it back.
+ */
 #include <stdlib.h>
 #include <string.h>
 

@@ -57,7 +57,9 @@ static int make_part(int directory, struct part *part)
     return failure;
 }
 
-/* The board that is there is replaced: its readers look for the next one. Somebody else's file there is none, and harms nobody. */
+/*
+ * The board that is there is replaced: its readers look for the next one. Somebody else's file there is none, and harms nobody.
+ */
 static void retire_last(int directory)
 {
     struct stat status;

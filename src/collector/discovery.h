@@ -11,7 +11,10 @@
 
 struct tkr_discovery;
 
-/* Prepares discovery over the posts and hands out feeds for all cursors in use, before workers run. keeper: of limits, may be NULL. -1: no memory. */
+/*
+ * Prepares discovery over the posts and hands out feeds for all cursors in use, before workers run. keeper: of limits, may be
+ * NULL. -1: no memory.
+ */
 int tkr_discovery_open(const struct tkr_home *home, struct tkr_post *posts, uint32_t post_count, struct tkr_keeper *keeper,
                        struct tkr_discovery **ret_discovery, tkr_message *ret_message);
 

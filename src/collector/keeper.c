@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "collector/board.h"
 #include "collector/drain.h"
+#include "region/guard.h"
 #include "sink/sink.h"
 #include "table/reader.h"
 
@@ -63,7 +64,9 @@ struct tkr_keeper {
     _Atomic uint64_t taken_count;
     struct tkr_sweep sweep;
     int64_t sweep_ns;
+    uint32_t swept; /* what the last step of a sweep answered */
     bool failing;
+    atomic_bool broken; /* the board was given up */
     int64_t not_before_ns;
     pthread_t thread;
     bool started;
@@ -77,6 +80,21 @@ struct tkr_keeper {
 static _Atomic uint32_t *link_of(const struct tkr_keeper *keeper, uint32_t number, uint32_t shard)
 {
     return &keeper->link[(uint64_t)number * keeper->shard_count + shard];
+}
+
+/* --- cells, which are in a file that others may write, and cut --- */
+
+/* A board that was cut is no board: nobody touches its cells again, and gateways look for another. */
+static void give_up(struct tkr_keeper *keeper)
+{
+    if (!atomic_exchange_explicit(&keeper->broken, true, memory_order_relaxed)) /* a flag */
+        tkr_log(TKR_LOG_ERROR, "somebody cut the file of reservations: limits are not known to gateways until the next start");
+    atomic_store_explicit(&keeper->board.header->retired, 1, memory_order_relaxed);
+}
+
+static bool broken(const struct tkr_keeper *keeper)
+{
+    return atomic_load_explicit(&keeper->broken, memory_order_relaxed);
 }
 
 /* --- the workers' --- */
@@ -151,7 +169,7 @@ static void resolve(struct tkr_keeper *keeper, uint32_t shard, uint32_t number)
 {
     struct tkr_board_account account;
 
-    if (tkr_board_copy(&keeper->board, number, &account))
+    if (tkr_board_copy_key(&keeper->board, number, &account))
         atomic_store_explicit(link_of(keeper, number, shard),
                               tkr_shard_find(keeper->shard[shard], account.kind, account.id, account.id_len, account.cycle),
                               memory_order_release);
@@ -187,21 +205,43 @@ static uint64_t resolved_by_all(const struct tkr_keeper *keeper)
     return least;
 }
 
+/* An account that is taken up. */
+struct taking {
+    struct tkr_board *board;
+    struct tkr_board_key key;
+    uint64_t now_s;
+    uint32_t number;
+    bool taken;
+};
+
+static void take(void *argument)
+{
+    struct taking *taking = argument;
+
+    taking->taken = tkr_board_take(taking->board, &taking->key, &taking->number);
+    if (taking->taken)
+        tkr_board_ask(taking->board, taking->number, taking->now_s);
+}
+
 static void take_up(struct tkr_keeper *keeper, const struct wanted *wanted, int64_t now_ns)
 {
-    struct tkr_board *board = &keeper->board;
-    struct tkr_board_key key;
+    struct taking taking = {.board = &keeper->board, .now_s = (uint64_t)(now_ns / TKR_NS_PER_S)};
     uint64_t count = atomic_load_explicit(&keeper->taken_count, memory_order_relaxed); /* the thread's own */
     uint32_t number;
     uint64_t seq;
 
-    tkr_board_key(board, wanted->kind, wanted->id, wanted->len, wanted->cycle, &key);
-    if (tkr_board_find(board, &key, &number, &seq) || count - resolved_by_all(keeper) >= TAKEN_MAX ||
-        !tkr_board_take(board, &key, &number))
+    tkr_board_key(&keeper->board, wanted->kind, wanted->id, wanted->len, wanted->cycle, &taking.key);
+    if (broken(keeper) || tkr_board_find(&keeper->board, &taking.key, &number, &seq) ||
+        count - resolved_by_all(keeper) >= TAKEN_MAX)
         return;
-    tkr_board_ask(board, number, (uint64_t)(now_ns / TKR_NS_PER_S));
-    keeper->kept[number] = (struct kept){.due_ns = now_ns, .taken = count + 1};
-    keeper->taken[count % TAKEN_MAX] = number;
+    if (!tkr_guarded_call(take, &taking)) {
+        give_up(keeper);
+        return;
+    }
+    if (!taking.taken)
+        return;
+    keeper->kept[taking.number] = (struct kept){.due_ns = now_ns, .taken = count + 1};
+    keeper->taken[count % TAKEN_MAX] = taking.number;
     atomic_store_explicit(&keeper->taken_count, count + 1, memory_order_release); /* P2 */
 }
 
@@ -275,11 +315,13 @@ static int64_t limit_that_holds(const struct tkr_usage_found *found)
     return found->standing > 0 ? found->standing : 0;
 }
 
-static int64_t next_due(const struct tkr_keeper *keeper, uint32_t number, int64_t now_ns)
+static int64_t next_due(struct tkr_keeper *keeper, uint32_t number, int64_t now_ns)
 {
-    uint64_t asked_s = atomic_load_explicit(&keeper->board.cells[number].asked_s, memory_order_relaxed); /* a hint */
+    uint64_t asked_s = 0; /* a hint */
     uint64_t now_s = (uint64_t)(now_ns / TKR_NS_PER_S);
 
+    if (!broken(keeper) && !tkr_guarded_load(&keeper->board.cells[number].asked_s, &asked_s))
+        give_up(keeper);
     return now_ns + (asked_s + ASKED_S >= now_s || keeper->refresh_ns > IDLE_NS ? keeper->refresh_ns : IDLE_NS);
 }
 
@@ -319,8 +361,8 @@ static void pass_over(struct tkr_keeper *keeper, uint32_t number, const tkr_mess
 }
 
 /*
- * One by one, after they have failed together while the sink can be reached: some account is at fault. Many in a row are not. false: it
- * is the sink that fails.
+ * One by one, after they have failed together while the sink can be reached: some account is at fault. Many in a row are not.
+ * false: it is the sink that fails.
  */
 static bool put_singly(struct tkr_keeper *keeper, const struct question *question, struct question *single,
                        tkr_message *ret_message)
@@ -454,9 +496,25 @@ static bool each_slot(const struct tkr_view *view, bool (*visit)(struct tkr_keep
     return whole;
 }
 
+/* What a dead slot held, on its way back. */
+struct giving {
+    const struct tkr_board *board;
+    const struct tkr_view_hold *hold;
+};
+
+static void give(void *argument)
+{
+    const struct giving *giving = argument;
+
+    tkr_hold_give_dead(giving->board, giving->hold->word, giving->hold->more, giving->hold->reserve);
+}
+
 static bool give_dead(struct tkr_keeper *keeper, const struct tkr_view_hold *hold)
 {
-    tkr_hold_give_dead(&keeper->board, hold->word, hold->more, hold->reserve);
+    struct giving giving = {&keeper->board, hold};
+
+    if (hold->word != 0 && !broken(keeper) && !tkr_guarded_call(give, &giving))
+        give_up(keeper);
     return true;
 }
 
@@ -473,6 +531,20 @@ static bool note_live(struct tkr_keeper *keeper, const struct tkr_view_hold *hol
     return hold->stable;
 }
 
+static void begin_sweep(void *argument)
+{
+    struct tkr_keeper *keeper = argument;
+
+    keeper->swept = tkr_sweep_begin(&keeper->board, &keeper->sweep);
+}
+
+static void end_sweep(void *argument)
+{
+    struct tkr_keeper *keeper = argument;
+
+    keeper->swept = tkr_sweep_end(&keeper->board, &keeper->sweep);
+}
+
 bool tkr_keeper_sweep_begin(struct tkr_keeper *keeper)
 {
     int64_t now_ns = tkr_clock_monotonic_ns();
@@ -480,7 +552,10 @@ bool tkr_keeper_sweep_begin(struct tkr_keeper *keeper)
     if (keeper == NULL || now_ns < keeper->sweep_ns || atomic_load_explicit(&keeper->taken_count, memory_order_relaxed) == 0)
         return false;
     keeper->sweep_ns = now_ns + SWEEP_NS;
-    return tkr_sweep_begin(&keeper->board, &keeper->sweep);
+    keeper->swept = 0;
+    if (!broken(keeper) && !tkr_guarded_call(begin_sweep, keeper))
+        give_up(keeper);
+    return !broken(keeper) && keeper->swept != 0;
 }
 
 bool tkr_keeper_sweep(struct tkr_keeper *keeper, const struct tkr_view *view)
@@ -490,10 +565,11 @@ bool tkr_keeper_sweep(struct tkr_keeper *keeper, const struct tkr_view *view)
 
 void tkr_keeper_sweep_end(struct tkr_keeper *keeper, bool whole)
 {
-    uint32_t mended = whole ? tkr_sweep_end(&keeper->board, &keeper->sweep) : 0;
-
-    if (mended > 0)
-        tkr_log(TKR_LOG_DEBUG, "%u cells of limits held what no open call vouches for; it is given back", mended);
+    keeper->swept = 0;
+    if (whole && !tkr_guarded_call(end_sweep, keeper))
+        give_up(keeper);
+    if (keeper->swept > 0)
+        tkr_log(TKR_LOG_DEBUG, "%u cells of limits held what no open call vouches for; it is given back", keeper->swept);
 }
 
 /* --- life --- */

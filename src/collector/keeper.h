@@ -6,12 +6,13 @@
  *                                                      |
  *                               sink -> looked up -> published -> gateway
  *
- * An account is taken up when a gateway asks for it and it is not there. From then on the workers add what they count of it. Before it is
- * looked up first, each worker has told where its shard has it (`link`), so that the keeper can sum what is counted and not yet
- * acknowledged. It is looked up each flush interval, at least each second, while gateways ask for it, and every few seconds else.
+ * An account is taken up when a gateway asks for it and it is not there. From then on the workers add what they count of it.
+ * Before it is looked up first, each worker has told where its shard has it (`link`), so that the keeper can sum what is counted
+ * and not yet acknowledged. It is looked up each flush interval, at least each second, while gateways ask for it, and every few
+ * seconds else.
  *
- * What the shards have of an account is read as any reader reads it, in a committed state, and only if it is still of this account: an
- * entry that was forgotten has nothing that the sink has not.
+ * What the shards have of an account is read as any reader reads it, in a committed state, and only if it is still of this
+ * account: an entry that was forgotten has nothing that the sink has not.
  *
  * Who writes: `wanted`, workers and the thread, under the mutex; `link`, the worker whose shard it is; `taken` and the board, the
  * thread; epochs and the mending of cells, the collector's main thread (tkr_keeper_sweep); cells, besides, gateways.
@@ -20,8 +21,10 @@
  *   P1  link, then resolved (release); the thread loads resolved (acquire), then link.
  *   P2  the entry's key, then taken_count (release); a worker loads taken_count (acquire), then taken and the key.
  *
- * When the sink fails, nothing is published: figures grow old, and gateways see how old; what is counted goes on. An account about
- * which something is no integer makes its whole question fail; so then they are asked for one by one.
+ * Cells are in a file that gateways may cut: all that touches them is guarded, and a board that was cut is given up.
+ *
+ * When the sink fails, nothing is published: figures grow old, and gateways see how old; what is counted goes on. An account
+ * about which something is no integer makes its whole question fail; so then they are asked for one by one.
  */
 #ifndef TKR_COLLECTOR_KEEPER_H
 #define TKR_COLLECTOR_KEEPER_H
@@ -34,7 +37,9 @@
 struct tkr_drain;
 struct tkr_keeper;
 
-/* Makes the board and the thread's own sink. 0, or -1 with the reason: the collector goes on without, and no limit is known here. */
+/*
+ * Makes the board and the thread's own sink. 0, or -1 with the reason: the collector goes on without, and no limit is known here.
+ */
 int tkr_keeper_open(const struct tkr_collector_config *config, int runtime, struct tkr_shard *const *shard, uint32_t shard_count,
                     struct tkr_keeper **ret_keeper, tkr_message *ret_message);
 
@@ -56,8 +61,8 @@ void tkr_keeper_resolve(struct tkr_keeper *keeper, uint32_t shard);
 void tkr_keeper_bury(struct tkr_keeper *keeper, const struct tkr_view *view);
 
 /*
- * Main thread: mends cells (limit/hold.h). Between begin and end each region of a living owner is shown, which were listed after the
- * begin; whole says that all of them could be seen. begin false: it is not time yet.
+ * Main thread: mends cells (limit/hold.h). Between begin and end each region of a living owner is shown, which were listed after
+ * the begin; whole says that all of them could be seen. begin false: it is not time yet.
  */
 bool tkr_keeper_sweep_begin(struct tkr_keeper *keeper);
 bool tkr_keeper_sweep(struct tkr_keeper *keeper, const struct tkr_view *view);

@@ -201,9 +201,8 @@ bool tkr_board_read(const struct tkr_board *board, uint32_t number, uint64_t seq
     return atomic_load_explicit(&entry->seq, memory_order_seq_cst) == seq; /* P3 */
 }
 
-bool tkr_board_copy(const struct tkr_board *board, uint32_t number, struct tkr_board_account *ret_account)
+static bool copy_key(const struct tkr_board_entry *entry, struct tkr_board_account *ret_account, uint64_t *ret_seq)
 {
-    const struct tkr_board_entry *entry = &board->entry[number];
     uint64_t seq = atomic_load_explicit(&entry->seq, memory_order_acquire); /* P1 */
     uint64_t shape = atomic_load_explicit(&entry->shape, memory_order_acquire);
 
@@ -216,7 +215,22 @@ bool tkr_board_copy(const struct tkr_board *board, uint32_t number, struct tkr_b
         uint64_t word = atomic_load_explicit(&entry->id[i], memory_order_acquire);
         memcpy(ret_account->id + i * sizeof(word), &word, sizeof(word));
     }
-    return tkr_board_read(board, number, seq, &ret_account->figures);
+    *ret_seq = seq;
+    return atomic_load_explicit(&entry->seq, memory_order_relaxed) == seq; /* all loads before are acquire */
+}
+
+bool tkr_board_copy_key(const struct tkr_board *board, uint32_t number, struct tkr_board_account *ret_account)
+{
+    uint64_t seq;
+
+    return copy_key(&board->entry[number], ret_account, &seq);
+}
+
+bool tkr_board_copy(const struct tkr_board *board, uint32_t number, struct tkr_board_account *ret_account)
+{
+    uint64_t seq;
+
+    return copy_key(&board->entry[number], ret_account, &seq) && tkr_board_read(board, number, seq, &ret_account->figures);
 }
 
 /* --- the keeper's --- */

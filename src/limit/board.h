@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A board over borrowed memory: found by its readers, changed by its keeper. No file, no system call (limit/layout.h has the argument).
+ * A board over borrowed memory: found by its readers, changed by its keeper. No file, no system call (limit/layout.h has the
+ * argument).
  *
  * Threads: what is said to be the keeper's, by one thread; all else by any.
  */
@@ -61,7 +62,10 @@ void tkr_board_format(void *board_memory, void *reservations_memory, uint32_t en
 void tkr_board_key(const struct tkr_board *board, uint64_t kind, const char *id, uint32_t id_len, uint32_t cycle,
                    struct tkr_board_key *ret_key);
 
-/* Finds the entry of a key. ret_seq vouches for it: as long as the entry's is the same, the entry is this key's. false: not there. */
+/*
+ * Finds the entry of a key. ret_seq vouches for it: as long as the entry's is the same, the entry is this key's. false: not
+ * there.
+ */
 bool tkr_board_find(const struct tkr_board *board, const struct tkr_board_key *key, uint32_t *ret_number, uint64_t *ret_seq);
 
 /* Reads what an entry says. false: it has changed hands since tkr_board_find. */
@@ -76,7 +80,9 @@ struct tkr_board_account {
     struct tkr_board_figures figures;
 };
 
-/* Copies an entry, number below entries_used. false: it is nobody's, or changing hands. */
+/* Copies an entry, number below entries_used; of its figures nothing (no cells are touched), or all. false: it is nobody's, or
+ * changing hands. */
+bool tkr_board_copy_key(const struct tkr_board *board, uint32_t number, struct tkr_board_account *ret_account);
 bool tkr_board_copy(const struct tkr_board *board, uint32_t number, struct tkr_board_account *ret_account);
 
 /* Notes that somebody asks. */
@@ -89,8 +95,8 @@ static inline void tkr_board_ask(const struct tkr_board *board, uint32_t number,
 }
 
 /*
- * Keeper: gives a key an entry: an unused one, else that of the account that was asked for longest ago, of those looked at, and that
- * holds nothing. It says nothing yet (fresh_ns 0). false: none is to be had at present.
+ * Keeper: gives a key an entry: an unused one, else that of the account that was asked for longest ago, of those looked at, and
+ * that holds nothing. It says nothing yet (fresh_ns 0). false: none is to be had at present.
  */
 bool tkr_board_take(struct tkr_board *board, const struct tkr_board_key *key, uint32_t *ret_number);
 

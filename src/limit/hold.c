@@ -112,7 +112,10 @@ static void leave(const struct tkr_board *board, struct tkr_hold_slot slot, cons
         (void)atomic_fetch_sub_explicit(&board->cells[hold->entry[i]].cell[hold->cell[i]], tokens, memory_order_release);
         TKR_CRASH(HOLD_TAKEN_OFF);
     }
-    /* Subtractions before it: who makes a cell 0 that this slot does not name any more does so after them (acquire, by the reader). */
+    /*
+     * Subtractions before it: who makes a cell 0 that this slot does not name any more does so after them (acquire, by the
+     * reader).
+     */
     atomic_store_explicit(slot.word, TKR_HOLD_NONE, memory_order_release);
     TKR_CRASH(HOLD_GIVEN);
 }

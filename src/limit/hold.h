@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Holds: what a call reserves against the limits of its accounts, in the cells of their entries, and the slot that vouches for it.
+ * Holds: what a call reserves against the limits of its accounts, in the cells of their entries, and the slot that vouches for
+ * it.
  *
  *   slot:  word = state | count << 2 | cell of each << 5 | entry 0 << 9 | entry 1 << 29 | low 15 bits of the board's tag << 49
  *          more = entry 2 | entry 3 << 20 | the tag's other 24 bits << 40
@@ -13,15 +14,16 @@
  * Who writes: the slot, its process; cells, all processes by atomic additions, and the collector.
  *
  * Invariants
- *   I1  What is in a cell of what a living process holds is vouched for by a slot that is not NONE and names entry and cell: the slot is
- *       written before the first addition and cleared after the last subtraction.
+ *   I1  What is in a cell of what a living process holds is vouched for by a slot that is not NONE and names entry and cell: the
+ *       slot is written before the first addition and cleared after the last subtraction.
  *   I2  HELD  =>  added to each cell, and not yet taken off.
  *   I3  A slot that is seen in JOINING after its entry's epoch has changed is written again before anything is added (board P4).
  *
- * What a kill leaves: NONE, nothing. HELD, what the collector takes off when it finds the process dead: once, since a board lives no longer than
- * its collector. JOINING and LEAVING: some of the cells have it and others do not; nothing is taken off, so that a cell may be
- * too high, and never too low: this is drift. It is mended when the entry's epoch has moved on and no slot of a living process
- * names the old cell, which is then made 0 (tkr_sweep_*). A call that goes on keeps its entry's epoch where it is, and the drift.
+ * What a kill leaves: NONE, nothing. HELD, what the collector takes off when it finds the process dead: once, since a board lives
+ * no longer than its collector. JOINING and LEAVING: some of the cells have it and others do not; nothing is taken off, so that a
+ * cell may be too high, and never too low: this is drift. It is mended when the entry's epoch has moved on and no slot of a
+ * living process names the old cell, which is then made 0 (tkr_sweep_*). A call that goes on keeps its entry's epoch where it is,
+ * and the drift.
  *
  * A board that was replaced: its tag is not that of the slot, and what was held goes with it.
  */
@@ -94,8 +96,8 @@ struct tkr_sweep {
 };
 
 /*
- * Begins a round: entries with something in their cell go on to the other one, if that is done with. Slots are looked at after it.
- * false: no cell has anything, and no round is needed.
+ * Begins a round: entries with something in their cell go on to the other one, if that is done with. Slots are looked at after
+ * it. false: no cell has anything, and no round is needed.
  */
 bool tkr_sweep_begin(const struct tkr_board *board, struct tkr_sweep *sweep);
 

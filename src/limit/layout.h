@@ -5,43 +5,47 @@
  *
  *   "board", read by gateways, written by the collector alone
  *        0   header, 4096 bytes: identity and geometry (constant), the mark that it was replaced
- *     4096   index: buckets x 32 slots of 4 bytes; a slot is 11 bits of the hash << 21 | number of the entry + 1; 0: nobody was ever here
+ *     4096   index: buckets x 32 slots of 4 bytes; a slot is 11 bits of the hash << 21 | number of the entry + 1;
+ *            0: nobody was ever here
  *   entries  entries_max x 320 bytes
  *
  *   "reservations", written by all
  *        0   header, 4096 bytes: the same identity
  *     4096   entries_max x 64 bytes: two cells, and when somebody last asked
  *
- * Both are allocated whole before they are renamed into place, reservations first, and are never cut or written over by their maker:
- * a collector that starts makes both anew, marks the board that is there as retired, and renames. What belongs together carries
- * the same generation.
+ * Both are allocated whole before they are renamed into place, reservations first, and are never cut or written over by their
+ * maker: a collector that starts makes both anew, marks the board that is there as retired, and renames. What belongs together
+ * carries the same generation.
  *
- * Who writes: header, index, key and figures of entries: the collector's keeper (one thread); `counted`: its workers (atomic additions);
- * `epoch`: its main thread; cells: any gateway, and the collector's main thread; `asked_s`: any gateway.
+ * Who writes: header, index, key and figures of entries: the collector's keeper (one thread); `counted`: its workers (atomic
+ * additions); `epoch`: its main thread; cells: any gateway, and the collector's main thread; `asked_s`: any gateway.
  *
  * Invariants
  *   I1  seq of an entry is even  =>  its key is whole, and the same as long as seq is.
- *   I2  used = base + counted is never below what this host knows to be used, as of the last lookup and all counted since: the keeper
- *       reads counted, then what the shards have counted and not seen acknowledged, then asks the sink; base is the sink's total
- *       plus the second less the first. What was acknowledged before the second is in the sink's total; what was counted later
- *       adds to counted after the first. So what is flushed between is in it twice, until the next lookup; never not at all.
+ *   I2  used = base + counted is never below what this host knows to be used, as of the last lookup and all counted since: the
+ *       keeper reads counted, then what the shards have counted and not seen acknowledged, then asks the sink; base is the sink's
+ *       total plus the second less the first. What was acknowledged before the second is in the sink's total; what was counted
+ *       later adds to counted after the first. So what is flushed between is in it twice, until the next lookup; never not at
+ *       all.
  *   I3  An entry changes hands only while both its cells are 0.
  *   I4  A cell that is not of the entry's epoch, and that no slot of a living process carries, is 0 or drift (limit/hold.h).
  *
  * Barrier pairs
  *   P1  key, then seq (release); a reader loads seq (acquire), key (acquire), seq: as table/layout.h P1.
- *   P2  counted, then base: the keeper loads counted before it stores base (release); a reader loads base (acquire), then counted, and
- *       so sees at least what the keeper had subtracted.
- *   P3  seq made odd, then cells looked at (both sequentially consistent); a gateway adds to a cell, then looks at seq (the same). One of
- *       the two sees the other: an entry that changes hands is either kept, or the gateway gives back what it added.
- *   P4  epoch changed, then slots looked at; a gateway writes its slot, then looks at epoch again (sequentially consistent): a slot that
- *       was not seen carries the new epoch.
+ *   P2  counted, then base: the keeper loads counted before it stores base (release); a reader loads base (acquire), then
+ *       counted, and so sees at least what the keeper had subtracted.
+ *   P3  seq made odd, then cells looked at (both sequentially consistent); a gateway adds to a cell, then looks at seq (the
+ *       same). One of the two sees the other: an entry that changes hands is either kept, or the gateway gives back what it
+ *       added.
+ *   P4  epoch changed, then slots looked at; a gateway writes its slot, then looks at epoch again (sequentially consistent): a
+ *       slot that was not seen carries the new epoch.
  *
- * What a kill of the collector leaves: files under temporary names, which the next one removes; a board that is no longer fresh, or
- * retired: then accounts are unknown until the next collector has made one. What a kill of a gateway leaves: limit/hold.h.
+ * What a kill of the collector leaves: files under temporary names, which the next one removes; a board that is no longer fresh,
+ * or retired: then accounts are unknown until the next collector has made one. What a kill of a gateway leaves: limit/hold.h.
  *
- * Not promised: whoever may write the reservations can write nonsense to cells, and cut the file, which ends whoever touches it. A
- * directory that is one user's own holds nobody else; where gateways of several users share one, they trust each other so far.
+ * Not promised: whoever may write the reservations can write nonsense to cells, and cut the file, which ends gateways that touch
+ * it; the collector then gives the board up, and goes on.
+ * A directory that is one user's own holds nobody else; where gateways of several users share one, they trust each other so far.
  * Totals are not in these files.
  *
  * Rejected: reservations in the regions (a check would have to look at each gateway); one cell (drift could never be told from

@@ -2,24 +2,24 @@
 /*
  * A window: a gateway's mapping of the board and its reservations, found, lost and found again while threads look through it.
  *
- * Nobody waits. A thread that finds no board, or one that was replaced, tries to map the one that is there, unless another does so or it was
- * tried just now; all others go on without one meanwhile, for whom accounts are unknown.
+ * Nobody waits. A thread that finds no board, or one that was replaced, tries to map the one that is there, unless another does
+ * so or it was tried just now; all others go on without one meanwhile, for whom accounts are unknown.
  *
  * A mapping's addresses are never given up before the window is closed: a new board takes the place of the old one at the same
  * addresses (MAP_FIXED), and what is longer than it is covered by zeros that can be read. So a thread that still looks by the
- * old geometry reads bytes of the new board, or zeros: bounds are those of the addresses, and what it found is dismissed, because the
- * window's turn has changed. Writers are another matter: they enter and leave, and a board is exchanged while none is inside.
+ * old geometry reads bytes of the new board, or zeros: bounds are those of the addresses, and what it found is dismissed, because
+ * the window's turn has changed. Writers are another matter: they enter and leave, and a board is exchanged while none is inside.
  *
  * Who writes: `turn`, `board`, spans: whoever holds `busy`. `inside`: writers, as they come and go.
  *
  * Barrier pairs
- *   P1  turn made odd, then the new mapping, then turn even (release); a reader loads turn (acquire), looks, with acquire loads, and
- *       loads turn again: unchanged and even, all it saw is of one board.
- *   P2  closing set, then inside looked at; a writer adds to inside, then looks at closing (sequentially consistent): one of the two
- *       sees the other.
+ *   P1  turn made odd, then the new mapping, then turn even (release); a reader loads turn (acquire), looks, with acquire loads,
+ *       and loads turn again: unchanged and even, all it saw is of one board.
+ *   P2  closing set, then inside looked at; a writer adds to inside, then looks at closing (sequentially consistent): one of the
+ *       two sees the other.
  *
- * Zeroed memory is a window that has found nothing; in a child of a fork it is that again (producer/producer.h), and the mappings are not
- * there (MADV_DONTFORK).
+ * Zeroed memory is a window that has found nothing; in a child of a fork it is that again (producer/producer.h), and the mappings
+ * are not there (MADV_DONTFORK).
  *
  * Threads: any, but tkr_window_close. Progress: tkr_window_board and tkr_window_enter lock-free, without a system call;
  * tkr_window_find makes some, ten times a second at most, where there is no board, and once for each new one.

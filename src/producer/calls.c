@@ -25,8 +25,8 @@ static inline bool estimates_fit(const tkr_start *start, int64_t reserve_max)
 #define NOT_PLAIN 1 /* no result code is above 0 */
 
 /*
- * Begins a plain call (producer/plain.h) in the slot that the thread keeps, if it does, on a day that its channel knows. holds: it
- * reserves. 0; NOT_PLAIN; TKR_ELIMIT.
+ * Begins a plain call (producer/plain.h) in the slot that the thread keeps, if it does, on a day that its channel knows. holds:
+ * it reserves. 0; NOT_PLAIN; TKR_ELIMIT.
  */
 static inline __attribute__((always_inline)) int begin_plain(struct tkr_producer *producer, const tkr_start *start, bool holds,
                                                              tkr_call *ret_call)

@@ -20,8 +20,8 @@ static int64_t now_coarse(void)
 /* --- telling the collector --- */
 
 /*
- * May an account be told of now? Each has a place that moves with the second; where another has it in this second, it waits for the
- * next. So none is told of twice in a second.
+ * May an account be told of now? Each has a place that moves with the second; where another has it in this second, it waits for
+ * the next. So none is told of twice in a second.
  */
 static bool may_tell(struct tkr_channel *channel, uint64_t hash, uint32_t second)
 {

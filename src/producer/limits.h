@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Limits in the hot path: what a call holds on the board (limit/hold.h), and telling the collector of accounts that are not on it.
+ * Limits in the hot path: what a call holds on the board (limit/hold.h), and telling the collector of accounts that are not on
+ * it.
  *
  * Threads: any.
  */
@@ -29,8 +30,8 @@ struct tkr_limits_held {
 };
 
 /*
- * Holds start->reserve, above 0, on the limits of the start's accounts. 0, also when nothing is known of them and limits are open;
- * TKR_ELIMIT: refused; what tkr_call_begin answers else.
+ * Holds start->reserve, above 0, on the limits of the start's accounts. 0, also when nothing is known of them and limits are
+ * open; TKR_ELIMIT: refused; what tkr_call_begin answers else.
  */
 int tkr_limits_reserve(struct tkr_producer *producer, const tkr_start *start, struct tkr_limits_held *ret_held);
 

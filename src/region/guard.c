@@ -69,3 +69,15 @@ UNSEEN bool tkr_guarded_store(_Atomic uint64_t *mapped, uint64_t value)
     guarded = 0;
     return true;
 }
+
+UNSEEN bool tkr_guarded_call(void (*call)(void *argument), void *argument)
+{
+    if (sigsetjmp(jump, 0) != 0)
+        return false;
+    guarded = 1;
+    atomic_signal_fence(memory_order_seq_cst);
+    call(argument);
+    atomic_signal_fence(memory_order_seq_cst);
+    guarded = 0;
+    return true;
+}

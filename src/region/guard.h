@@ -26,4 +26,7 @@ bool tkr_guarded_load(const _Atomic uint64_t *mapped, uint64_t *ret_value);
 /* One release store. */
 bool tkr_guarded_store(_Atomic uint64_t *mapped, uint64_t value);
 
+/* Calls a function that touches such memory, holds no lock and calls none of these. false: it was left where it faulted. */
+bool tkr_guarded_call(void (*call)(void *argument), void *argument);
+
 #endif

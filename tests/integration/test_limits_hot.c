@@ -364,6 +364,27 @@ static void test_open_calls_go_on_with_the_board_of_the_next_collector(void **st
     stage_collector_end(stage, 0);
 }
 
+static void test_collector_outlives_reservations_that_somebody_cuts(void **state)
+{
+    struct stage *stage = *state;
+    tkr_producer *producer;
+    char path[2 * STAGE_PATH_BYTES];
+
+    set_limit(stage, "alice", 0, 1000);
+    stage_collector_start(stage, "1");
+    producer = open_producer(stage, 0);
+    (void)wait_for_verdict(producer, "alice", 0, TKR_LIMIT_ALLOWED);
+    tkr_close(producer); /* it would not survive: limit/layout.h */
+    (void)snprintf(path, sizeof(path), "%s/reservations", stage->runtime);
+    assert_int_equal(truncate(path, 0), 0);
+    assert_int_equal(process_wait_text(&stage->collector, PROCESS_STDERR, "somebody cut the file", WAIT_MS), 0);
+    producer = open_producer(stage, 0);
+    assert_int_equal(check(producer, "alice", 0).verdict, TKR_LIMIT_UNKNOWN);
+    record(producer, "alice", 5); /* counting goes on */
+    tkr_close(producer);
+    stage_collector_end(stage, 0);
+}
+
 /* --- two hosts --- */
 
 /* One honest call; false: refused. */
@@ -380,9 +401,9 @@ static bool make_call(tkr_producer *producer, const char *id)
 }
 
 /*
- * Two collectors, as on two hosts, and a gateway at each, that calls once a millisecond at most until it is refused for long. What goes
- * beyond the limit is bounded by what either did not know of yet: what the other had counted since the last look, whose age is told, and
- * flushed an interval later, and what was not counted yet.
+ * Two collectors, as on two hosts, and a gateway at each, that calls once a millisecond at most until it is refused for long.
+ * What goes beyond the limit is bounded by what either did not know of yet: what the other had counted since the last look, whose
+ * age is told, and flushed an interval later, and what was not counted yet.
  */
 static void test_overshoot_of_two_hosts_is_within_its_bound(void **state)
 {
@@ -511,6 +532,7 @@ int main(void)
         IN_BOTH(test_reserve_of_the_killed_is_given_back_while_the_living_keep_theirs),
         {"test_overshoot_of_two_hosts_is_within_its_bound", test_overshoot_of_two_hosts_is_within_its_bound, stage_set_up_redis,
          stage_tear_down, NULL},
+        IN_BOTH(test_collector_outlives_reservations_that_somebody_cuts),
         IN_BOTH(test_commands_show_what_gateways_see),
         IN_BOTH(test_open_calls_go_on_with_the_board_of_the_next_collector),
     };

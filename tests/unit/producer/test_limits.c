@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* tkr_limit_check, and calls that reserve, on a board that the test keeps itself: there, missing, old, replaced, of another kind. */
+/*
+ * tkr_limit_check, and calls that reserve, on a board that the test keeps itself: there, missing, old, replaced, of another kind.
+ */
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
