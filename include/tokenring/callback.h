@@ -104,7 +104,7 @@ typedef struct tkr_callback_context {
     uint32_t attribute_count;
     const tkr_attribute *attribute;
     tkr_start start; /* accounts, model, provider, call id and attempt, cycle, start time, reserve; as for tkr_call_begin */
-    uint64_t own[22];
+    uint64_t own[14];
 } tkr_callback_context;
 #define TKR_CALLBACK_CONTEXT_INIT                                     \
     {                                                                 \

@@ -26,7 +26,7 @@
 
 #define TKR_CALLBACK_STRIPES 8u
 #define TKR_CALLBACK_KEPT 2u
-#define TKR_CALLBACK_KEPT_WORDS 7u
+#define TKR_CALLBACK_KEPT_WORDS 4u
 
 enum tkr_callback_counter {
     TKR_CALLBACK_STARTED,

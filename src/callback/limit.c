@@ -17,13 +17,19 @@ struct limit {
 
 /* Of a call. */
 struct kept {
-    union {
-        tkr_limit refusal;           /* refused */
-        struct tkr_limits_held held; /* not refused */
-    };
-    bool refused;
+    struct tkr_limits_held held;
+    const tkr_limit *refusal; /* its figures: on the heap, or no_figures; NULL: not refused */
 };
 _Static_assert(sizeof(struct kept) <= TKR_CALLBACK_KEPT_WORDS * sizeof(uint64_t), "it lies in the context, and not on the heap");
+
+/* Where there is no memory for them. */
+static const tkr_limit no_figures = {.size = sizeof(tkr_limit),
+                                     .verdict = TKR_LIMIT_REFUSED,
+                                     .limit = -1,
+                                     .used = -1,
+                                     .reserved = -1,
+                                     .remaining = -1,
+                                     .age_ns = -1};
 
 static struct limit *of(struct tkr_callback *callback)
 {
@@ -55,8 +61,7 @@ static void make_start(const struct limit *limit, const tkr_callback_context *co
 /* Of the accounts that have no room, the one with least left; none is known to have none where what is not known is refused. */
 static void find_figures(struct limit *limit, const tkr_start *start, tkr_limit *ret_limit)
 {
-    *ret_limit = (tkr_limit)TKR_LIMIT_INIT;
-    ret_limit->verdict = TKR_LIMIT_REFUSED;
+    *ret_limit = no_figures;
     for (uint32_t i = 0; i < start->account_count; i++) {
         tkr_limit found = TKR_LIMIT_INIT;
         if (tkr_limit_check(limit->callback.producer, &start->account[i], start->cycle, start->reserve, &found) != TKR_OK ||
@@ -65,6 +70,16 @@ static void find_figures(struct limit *limit, const tkr_start *start, tkr_limit 
         *ret_limit = found;
         ret_limit->verdict = TKR_LIMIT_REFUSED; /* whatever it would be by now */
     }
+}
+
+static const tkr_limit *make_refusal(struct limit *limit, const tkr_start *start)
+{
+    tkr_limit *refusal = malloc(sizeof(*refusal));
+
+    if (refusal == NULL)
+        return &no_figures;
+    find_figures(limit, start, refusal);
+    return refusal;
 }
 
 static int start(struct tkr_callback *callback, const tkr_chat_message *messages, uint32_t count, tkr_callback_context *context)
@@ -82,9 +97,8 @@ static int start(struct tkr_callback *callback, const tkr_chat_message *messages
     make_start(limit, context, wanted(limit, messages, count, context), &call_start);
     result = tkr_limits_reserve(callback->producer, &call_start, &kept->held);
     if (result == TKR_ELIMIT) {
-        kept->refused = true;
-        find_figures(limit, &call_start, &kept->refusal);
-        tkr_context_refusal_set(context, &kept->refusal);
+        kept->refusal = make_refusal(limit, &call_start);
+        tkr_context_refusal_set(context, kept->refusal);
         return 0;
     }
     return result == TKR_OK ? 0 : tkr_callback_failed(callback, result, context);
@@ -96,10 +110,11 @@ static int give_back(struct tkr_callback *callback, tkr_callback_context *contex
 
     if (kept == NULL)
         return 0;
-    if (!kept->refused)
-        tkr_limits_release(callback->producer, &kept->held);
-    else if (tkr_context_refusal(context) == &kept->refusal)
+    tkr_limits_release(callback->producer, &kept->held);
+    if (kept->refusal != NULL && tkr_context_refusal(context) == kept->refusal)
         tkr_context_refusal_set(context, NULL);
+    if (kept->refusal != &no_figures)
+        free((void *)(uintptr_t)kept->refusal);
     return 0;
 }
 

@@ -103,13 +103,39 @@ static void make_start(const struct token *token, const tkr_callback_context *co
     }
 }
 
+/* By a start that was made for it. */
+static int begin_made(const struct token *token, const tkr_callback_context *context, struct kept *kept)
+{
+    tkr_start start;
+
+    make_start(token, context, kept, &start);
+    return tkr_producer_begin_unheld(token->callback.producer, &start, &kept->call); /* limit handlers hold */
+}
+
+/* By the context's own start, which for so long has what the handler knows: a copy would cost as much as the call. */
+static int begin(const struct token *token, tkr_callback_context *context, struct kept *kept)
+{
+    tkr_start *start = &context->start;
+    int64_t start_ns = start->start_ns;
+    int64_t prompt_estimate = start->prompt_estimate;
+    int result;
+
+    if (kept->accounts != ALL_ACCOUNTS || token->charged.account.id != NULL || token->charged.cycle != 0)
+        return begin_made(token, context, kept);
+    start->start_ns = kept->start_ns;
+    start->prompt_estimate = kept->prompt_estimate;
+    result = tkr_producer_begin_unheld(token->callback.producer, start, &kept->call);
+    start->start_ns = start_ns;
+    start->prompt_estimate = prompt_estimate;
+    return result;
+}
+
 /* --- start --- */
 
 static int start(struct tkr_callback *callback, const tkr_chat_message *messages, uint32_t count, tkr_callback_context *context)
 {
     struct token *token = of(callback);
     struct kept *kept;
-    tkr_start call_start;
     int result;
 
     if (tkr_context_kept(context, callback) != NULL)
@@ -123,8 +149,7 @@ static int start(struct tkr_callback *callback, const tkr_chat_message *messages
     kept->start_ns = context->start.start_ns != 0 ? context->start.start_ns : tkr_clock_coarse_ns();
     kept->prompt_estimate = token->detailed ? tkr_extract_prompt_estimate(messages, count, token->charged.characters_per_token)
                                             : tkr_arguments_or_zero(context->start.prompt_estimate);
-    make_start(token, context, kept, &call_start);
-    result = tkr_producer_begin_unheld(callback->producer, &call_start, &kept->call); /* limit handlers hold */
+    result = begin(token, context, kept);
     if (result == TKR_OK || result == TKR_ECALLS || result == TKR_ENOSPC)
         return 0; /* the last two: not tracked, but counted when it ends */
     kept->accounts = 0;
