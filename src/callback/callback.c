@@ -2,11 +2,11 @@
 /* Calling handlers: arguments, references, counters. */
 #include "callback/callback.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "producer/arguments.h"
+#include "producer/channel.h"
 
 /* --- making and freeing --- */
 
@@ -41,10 +41,15 @@ void tkr_callback_release(tkr_callback *callback)
 
 /* --- counters --- */
 
-/* Threads of a process have descriptors some pages apart. */
-static unsigned stripe_of_thread(void)
+/* Threads get theirs in turn. */
+static inline uint32_t stripe_of_thread(void)
 {
-    return (unsigned)(((uint64_t)pthread_self() >> 12) * UINT64_C(0x9e3779b97f4a7c15) >> 61) % TKR_CALLBACK_STRIPES;
+    static _Atomic uint32_t threads;
+    static _Thread_local uint32_t stripe TKR_FAST_TLS; /* + 1; 0: none yet */
+
+    if (stripe == 0)
+        stripe = 1 + atomic_fetch_add_explicit(&threads, 1, memory_order_relaxed) % TKR_CALLBACK_STRIPES; /* any number will do */
+    return stripe - 1;
 }
 
 void tkr_callback_count(struct tkr_callback *callback, enum tkr_callback_counter counter, uint64_t more)
