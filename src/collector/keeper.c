@@ -37,6 +37,7 @@ struct wanted {
 struct kept {
     int64_t due_ns; /* monotonic: to be looked up */
     uint64_t taken; /* its place in `taken`, plus 1 */
+    bool again;     /* it is looked up once more, soon */
     bool told;      /* the log has why it cannot be looked up */
 };
 
@@ -325,6 +326,26 @@ static int64_t next_due(struct tkr_keeper *keeper, uint32_t number, int64_t now_
     return now_ns + (asked_s + ASKED_S >= now_s || keeper->refresh_ns > IDLE_NS ? keeper->refresh_ns : IDLE_NS);
 }
 
+/* Was something acknowledged while the sink was asked? Then it may be in the figures twice. */
+static bool flushed_meanwhile(const struct tkr_keeper *keeper, const struct question *question, uint32_t i)
+{
+    uint64_t counted = atomic_load_explicit(&keeper->board.entry[question->number[i]].counted, memory_order_acquire);
+    int64_t unflushed;
+
+    return sum_unflushed(keeper, question->number[i], &question->row[i], &unflushed) &&
+           question->unflushed[i] + (int64_t)(counted - question->counted[i]) > unflushed;
+}
+
+/* When to look again: once more soon, where it is not certain that the figures are exact. */
+static void schedule(struct tkr_keeper *keeper, const struct question *question, uint32_t i, int64_t asked_ns)
+{
+    struct kept *kept = &keeper->kept[question->number[i]];
+
+    kept->again = !kept->again && flushed_meanwhile(keeper, question, i);
+    kept->due_ns = kept->again ? asked_ns + SOON_NS : next_due(keeper, question->number[i], asked_ns);
+    kept->told = false;
+}
+
 static void publish(struct tkr_keeper *keeper, const struct question *question, int64_t asked_ns)
 {
     for (uint32_t i = 0; i < question->count; i++) {
@@ -333,8 +354,7 @@ static void publish(struct tkr_keeper *keeper, const struct question *question, 
         uint64_t base = (uint64_t)(found->counts.value[TKR_COUNTER_TOTAL] + question->unflushed[i]) - question->counted[i];
 
         tkr_board_publish(&keeper->board, number, limit_that_holds(found), (int64_t)base, asked_ns);
-        keeper->kept[number].due_ns = next_due(keeper, number, asked_ns);
-        keeper->kept[number].told = false;
+        schedule(keeper, question, i, asked_ns);
     }
 }
 
@@ -436,7 +456,7 @@ static int64_t look_up_due(struct tkr_keeper *keeper, int64_t now_ns)
                     return keeper->not_before_ns;
                 question->count = 0;
             }
-            at_ns = now_ns + keeper->refresh_ns;
+            at_ns = now_ns + SOON_NS; /* at the soonest */
         }
         next_ns = at_ns < next_ns ? at_ns : next_ns;
     }
