@@ -36,7 +36,7 @@ enum tkr_hold_state { TKR_HOLD_NONE = 0, TKR_HOLD_JOINING = 1, TKR_HOLD_HELD = 2
 
 #define TKR_HOLD_STATE_MASK UINT64_C(3)
 #define TKR_HOLD_ENTRY_BITS 20
-_Static_assert(TKR_BOARD_ENTRIES_MAX <= UINT32_C(1) << TKR_HOLD_ENTRY_BITS, "an entry's number fits a slot");
+_Static_assert((TKR_BOARD_ENTRIES_MAX - 1) >> TKR_HOLD_ENTRY_BITS == 0, "an entry's number fits a slot");
 
 /* Entries and cells of a hold. */
 struct tkr_hold {

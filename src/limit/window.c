@@ -2,7 +2,6 @@
 #include "limit/window.h"
 
 #include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -80,12 +79,14 @@ static void close_files(const struct files *files)
 
 /* --- addresses --- */
 
+/* In a page of its own, which is not there in a child: nor is what names it. */
 static struct tkr_window_old *remember(struct tkr_window *window)
 {
-    struct tkr_window_old *old = calloc(1, sizeof(*old));
+    struct tkr_window_old *old = mmap(NULL, sizeof(*old), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
-    if (old == NULL)
+    if (old == MAP_FAILED)
         return NULL;
+    (void)madvise(old, sizeof(*old), MADV_DONTFORK);
     old->next = window->old;
     window->old = old;
     return old;
@@ -194,7 +195,7 @@ void tkr_window_close(struct tkr_window *window)
         next = old->next;
         if (old->span != NULL)
             (void)munmap(old->span, old->bytes);
-        free(old);
+        (void)munmap(old, sizeof(*old));
     }
     for (int i = 0; i < 2; i++) {
         if (window->span[i] != NULL)
