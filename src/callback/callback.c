@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "producer/arguments.h"
-#include "producer/channel.h"
 
 /* --- making and freeing --- */
 
@@ -41,28 +40,18 @@ void tkr_callback_release(tkr_callback *callback)
 
 /* --- counters --- */
 
-/* Threads get theirs in turn. */
-static inline uint32_t stripe_of_thread(void)
-{
-    static _Atomic uint32_t threads;
-    static _Thread_local uint32_t stripe TKR_FAST_TLS; /* + 1; 0: none yet */
-
-    if (stripe == 0)
-        stripe = 1 + atomic_fetch_add_explicit(&threads, 1, memory_order_relaxed) % TKR_CALLBACK_STRIPES; /* any number will do */
-    return stripe - 1;
-}
-
 void tkr_callback_count(struct tkr_callback *callback, enum tkr_callback_counter counter, uint64_t more)
 {
-    (void)atomic_fetch_add_explicit(&callback->stripe[stripe_of_thread()].counter[counter], more,
-                                    memory_order_relaxed); /* a sum */
+    uint32_t stripe = tkr_stripe();
+
+    tkr_stripe_add(&callback->stripe[stripe].counter[counter], stripe, more);
 }
 
 uint64_t tkr_callback_counted(const struct tkr_callback *callback, enum tkr_callback_counter counter)
 {
     uint64_t sum = 0;
 
-    for (unsigned i = 0; i < TKR_CALLBACK_STRIPES; i++)
+    for (unsigned i = 0; i < TKR_STRIPES; i++)
         sum += atomic_load_explicit(&callback->stripe[i].counter[counter], memory_order_relaxed); /* of sums */
     return sum;
 }

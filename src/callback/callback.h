@@ -7,7 +7,7 @@
  * What a handler keeps of a call lies in the context, by its owner: two places in the context itself, more on the heap. It is there
  * from the handler's start to its end, whoever calls; nothing of a call lies in a handler, so one serves any number at once.
  *
- * Counters are striped by thread: handlers are shared by all threads of a gateway, and one line would travel between them with
+ * Counters are striped by thread (callback/stripe.h): handlers are shared by all threads of a gateway, and one line would travel between them with
  * every call. A reader sums the stripes.
  *
  * References: a handler is freed by whoever gives back the last one. The count is stored with release when it falls and read with
@@ -20,11 +20,11 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+#include "callback/stripe.h"
 #include "producer/notice.h"
 #include "ring/lane.h"
 #include "tokenring/callback.h"
 
-#define TKR_CALLBACK_STRIPES 8u
 #define TKR_CALLBACK_KEPT 2u
 #define TKR_CALLBACK_KEPT_WORDS 4u
 
@@ -61,7 +61,7 @@ struct tkr_callback {
     char type[TKR_CALLBACK_TYPE_BYTES_MAX + 1];
     struct {
         alignas(TKR_LINE_SEPARATION) _Atomic uint64_t counter[TKR_CALLBACK_COUNTERS];
-    } stripe[TKR_CALLBACK_STRIPES];
+    } stripe[TKR_STRIPES];
 };
 
 /* Memory for a handler's own structure, zeros, with one reference. NULL: none. */
