@@ -116,6 +116,17 @@ static inline int stage_tear_down(void **state)
     return 0;
 }
 
+/* A test with a stage of its own, in Redis, in a ledger, or once in each. */
+#define IN_REDIS(test)                                                    \
+    {                                                                     \
+#test " (redis)", test, stage_set_up_redis, stage_tear_down, NULL \
+    }
+#define IN_LEDGER(test)                                              \
+    {                                                                \
+#test " (ledger)", test, stage_set_up, stage_tear_down, NULL \
+    }
+#define IN_BOTH(test) IN_REDIS(test), IN_LEDGER(test)
+
 /* --- the collector --- */
 
 static inline void stage_collector_start(struct stage *stage, const char *workers)
@@ -251,12 +262,11 @@ static inline int stage_keep_row(const struct tkr_usage_row *row, void *arg)
     return 0;
 }
 
-/* Gives all that the sink has to the function. */
-static inline void stage_read_each(const struct stage *stage, int (*each)(const struct tkr_usage_row *row, void *arg), void *arg)
+/* The sink, as a command would open it; closed by the caller. */
+static inline tkr_sink *stage_sink(const struct stage *stage)
 {
     struct tkr_sink_config config = {.kind = TKR_SINK_SQLITE, .connect_timeout_ms = 5000, .command_timeout_ms = 5000};
-    struct tkr_usage_query query = {.any_kind = 1};
-    tkr_message message = {""};
+    tkr_message message;
     tkr_sink *sink;
 
     (void)snprintf(config.ledger, sizeof(config.ledger), "%s", stage->ledger);
@@ -265,6 +275,16 @@ static inline void stage_read_each(const struct stage *stage, int (*each)(const 
         (void)snprintf(config.socket, sizeof(config.socket), "%s", stage->server.socket);
     }
     assert_int_equal(tkr_sink_open(&config, &sink, &message), 0);
+    return sink;
+}
+
+/* Gives all that the sink has to the function. */
+static inline void stage_read_each(const struct stage *stage, int (*each)(const struct tkr_usage_row *row, void *arg), void *arg)
+{
+    struct tkr_usage_query query = {.any_kind = 1};
+    tkr_sink *sink = stage_sink(stage);
+    tkr_message message = {""};
+
     if (sink->ops->read(sink, &query, each, arg, &message) != 0)
         fail_msg("%s", message.text);
     sink->ops->close(sink);
@@ -290,7 +310,6 @@ static inline int stage_no_row(const struct tkr_usage_row *row, void *arg)
 /* Waits until there is a ledger that can be read: the collector makes it when it looks at its sink first. */
 static inline void stage_wait_ledger(const struct stage *stage)
 {
-    struct tkr_sink_config config = {.kind = TKR_SINK_SQLITE, .connect_timeout_ms = 5000, .command_timeout_ms = 5000};
     struct tkr_usage_query query = {.any_kind = 1};
     long end = process_now_ms() + STAGE_DEADLINE_MS;
     tkr_message message = {""};
@@ -298,8 +317,7 @@ static inline void stage_wait_ledger(const struct stage *stage)
 
     if (stage->redis)
         return;
-    (void)snprintf(config.ledger, sizeof(config.ledger), "%s", stage->ledger);
-    assert_int_equal(tkr_sink_open(&config, &sink, &message), 0);
+    sink = stage_sink(stage);
     while (sink->ops->read(sink, &query, stage_no_row, NULL, &message) != 0) {
         if (process_now_ms() > end)
             fail_msg("%s", message.text);
@@ -387,6 +405,13 @@ static inline struct tkr_law stage_first_law(const struct stage *stage)
     assert_true(stage_shard_law(folder, 0, &law));
     (void)close(folder);
     return law;
+}
+
+static inline uint64_t stage_first_accounts(const struct stage *stage)
+{
+    struct tkr_law law = stage_first_law(stage);
+
+    return law.accounts;
 }
 
 static inline struct stage_law stage_law(const struct stage *stage)

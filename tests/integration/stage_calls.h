@@ -74,4 +74,36 @@ static inline void stage_assert_all_gone_and_exact(struct stage *stage)
     stage_assert_law(stage, atomic_load(&stage->truth->recorded));
 }
 
+/* How many users' totals in the sink are not what producers wrote down. */
+static inline int stage_inexact(const struct stage *stage)
+{
+    struct stage_rows *rows = stage_read(stage);
+    int count = 0;
+
+    for (int user = 0; user < STAGE_USERS; user++) {
+        char id[16];
+        int len = snprintf(id, sizeof(id), "user-%02d", user);
+        tkr_counts counts = stage_counts(rows, TKR_KIND_USER, id, (uint32_t)len);
+        count += counts.value[TKR_COUNTER_PROMPT] != atomic_load(&stage->truth->prompt[user]) ||
+                 counts.value[TKR_COUNTER_COMPLETION] != atomic_load(&stage->truth->completion[user]) ||
+                 counts.value[TKR_COUNTER_CALLS] != atomic_load(&stage->truth->calls[user]);
+    }
+    free(rows);
+    return count;
+}
+
+/* Waits until there is none. */
+static inline void stage_wait_exact(const struct stage *stage, long timeout_ms)
+{
+    long end = process_now_ms() + timeout_ms;
+
+    stage_wait_ledger(stage);
+    while (stage_inexact(stage) > 0) {
+        if (process_now_ms() > end)
+            fail_msg("%d users are not exact: %s", stage_inexact(stage),
+                     process_text((struct process *)&stage->collector, PROCESS_STDERR));
+        process_sleep_ms(20);
+    }
+}
+
 #endif

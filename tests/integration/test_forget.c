@@ -18,36 +18,6 @@ static int record_calls(struct stage *stage, int number)
     return stage_record_and_sync(stage, CALLS, number, SETTLE_MS);
 }
 
-static int inexact(const struct stage *stage)
-{
-    struct stage_rows *rows = stage_read(stage);
-    int count = 0;
-
-    for (int user = 0; user < STAGE_USERS; user++) {
-        char id[16];
-        int len = snprintf(id, sizeof(id), "user-%02d", user);
-        tkr_counts counts = stage_counts(rows, TKR_KIND_USER, id, (uint32_t)len);
-        count += counts.value[TKR_COUNTER_PROMPT] != atomic_load(&stage->truth->prompt[user]) ||
-                 counts.value[TKR_COUNTER_COMPLETION] != atomic_load(&stage->truth->completion[user]) ||
-                 counts.value[TKR_COUNTER_CALLS] != atomic_load(&stage->truth->calls[user]);
-    }
-    free(rows);
-    return count;
-}
-
-static void wait_exact(const struct stage *stage)
-{
-    long end = process_now_ms() + SETTLE_MS;
-
-    stage_wait_ledger(stage);
-    while (inexact(stage) > 0) {
-        if (process_now_ms() > end)
-            fail_msg("%d users are not exact: %s", inexact(stage),
-                     process_text((struct process *)&stage->collector, PROCESS_STDERR));
-        process_sleep_ms(20);
-    }
-}
-
 /* Records some calls of each user, by several producers so that every shard has some, and sees them in the sink. */
 static void record(struct stage *stage, int number)
 {
@@ -57,7 +27,7 @@ static void record(struct stage *stage, int number)
         child[i] = stage_fork(stage, record_calls, number + i);
     for (int i = 0; i < 4; i++)
         assert_int_equal(stage_exit_code(child[i]), 0);
-    wait_exact(stage);
+    stage_wait_exact(stage, SETTLE_MS);
 }
 
 /* The same, seen by nobody before the collector has flushed at its end. */
@@ -65,7 +35,7 @@ static void record_until_the_end(struct stage *stage, int number)
 {
     assert_int_equal(stage_exit_code(stage_fork(stage, record_calls, number)), 0);
     stage_collector_end(stage, 0);
-    assert_int_equal(inexact(stage), 0);
+    assert_int_equal(stage_inexact(stage), 0);
 }
 
 /* Runs `tokenring` with up to five arguments; its exit status. text: what it must say, on either stream. */
@@ -112,7 +82,7 @@ static void forget_user(struct stage *stage)
     assert_int_equal(COMMAND(stage, "cycles with totals or records: 1", "forget", "user-03", "--yes"), 0);
     assert_no_trace(stage);
     clear_truth(stage);
-    assert_int_equal(inexact(stage), 0);
+    assert_int_equal(stage_inexact(stage), 0);
 }
 
 static void assert_nothing_is_wrong(struct stage *stage)
@@ -137,7 +107,7 @@ static void test_forget_beside_a_collector_leaves_nothing_and_counts_on_exactly(
     forget_user(stage);
     assert_nothing_is_wrong(stage); /* a repair would bring it back; there is nothing to repair */
     assert_int_equal(COMMAND(stage, "\"missing\":0", "verify", "--repair", "--json"), 0);
-    assert_int_equal(inexact(stage), 0);
+    assert_int_equal(stage_inexact(stage), 0);
     record(stage, 2);
     assert_non_null(strstr(process_text(&stage->collector, PROCESS_STDERR),
                            "user user-03, cycle 2026-11-01: the account was forgotten in the sink"));
@@ -201,7 +171,7 @@ static void test_without_a_terminal_yes_must_be_given(void **state)
     record(stage, 1);
     assert_int_equal(COMMAND(stage, "--yes is needed", "forget", "user-03"), 2);
     assert_int_equal(COMMAND(stage, "--yes is needed", "reset", "user-03", "--cycle", "all"), 2);
-    assert_int_equal(inexact(stage), 0);
+    assert_int_equal(stage_inexact(stage), 0);
     stage_collector_end(stage, 0);
 }
 
@@ -244,18 +214,11 @@ static void test_on_a_terminal_it_asks_and_only_yes_is_yes(void **state)
     record(stage, 1);
     assert_int_equal(forget_on_terminal(stage, "no\n"), 1);
     assert_int_equal(forget_on_terminal(stage, "y\n"), 1);
-    assert_int_equal(inexact(stage), 0);
+    assert_int_equal(stage_inexact(stage), 0);
     assert_int_equal(forget_on_terminal(stage, "yes\n"), 0);
     clear_truth(stage);
-    assert_int_equal(inexact(stage), 0);
+    assert_int_equal(stage_inexact(stage), 0);
     stage_collector_end(stage, 0);
-}
-
-static uint64_t accounts(const struct stage *stage)
-{
-    struct tkr_law law = stage_first_law(stage);
-
-    return law.accounts;
 }
 
 /* An account that is idle after it was forgotten leaves the table as any other one. */
@@ -269,24 +232,15 @@ static void test_what_was_forgotten_leaves_the_table_and_comes_back_as_new(void 
     record(stage, 1);
     forget_user(stage);
     end = process_now_ms() + SETTLE_MS;
-    while (accounts(stage) > 0) {
+    while (stage_first_accounts(stage) > 0) {
         assert_true(process_now_ms() < end);
         process_sleep_ms(20);
     }
-    assert_int_equal(inexact(stage), 0);
+    assert_int_equal(stage_inexact(stage), 0);
     record(stage, 2);
     stage_collector_end(stage, 0);
     stage_assert_exact(stage);
 }
-
-#define IN_REDIS(test)                                                    \
-    {                                                                     \
-#test " (redis)", test, stage_set_up_redis, stage_tear_down, NULL \
-    }
-#define IN_LEDGER(test)                                              \
-    {                                                                \
-#test " (ledger)", test, stage_set_up, stage_tear_down, NULL \
-    }
 
 int main(void)
 {

@@ -367,15 +367,6 @@ static void test_list_names_the_collectors_and_the_dead_among_them(void **state)
     process_end(&process);
 }
 
-#define IN_REDIS(test)                                                    \
-    {                                                                     \
-#test " (redis)", test, stage_set_up_redis, stage_tear_down, NULL \
-    }
-#define IN_LEDGER(test)                                              \
-    {                                                                \
-#test " (ledger)", test, stage_set_up, stage_tear_down, NULL \
-    }
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {

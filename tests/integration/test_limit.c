@@ -37,25 +37,10 @@ static void expect(struct stage *stage, int status, const char *says, const char
 
 #define EXPECT(stage, status, says, ...) expect(stage, status, says, (const char *const[12]){__VA_ARGS__})
 
-static tkr_sink *open_sink(const struct stage *stage)
-{
-    struct tkr_sink_config config = {.kind = TKR_SINK_SQLITE, .connect_timeout_ms = 5000, .command_timeout_ms = 5000};
-    tkr_message message;
-    tkr_sink *sink;
-
-    (void)snprintf(config.ledger, sizeof(config.ledger), "%s", stage->ledger);
-    if (stage->redis) {
-        config.kind = TKR_SINK_REDIS;
-        (void)snprintf(config.socket, sizeof(config.socket), "%s", stage->server.socket);
-    }
-    assert_int_equal(tkr_sink_open(&config, &sink, &message), 0);
-    return sink;
-}
-
 /* Totals of users: alice has three months, bob one, and one whose id is not UTF-8. */
 static void fill(const struct stage *stage)
 {
-    tkr_sink *sink = open_sink(stage);
+    tkr_sink *sink = stage_sink(stage);
     struct test_chunk chunk;
     struct tkr_contribution *item;
     tkr_message message = {""};
@@ -187,12 +172,6 @@ static void test_report_tells_changes_from_cycle_to_cycle(void **state)
     assert_string_equal(text, csv_head);
     free(text);
 }
-
-#define IN_BOTH(test)                                                    \
-    {#test " (redis)", test, stage_set_up_redis, stage_tear_down, NULL}, \
-    {                                                                    \
-#test " (ledger)", test, stage_set_up, stage_tear_down, NULL     \
-    }
 
 int main(void)
 {

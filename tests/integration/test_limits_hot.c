@@ -9,24 +9,9 @@
 #define RESERVE 1000
 #define ROOM_FOR 400
 
-static tkr_sink *open_sink(const struct stage *stage)
-{
-    struct tkr_sink_config config = {.kind = TKR_SINK_SQLITE, .connect_timeout_ms = 5000, .command_timeout_ms = 5000};
-    tkr_message message;
-    tkr_sink *sink;
-
-    (void)snprintf(config.ledger, sizeof(config.ledger), "%s", stage->ledger);
-    if (stage->redis) {
-        config.kind = TKR_SINK_REDIS;
-        (void)snprintf(config.socket, sizeof(config.socket), "%s", stage->server.socket);
-    }
-    assert_int_equal(tkr_sink_open(&config, &sink, &message), 0);
-    return sink;
-}
-
 static void set_limit(const struct stage *stage, const char *id, uint32_t cycle, int64_t tokens)
 {
-    tkr_sink *sink = open_sink(stage);
+    tkr_sink *sink = stage_sink(stage);
     struct tkr_usage_row row = {.id = id, .id_len = (uint32_t)strlen(id), .cycle = cycle};
     tkr_message message = {""};
 
@@ -523,12 +508,6 @@ static void test_commands_show_what_gateways_see(void **state)
     tkr_close(producer);
     stage_collector_end(stage, 0);
 }
-
-#define IN_BOTH(test)                                                    \
-    {#test " (redis)", test, stage_set_up_redis, stage_tear_down, NULL}, \
-    {                                                                    \
-#test " (ledger)", test, stage_set_up, stage_tear_down, NULL     \
-    }
 
 int main(void)
 {

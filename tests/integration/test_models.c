@@ -89,28 +89,13 @@ static int keep(const struct tkr_usage_row *row, void *arg)
     return 0;
 }
 
-static tkr_sink *open_sink(const struct stage *stage)
-{
-    struct tkr_sink_config config = {.kind = TKR_SINK_SQLITE, .connect_timeout_ms = 5000, .command_timeout_ms = 5000};
-    tkr_message message = {""};
-    tkr_sink *sink;
-
-    (void)snprintf(config.ledger, sizeof(config.ledger), "%s", stage->ledger);
-    if (stage->redis) {
-        config.kind = TKR_SINK_REDIS;
-        (void)snprintf(config.socket, sizeof(config.socket), "%s", stage->server.socket);
-    }
-    assert_int_equal(tkr_sink_open(&config, &sink, &message), 0);
-    return sink;
-}
-
 /* In a static structure, one for each. */
 static const struct rows *read_rows(const struct stage *stage, bool by_model)
 {
     static struct rows kept[2];
     struct rows *rows = &kept[by_model];
     struct tkr_usage_query query = {.any_kind = 1, .by_model = by_model};
-    tkr_sink *sink = open_sink(stage);
+    tkr_sink *sink = stage_sink(stage);
     tkr_message message = {""};
 
     rows->count = 0;
@@ -308,13 +293,6 @@ static void test_sink_that_goes_back_gets_accounts_and_models_again(void **state
     stage_collector_end(stage, 0);
 }
 
-static uint64_t accounts(const struct stage *stage)
-{
-    struct tkr_law law = stage_first_law(stage);
-
-    return law.accounts;
-}
-
 /* Idle ones leave the memory and their records the sink; totals stay, and who comes back counts on. */
 static void test_models_that_idle_are_forgotten_with_their_accounts(void **state)
 {
@@ -324,7 +302,7 @@ static void test_models_that_idle_are_forgotten_with_their_accounts(void **state
     stage_env(stage, "TOKENRING_FORGET_AFTER_S", "1");
     stage_collector_start(stage, "1");
     record(stage, 4, 1);
-    while (accounts(stage) > 0) {
+    while (stage_first_accounts(stage) > 0) {
         assert_true(process_now_ms() < end);
         process_sleep_ms(20);
     }
@@ -436,7 +414,7 @@ static void test_gc_and_reset_take_the_models_along(void **state)
     char elsewhere[STAGE_PATH_BYTES + 16];
     char name[32] = "";
     tkr_message message = {""};
-    tkr_sink *sink = open_sink(stage);
+    tkr_sink *sink = stage_sink(stage);
     json_t *answer;
     int records = 0;
 
@@ -514,15 +492,6 @@ static void test_poison_in_a_model_is_named_and_keeps_nobody_else(void **state)
     wait_adds_up(stage, 2);
     stage_collector_end(stage, 0);
 }
-
-#define IN_REDIS(test)                                                    \
-    {                                                                     \
-#test " (redis)", test, stage_set_up_redis, stage_tear_down, NULL \
-    }
-#define IN_LEDGER(test)                                              \
-    {                                                                \
-#test " (ledger)", test, stage_set_up, stage_tear_down, NULL \
-    }
 
 int main(void)
 {

@@ -16,40 +16,11 @@ static int record_calls(struct stage *stage, int number)
     return stage_record_and_sync(stage, CALLS, number, SETTLE_MS);
 }
 
-static int inexact(const struct stage *stage)
-{
-    struct stage_rows *rows = stage_read(stage);
-    int count = 0;
-
-    for (int user = 0; user < STAGE_USERS; user++) {
-        char id[16];
-        int len = snprintf(id, sizeof(id), "user-%02d", user);
-        tkr_counts counts = stage_counts(rows, TKR_KIND_USER, id, (uint32_t)len);
-        count += counts.value[TKR_COUNTER_PROMPT] != atomic_load(&stage->truth->prompt[user]) ||
-                 counts.value[TKR_COUNTER_COMPLETION] != atomic_load(&stage->truth->completion[user]) ||
-                 counts.value[TKR_COUNTER_CALLS] != atomic_load(&stage->truth->calls[user]);
-    }
-    free(rows);
-    return count;
-}
-
-static void wait_exact(const struct stage *stage)
-{
-    long end = process_now_ms() + SETTLE_MS;
-
-    stage_wait_ledger(stage);
-    while (inexact(stage) > 0) {
-        if (process_now_ms() > end)
-            fail_msg("%d users are not exact", inexact(stage));
-        process_sleep_ms(20);
-    }
-}
-
 /* Records some calls of each user and sees them in the sink. */
 static void record(struct stage *stage, int number)
 {
     assert_int_equal(stage_exit_code(stage_fork(stage, record_calls, number)), 0);
-    wait_exact(stage);
+    stage_wait_exact(stage, SETTLE_MS);
 }
 
 /* Runs `tokenring reset`; its exit status. text: what it must say, on either stream. */
@@ -80,7 +51,7 @@ static void reset_user(struct stage *stage)
     atomic_store(&stage->truth->prompt[RESET_USER], 0);
     atomic_store(&stage->truth->completion[RESET_USER], 0);
     atomic_store(&stage->truth->calls[RESET_USER], 0);
-    assert_int_equal(inexact(stage), 0);
+    assert_int_equal(stage_inexact(stage), 0);
 }
 
 static void kill_collector(struct stage *stage)
@@ -144,7 +115,7 @@ static void test_what_was_reset_stays_so_when_it_is_forgotten(void **state)
         assert_true(process_now_ms() < end);
         process_sleep_ms(20);
     }
-    assert_int_equal(inexact(stage), 0);
+    assert_int_equal(stage_inexact(stage), 0);
     record(stage, 2);
     stage_collector_end(stage, 0);
     stage_assert_exact(stage);
@@ -165,7 +136,7 @@ static void test_reset_of_nothing_or_of_another_kind_or_cycle_changes_nothing(vo
     assert_int_equal(process_run(&process, argv, stage->env_list, SETTLE_MS), 0);
     assert_int_equal(process_exit_code(&process), 2); /* which cycle must be said */
     process_end(&process);
-    assert_int_equal(inexact(stage), 0);
+    assert_int_equal(stage_inexact(stage), 0);
     stage_collector_end(stage, 0);
 }
 
@@ -185,15 +156,6 @@ static void test_reset_leaves_the_limit_that_an_administrator_set(void **state)
     record(stage, 2);
     stage_collector_end(stage, 0);
 }
-
-#define IN_REDIS(test)                                                    \
-    {                                                                     \
-#test " (redis)", test, stage_set_up_redis, stage_tear_down, NULL \
-    }
-#define IN_LEDGER(test)                                              \
-    {                                                                \
-#test " (ledger)", test, stage_set_up, stage_tear_down, NULL \
-    }
 
 int main(void)
 {
