@@ -310,13 +310,6 @@ static void ask_for(struct tkr_keeper *keeper, struct question *question, uint32
     question->count += sum_unflushed(keeper, number, &question->row[i], &question->unflushed[i]);
 }
 
-static int64_t limit_that_holds(const struct tkr_usage_found *found)
-{
-    if (found->limit > 0)
-        return found->limit;
-    return found->standing > 0 ? found->standing : 0;
-}
-
 static int64_t next_due(struct tkr_keeper *keeper, uint32_t number, int64_t now_ns)
 {
     uint64_t asked_s = 0; /* a hint */
@@ -354,7 +347,7 @@ static void publish(struct tkr_keeper *keeper, const struct question *question, 
         const struct tkr_usage_found *found = &question->found[i];
         uint64_t base = (uint64_t)(found->counts.value[TKR_COUNTER_TOTAL] + question->unflushed[i]) - question->counted[i];
 
-        tkr_board_publish(&keeper->board, number, limit_that_holds(found), (int64_t)base, asked_ns);
+        tkr_board_publish(&keeper->board, number, tkr_usage_limit(found), (int64_t)base, asked_ns);
         schedule(keeper, question, i, asked_ns);
     }
 }

@@ -98,11 +98,6 @@ static int ask_lookup(tkr_sink *sink, void *arg, tkr_message *ret_message)
     return sink->ops->lookup(sink, look->alerts->row, look->count, look->alerts->found, ret_message);
 }
 
-static int64_t limit_of(const struct tkr_usage_found *found)
-{
-    return found->limit > 0 ? found->limit : found->standing > 0 ? found->standing : 0;
-}
-
 /* Without a product that 63 bits do not hold. */
 static bool reached(int64_t used, int64_t limit, uint32_t percent)
 {
@@ -117,7 +112,7 @@ static void say(const struct alerts *alerts, const struct tkr_usage_row *row, co
                              .account = {.kind = row->kind, .id = row->id, .len = row->id_len},
                              .cycle = row->cycle,
                              .current_usage = found->counts.value[TKR_COUNTER_TOTAL],
-                             .limit = limit_of(found)};
+                             .limit = tkr_usage_limit(found)};
 
     alerts->options.on_alert(alerts->options.user, &alert);
 }
@@ -127,7 +122,7 @@ static uint32_t judge(const struct alerts *alerts, const struct tkr_usage_row *r
                       uint32_t said)
 {
     int64_t used = found->counts.value[TKR_COUNTER_TOTAL];
-    int64_t limit = limit_of(found);
+    int64_t limit = tkr_usage_limit(found);
 
     for (uint32_t i = 0; i < alerts->options.percent_count; i++) {
         struct claim claim = {.account = row, .percent = alerts->options.percent[i]};

@@ -112,7 +112,7 @@ int tkr_repository_check_usage_limit(tkr_repository *repository, const tkr_accou
     if (result != TKR_OK)
         return result;
     status.current_usage = found.counts.value[TKR_COUNTER_TOTAL];
-    status.limit = found.limit > 0 ? found.limit : found.standing > 0 ? found.standing : TKR_UNLIMITED;
+    status.limit = tkr_usage_limit(&found) > 0 ? tkr_usage_limit(&found) : TKR_UNLIMITED;
     status.exceeded = status.limit > 0 && status.current_usage >= status.limit;
     status.remaining = status.limit < 0 ? TKR_UNLIMITED : status.exceeded ? 0 : status.limit - status.current_usage;
     give(ret_status->size, &status, sizeof(status), ret_status);

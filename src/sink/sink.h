@@ -99,6 +99,14 @@ struct tkr_usage_found {
     bool present;     /* something is known of this cycle: counts, or a limit of its own */
 };
 
+/* The limit that holds: the cycle's own, else the standing one; 0: neither. */
+static inline int64_t tkr_usage_limit(const struct tkr_usage_found *found)
+{
+    if (found->limit > 0)
+        return found->limit;
+    return found->standing > 0 ? found->standing : 0;
+}
+
 /* Which totals to read. */
 struct tkr_usage_query {
     const char *id; /* NULL: all accounts */

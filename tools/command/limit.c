@@ -180,8 +180,8 @@ static int get(struct limit *limit, tkr_sink *sink, tkr_message *ret_message)
     account.cycle = limit->query.cycle;
     if (sink->ops->lookup(sink, &account, 1, &found, ret_message) != 0)
         return -1;
-    holds = found.limit > 0 ? found.limit : found.standing;
-    if (holds <= 0)
+    holds = tkr_usage_limit(&found);
+    if (holds == 0)
         return tkr_message_set(ret_message, "%.120s: there is no limit", account.id);
     if (limit->json)
         return tkr_command_json_print(limit->command, found_json(limit, &found, holds));
