@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/cycle.h"
 #include "collector/board.h"
 #include "event/encode.h"
 #include "harness/bench.h"
@@ -24,7 +25,6 @@
 #define CALLS 40000 /* at once: they fit a lane */
 #define ROUNDS 25
 #define ACCOUNTS 65536u
-#define CYCLE UINT32_C(20240201)
 #define PROMPT 812
 #define COMPLETION 94
 #define LIMIT (INT64_C(1) << 50)
@@ -36,6 +36,7 @@ static struct {
     struct tkr_board board;
     char (*id)[40];
     uint32_t *order; /* accounts, at random */
+    uint32_t cycle;  /* this month's */
     tkr_start start;
     tkr_usage usage;
     int failed; /* a code, or a verdict that was not expected */
@@ -76,7 +77,7 @@ static void check(uint32_t i)
     tkr_account account = account_of(i);
     tkr_limit limit = TKR_LIMIT_INIT;
 
-    stage.failed |= tkr_limit_check(stage.producer, &account, CYCLE, PROMPT, &limit);
+    stage.failed |= tkr_limit_check(stage.producer, &account, stage.cycle, PROMPT, &limit);
     stage.failed |= limit.verdict != TKR_LIMIT_ALLOWED;
 }
 
@@ -139,7 +140,7 @@ static int make_floor(void)
     tkr_frame_value_add(&values, TKR_COUNTER_PROMPT, PROMPT);
     tkr_frame_value_add(&values, TKR_COUNTER_COMPLETION, COMPLETION);
     tkr_frame_value_add(&values, TKR_COUNTER_TOTAL, PROMPT + COMPLETION);
-    tkr_frame_head_put(floor_lane.frame, head_bytes, &stage.start, CYCLE, 1);
+    tkr_frame_head_put(floor_lane.frame, head_bytes, &stage.start, stage.cycle, 1);
     tkr_frame_finish(floor_lane.frame, head_bytes, &values, 0);
     floor_lane.bytes = tkr_frame_bytes(head_bytes, &values);
     floor_lane.lane.capacity = LANE_BYTES;
@@ -176,7 +177,7 @@ static int fill_board(void)
 
     for (uint32_t i = 0; i < ACCOUNTS; i++) {
         struct tkr_board_key key;
-        tkr_board_key(&stage.board, TKR_KIND_USER, stage.id[i], (uint32_t)strlen(stage.id[i]), CYCLE, &key);
+        tkr_board_key(&stage.board, TKR_KIND_USER, stage.id[i], (uint32_t)strlen(stage.id[i]), stage.cycle, &key);
         if (!tkr_board_take(&stage.board, &key, &number))
             return bench_wrong("no room on the board");
         tkr_board_publish(&stage.board, number, LIMIT, 0, tkr_clock_monotonic_ns());
@@ -184,7 +185,7 @@ static int fill_board(void)
     for (uint32_t i = 0; i < ACCOUNTS; i++) {
         struct tkr_board_key key;
         const char *id = stage.id[stage.order[i]];
-        tkr_board_key(&stage.board, TKR_KIND_USER, id, (uint32_t)strlen(id), CYCLE, &key);
+        tkr_board_key(&stage.board, TKR_KIND_USER, id, (uint32_t)strlen(id), stage.cycle, &key);
         if (!tkr_board_find(&stage.board, &key, &number, &seq))
             stage.order[i] = 0;
     }
@@ -205,6 +206,7 @@ static int make_board(void)
 static int set_up(void)
 {
     tkr_options options = TKR_OPTIONS_INIT;
+    struct tkr_cycle_span month;
 
     if (tempdir_make(stage.runtime) != 0)
         return bench_wrong("no directory");
@@ -213,10 +215,11 @@ static int set_up(void)
     options.runtime_dir = stage.runtime;
     options.lane_bytes = LANE_BYTES;
     options.limit_max_age_ms = 86400000;
+    tkr_cycle_find(&(struct tkr_cycle_rule){.anchor_day = 1}, tkr_clock_coarse_ns(), &month);
+    stage.cycle = month.cycle;
     stage.start = (tkr_start)TKR_START_INIT;
     stage.start.account_count = 1;
     stage.start.account[0] = account_of(0);
-    stage.start.start_ns = INT64_C(1706800000000000000); /* in the cycle's month */
     stage.usage = (tkr_usage)TKR_USAGE_INIT;
     stage.usage.prompt = PROMPT;
     stage.usage.completion = COMPLETION;
@@ -228,14 +231,27 @@ static int set_up(void)
     return bench_consumer_open(&stage.consumer, stage.runtime) == 0 ? make_board() : -1;
 }
 
-/* Nothing is held that no call holds. */
-static void look_at_reserved(void)
+static void expect_reserved(int64_t tokens)
 {
     tkr_account account = account_of(0);
     tkr_limit limit = TKR_LIMIT_INIT;
 
-    if (tkr_limit_check(stage.producer, &account, CYCLE, 0, &limit) != TKR_OK || limit.reserved != 0)
-        (void)bench_wrong("%lld tokens are reserved at the end", (long long)limit.reserved);
+    if (tkr_limit_check(stage.producer, &account, stage.cycle, 0, &limit) != TKR_OK || limit.reserved != tokens)
+        (void)bench_wrong("%lld tokens are reserved, not %lld", (long long)limit.reserved, (long long)tokens);
+}
+
+/* A call that reserves does hold, and nothing is held that no call holds. */
+static void look_at_reserved(void)
+{
+    tkr_call call = 0;
+
+    expect_reserved(0);
+    stage.start.reserve = PROMPT;
+    stage.failed |= tkr_call_begin(stage.producer, &stage.start, &call);
+    stage.start.reserve = 0;
+    expect_reserved(PROMPT);
+    stage.failed |= tkr_call_end(stage.producer, call, &stage.usage);
+    expect_reserved(0);
 }
 
 static void bench_hot(void)

@@ -57,6 +57,8 @@ void tkr_board_lay(struct tkr_board *board, void *board_memory, void *reservatio
     board->generation = header->generation;
     board->entries_max = header->entries_max;
     board->buckets = header->buckets;
+    board->turn = NULL;
+    board->shown = 0;
 }
 
 static void format_one(struct tkr_board_header *header, uint32_t entries_max, uint64_t generation,
@@ -177,28 +179,6 @@ bool tkr_board_find(const struct tkr_board *board, const struct tkr_board_key *k
         }
     }
     return false;
-}
-
-/* What a cell holds. Below 0 it is somebody's nonsense, or drift: then it holds nothing. */
-static int64_t held(const _Atomic int64_t *cell)
-{
-    int64_t tokens = atomic_load_explicit(cell, memory_order_seq_cst); /* P3, and the look that follows an addition */
-
-    return tokens < 0 ? 0 : tokens > INT64_MAX / 4 ? INT64_MAX / 4 : tokens;
-}
-
-bool tkr_board_read(const struct tkr_board *board, uint32_t number, uint64_t seq, struct tkr_board_figures *ret_figures)
-{
-    const struct tkr_board_entry *entry = &board->entry[number];
-    const struct tkr_board_cells *cells = &board->cells[number];
-    int64_t base;
-
-    ret_figures->fresh_ns = atomic_load_explicit(&entry->fresh_ns, memory_order_acquire);
-    ret_figures->limit = atomic_load_explicit(&entry->limit, memory_order_acquire);
-    base = atomic_load_explicit(&entry->base, memory_order_acquire); /* before counted (P2) */
-    ret_figures->used = (int64_t)((uint64_t)base + atomic_load_explicit(&entry->counted, memory_order_acquire));
-    ret_figures->reserved = held(&cells->cell[0]) + held(&cells->cell[1]);
-    return atomic_load_explicit(&entry->seq, memory_order_seq_cst) == seq; /* P3 */
 }
 
 static bool copy_key(const struct tkr_board_entry *entry, struct tkr_board_account *ret_account, uint64_t *ret_seq)

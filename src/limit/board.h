@@ -23,7 +23,15 @@ struct tkr_board {
     uint64_t generation;
     uint32_t entries_max;
     uint32_t buckets;
+    const _Atomic uint64_t *turn; /* of the window through which it is seen (limit/window.h); NULL: it is never replaced */
+    uint64_t shown;               /* what turn is as long as it is this board's */
 };
+
+/* Is all that was read of it, by acquire loads, its own? */
+static inline bool tkr_board_shown(const struct tkr_board *board)
+{
+    return board->turn == NULL || atomic_load_explicit(board->turn, memory_order_acquire) == board->shown;
+}
 
 /* Whom an entry is about, in words. */
 struct tkr_board_key {
@@ -51,7 +59,7 @@ uint64_t tkr_reservations_bytes(uint32_t entries_max);
 bool tkr_board_fits(const struct tkr_board_header *board, uint64_t board_bytes, const struct tkr_board_header *reservations,
                     uint64_t reservations_bytes, const uint8_t boot_id[TKR_BOOT_ID_BYTES]);
 
-/* Lays a board over two memories whose geometry is that of the header. */
+/* Lays a board over two memories whose geometry is that of the header; it is never replaced. */
 void tkr_board_lay(struct tkr_board *board, void *board_memory, void *reservations_memory, const struct tkr_board_header *header);
 
 /* Keeper: writes the headers of a new board to zeroed memory; magic last. */
@@ -68,8 +76,29 @@ void tkr_board_key(const struct tkr_board *board, uint64_t kind, const char *id,
  */
 bool tkr_board_find(const struct tkr_board *board, const struct tkr_board_key *key, uint32_t *ret_number, uint64_t *ret_seq);
 
+/* What a cell holds. Below 0 it is somebody's nonsense: then it holds nothing. */
+static inline int64_t tkr_board_held(const _Atomic int64_t *cell)
+{
+    int64_t tokens = atomic_load_explicit(cell, memory_order_seq_cst); /* P3, and the look that follows an addition */
+
+    return tokens < 0 ? 0 : tokens > INT64_MAX / 4 ? INT64_MAX / 4 : tokens;
+}
+
 /* Reads what an entry says. false: it has changed hands since tkr_board_find. */
-bool tkr_board_read(const struct tkr_board *board, uint32_t number, uint64_t seq, struct tkr_board_figures *ret_figures);
+static inline bool tkr_board_read(const struct tkr_board *board, uint32_t number, uint64_t seq,
+                                  struct tkr_board_figures *ret_figures)
+{
+    const struct tkr_board_entry *entry = &board->entry[number];
+    const struct tkr_board_cells *cells = &board->cells[number];
+    int64_t base;
+
+    ret_figures->fresh_ns = atomic_load_explicit(&entry->fresh_ns, memory_order_acquire);
+    ret_figures->limit = atomic_load_explicit(&entry->limit, memory_order_acquire);
+    base = atomic_load_explicit(&entry->base, memory_order_acquire); /* before counted (P2) */
+    ret_figures->used = (int64_t)((uint64_t)base + atomic_load_explicit(&entry->counted, memory_order_acquire));
+    ret_figures->reserved = tkr_board_held(&cells->cell[0]) + tkr_board_held(&cells->cell[1]);
+    return atomic_load_explicit(&entry->seq, memory_order_seq_cst) == seq; /* P3 */
+}
 
 /* Whom an entry is about, and what it says, for those who look at all of them. */
 struct tkr_board_account {

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/crash.h"
+#include "base/fence.h"
 
 #define COUNT_SHIFT 2
 #define CELL_SHIFT 5
@@ -12,11 +13,12 @@
 #define TAG_LOW_BITS 15
 #define MORE_TAG_SHIFT 40
 #define ENTRY_MASK ((UINT64_C(1) << TKR_HOLD_ENTRY_BITS) - 1)
+#define INLINE static inline __attribute__((always_inline)) /* one account is the usual: what follows is made for it, too */
 #define TRIES 8 /* of a hold whose entries' epochs keep changing: they change some times a second at most */
 
 /* --- words --- */
 
-uint64_t tkr_hold_word(const struct tkr_hold *hold, enum tkr_hold_state state)
+INLINE uint64_t word_of(const struct tkr_hold *hold, enum tkr_hold_state state)
 {
     uint64_t word = (uint64_t)state | (uint64_t)hold->count << COUNT_SHIFT | hold->tag << TAG_SHIFT;
 
@@ -25,6 +27,11 @@ uint64_t tkr_hold_word(const struct tkr_hold *hold, enum tkr_hold_state state)
     for (uint32_t i = 0; i < hold->count && i < 2; i++)
         word |= (uint64_t)hold->entry[i] << (ENTRY_SHIFT + i * TKR_HOLD_ENTRY_BITS);
     return word;
+}
+
+uint64_t tkr_hold_word(const struct tkr_hold *hold, enum tkr_hold_state state)
+{
+    return word_of(hold, state);
 }
 
 uint64_t tkr_hold_more(const struct tkr_hold *hold)
@@ -36,7 +43,7 @@ uint64_t tkr_hold_more(const struct tkr_hold *hold)
     return more;
 }
 
-bool tkr_hold_parse(const struct tkr_board *board, uint64_t word, uint64_t more, struct tkr_hold *ret_hold)
+INLINE bool parse(const struct tkr_board *board, uint64_t word, uint64_t more, struct tkr_hold *ret_hold)
 {
     ret_hold->count = (uint32_t)(word >> COUNT_SHIFT) & 7;
     ret_hold->tag = word >> TAG_SHIFT | more >> MORE_TAG_SHIFT << TAG_LOW_BITS;
@@ -53,43 +60,83 @@ bool tkr_hold_parse(const struct tkr_board *board, uint64_t word, uint64_t more,
     return true;
 }
 
+bool tkr_hold_parse(const struct tkr_board *board, uint64_t word, uint64_t more, struct tkr_hold *ret_hold)
+{
+    return parse(board, word, more, ret_hold);
+}
+
+bool tkr_hold_may_name(uint64_t word, uint64_t tag)
+{
+    return (word & TKR_HOLD_STATE_MASK) != TKR_HOLD_NONE && word >> TAG_SHIFT == (tag & ((UINT64_C(1) << TAG_LOW_BITS) - 1));
+}
+
 /* --- taking and giving --- */
 
-static uint32_t cell_of(const struct tkr_board *board, uint32_t number)
+INLINE void store_state(struct tkr_hold_slot slot, const struct tkr_hold *hold, enum tkr_hold_state state)
 {
-    return (uint32_t)atomic_load_explicit(&board->entry[number].epoch, memory_order_seq_cst) & 1; /* P4 */
+    atomic_store_explicit(slot.word, word_of(hold, state), memory_order_release);
 }
 
-/* Writes a slot that names the cells of the entries' present epochs. false: they keep changing. */
-static bool join(const struct tkr_board *board, struct tkr_hold_slot slot, const struct tkr_hold_claim *claim,
-                 struct tkr_hold *hold)
+INLINE void store_none(struct tkr_hold_slot slot)
 {
-    for (int tries = 0; tries < TRIES; tries++) {
-        bool same = true;
-        for (uint32_t i = 0; i < hold->count; i++) {
-            hold->entry[i] = claim[i].number;
-            hold->cell[i] = cell_of(board, claim[i].number);
-        }
-        atomic_store_explicit(slot.more, tkr_hold_more(hold), memory_order_release);
-        atomic_store_explicit(slot.word, tkr_hold_word(hold, TKR_HOLD_JOINING), memory_order_seq_cst); /* P4: then epochs again */
-        for (uint32_t i = 0; i < hold->count; i++)
-            same &= cell_of(board, claim[i].number) == hold->cell[i];
-        if (same)
-            return true;
+    atomic_store_explicit(slot.word, TKR_HOLD_NONE, memory_order_release);
+}
+
+INLINE uint32_t cell_of(const struct tkr_board *board, uint32_t number)
+{
+    return (uint32_t)atomic_load_explicit(&board->entry[number].epoch, memory_order_acquire) & 1;
+}
+
+/* Turns to the cells of the entries' present epochs. Returns the entries, as bits, whose cell that changes. */
+INLINE uint32_t turn_to_cells(const struct tkr_board *board, struct tkr_hold *hold)
+{
+    uint32_t changed = 0;
+
+    for (uint32_t i = 0; i < hold->count; i++) {
+        uint32_t cell = cell_of(board, hold->entry[i]);
+        changed |= (cell ^ hold->cell[i]) << i;
+        hold->cell[i] = cell;
     }
-    return false;
+    return changed;
 }
 
-static void add(const struct tkr_board *board, const struct tkr_hold *hold, int64_t tokens)
+INLINE void add(const struct tkr_board *board, const struct tkr_hold *hold, uint32_t entries, int64_t tokens)
 {
     for (uint32_t i = 0; i < hold->count; i++) {
+        if ((entries >> i & 1) == 0)
+            continue;
         (void)atomic_fetch_add_explicit(&board->cells[hold->entry[i]].cell[hold->cell[i]], tokens, memory_order_seq_cst); /* P3 */
         TKR_CRASH(HOLD_ADDED);
     }
 }
 
+/*
+ * Adds to the cells of the entries' present epochs, which the slot names. Where the epoch has changed meanwhile, the sweeper may
+ * have made the cell 0 before the addition or after it: it is left there as drift, and added to the other one. false: they keep
+ * changing; or the board was replaced, and the addition went to whatever lies there now.
+ */
+INLINE bool join(const struct tkr_board *board, struct tkr_hold_slot slot, struct tkr_hold *hold, int64_t tokens)
+{
+    uint32_t missing = (1u << hold->count) - 1;
+
+    (void)turn_to_cells(board, hold);
+    atomic_store_explicit(slot.more, tkr_hold_more(hold), memory_order_release);
+    for (int tries = 0; missing != 0; tries++) {
+        if (tries == TRIES)
+            return false;
+        store_state(slot, hold, TKR_HOLD_JOINING);
+        TKR_CRASH(HOLD_JOINING);
+        add(board, hold, missing, tokens);
+        tkr_fence_after_atomic(); /* P4, window P2: the slot, then epochs and turn */
+        if (!tkr_board_shown(board))
+            return false;
+        missing = turn_to_cells(board, hold);
+    }
+    return true;
+}
+
 /* Looks at what the addition has made of it. */
-static enum tkr_hold_result look(const struct tkr_board *board, const struct tkr_hold_claim *claim, uint32_t count)
+INLINE enum tkr_hold_result look(const struct tkr_board *board, const struct tkr_hold_claim *claim, uint32_t count)
 {
     enum tkr_hold_result result = TKR_HOLD_OK;
 
@@ -100,46 +147,48 @@ static enum tkr_hold_result look(const struct tkr_board *board, const struct tkr
         if (figures.limit > 0 && figures.used > figures.limit - figures.reserved)
             result = TKR_HOLD_REFUSED;
     }
-    return result;
+    return tkr_board_shown(board) ? result : TKR_HOLD_MOVED;
 }
 
-static void leave(const struct tkr_board *board, struct tkr_hold_slot slot, const struct tkr_hold *hold, int64_t tokens)
+INLINE void leave(const struct tkr_board *board, struct tkr_hold_slot slot, const struct tkr_hold *hold, int64_t tokens)
 {
-    atomic_store_explicit(slot.word, tkr_hold_word(hold, TKR_HOLD_LEAVING),
-                          memory_order_release); /* a kill needs the order only */
+    store_state(slot, hold, TKR_HOLD_LEAVING); /* a kill needs the order only */
     TKR_CRASH(HOLD_LEAVING);
     for (uint32_t i = 0; i < hold->count; i++) {
         (void)atomic_fetch_sub_explicit(&board->cells[hold->entry[i]].cell[hold->cell[i]], tokens, memory_order_release);
         TKR_CRASH(HOLD_TAKEN_OFF);
     }
-    /*
-     * Subtractions before it: who makes a cell 0 that this slot does not name any more does so after them (acquire, by the
-     * reader).
-     */
-    atomic_store_explicit(slot.word, TKR_HOLD_NONE, memory_order_release);
+    /* Subtractions before it: who makes a cell 0, or maps another there, that this slot names no more, does so after them. */
+    store_none(slot);
     TKR_CRASH(HOLD_GIVEN);
 }
 
-enum tkr_hold_result tkr_hold_take(const struct tkr_board *board, struct tkr_hold_slot slot, const struct tkr_hold_claim *claim,
-                                   uint32_t count, int64_t tokens)
+INLINE enum tkr_hold_result take(const struct tkr_board *board, struct tkr_hold_slot slot, const struct tkr_hold_claim *claim,
+                                 uint32_t count, int64_t tokens)
 {
     struct tkr_hold hold = {.count = count, .tag = tkr_hold_tag(board)};
     enum tkr_hold_result result;
 
-    if (!join(board, slot, claim, &hold)) {
-        atomic_store_explicit(slot.word, TKR_HOLD_NONE, memory_order_release); /* nothing was added */
+    for (uint32_t i = 0; i < count; i++)
+        hold.entry[i] = claim[i].number;
+    if (!join(board, slot, &hold, tokens)) {
+        store_none(slot);
         return TKR_HOLD_MOVED;
     }
-    TKR_CRASH(HOLD_JOINING);
-    add(board, &hold, tokens);
     result = look(board, claim, count);
     if (result != TKR_HOLD_OK) {
         leave(board, slot, &hold, tokens);
         return result;
     }
-    atomic_store_explicit(slot.word, tkr_hold_word(&hold, TKR_HOLD_HELD), memory_order_release); /* additions before it (I2) */
+    store_state(slot, &hold, TKR_HOLD_HELD); /* additions before it (I2) */
     TKR_CRASH(HOLD_HELD);
     return TKR_HOLD_OK;
+}
+
+enum tkr_hold_result tkr_hold_take(const struct tkr_board *board, struct tkr_hold_slot slot, const struct tkr_hold_claim *claim,
+                                   uint32_t count, int64_t tokens)
+{
+    return count == 1 ? take(board, slot, claim, 1, tokens) : take(board, slot, claim, count, tokens);
 }
 
 void tkr_hold_give(const struct tkr_board *board, struct tkr_hold_slot slot, int64_t tokens)
@@ -147,10 +196,10 @@ void tkr_hold_give(const struct tkr_board *board, struct tkr_hold_slot slot, int
     struct tkr_hold hold;
     uint64_t word = atomic_load_explicit(slot.word, memory_order_relaxed); /* the process' own */
 
-    if (tkr_hold_parse(board, word, atomic_load_explicit(slot.more, memory_order_relaxed), &hold))
+    if (parse(board, word, atomic_load_explicit(slot.more, memory_order_relaxed), &hold))
         leave(board, slot, &hold, tokens);
     else
-        atomic_store_explicit(slot.word, TKR_HOLD_NONE, memory_order_release);
+        store_none(slot);
 }
 
 /* Never below 0: what a hostile slot says it held is not all there. */
@@ -182,6 +231,21 @@ static uint64_t entries_used(const struct tkr_board *board)
     return atomic_load_explicit(&board->header->entries_used, memory_order_acquire);
 }
 
+/* What is to be drained of an entry: the cell for new calls, which go on to the other one; else what late additions left there. */
+static uint8_t begin_one(struct tkr_board_entry *entry, const struct tkr_board_cells *cells)
+{
+    uint64_t epoch = atomic_load_explicit(&entry->epoch, memory_order_relaxed); /* this thread's own */
+    uint32_t cell = (uint32_t)epoch & 1;
+
+    if (atomic_load_explicit(&cells->cell[cell], memory_order_relaxed) != 0)
+        atomic_store_explicit(&entry->epoch, epoch + 1, memory_order_relaxed);
+    else if (atomic_load_explicit(&cells->cell[cell ^ 1], memory_order_relaxed) != 0)
+        cell ^= 1;
+    else
+        return 0;
+    return (uint8_t)(1 + cell);
+}
+
 bool tkr_sweep_begin(const struct tkr_board *board, struct tkr_sweep *sweep)
 {
     uint64_t used = entries_used(board);
@@ -189,13 +253,9 @@ bool tkr_sweep_begin(const struct tkr_board *board, struct tkr_sweep *sweep)
 
     memset(sweep->named, 0, used);
     for (uint64_t i = 0; i < used; i++) {
-        uint64_t epoch = atomic_load_explicit(&board->entry[i].epoch, memory_order_relaxed); /* this thread's own */
+        if (sweep->draining[i] == 0)
+            sweep->draining[i] = begin_one(&board->entry[i], &board->cells[i]);
         any |= sweep->draining[i] != 0;
-        if (sweep->draining[i] != 0 || atomic_load_explicit(&board->cells[i].cell[epoch & 1], memory_order_relaxed) == 0)
-            continue;
-        any = true;
-        sweep->draining[i] = (uint8_t)(1 + (epoch & 1));
-        atomic_store_explicit(&board->entry[i].epoch, epoch + 1, memory_order_relaxed);
     }
     atomic_thread_fence(memory_order_seq_cst); /* epochs before the slots that are looked at next (P4) */
     return any;

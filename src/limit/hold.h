@@ -17,13 +17,16 @@
  *   I1  What is in a cell of what a living process holds is vouched for by a slot that is not NONE and names entry and cell: the
  *       slot is written before the first addition and cleared after the last subtraction.
  *   I2  HELD  =>  added to each cell, and not yet taken off.
- *   I3  A slot that is seen in JOINING after its entry's epoch has changed is written again before anything is added (board P4).
+ *   I3  A slot that is seen in JOINING after its entry's epoch has changed is written again, and what it has added to the old
+ *       cell is nobody's (board P4).
+ *   I4  From before its first addition until after its last subtraction a slot names the board, and what it adds to a board
+ *       that was replaced before the slot named it is nobody's (limit/window.h P2).
  *
  * What a kill leaves: NONE, nothing. HELD, what the collector takes off when it finds the process dead: once, since a board lives
  * no longer than its collector. JOINING and LEAVING: some of the cells have it and others do not; nothing is taken off, so that a
- * cell may be too high, and never too low: this is drift. It is mended when the entry's epoch has moved on and no slot of a
- * living process names the old cell, which is then made 0 (tkr_sweep_*). A call that goes on keeps its entry's epoch where it is,
- * and the drift.
+ * cell may be too high, and never too low: this is drift, as is what came late (I3, I4). It is mended when the entry's epoch has
+ * moved on and no slot of a living process names the old cell, which is then made 0 (tkr_sweep_*). A call that goes on keeps its
+ * entry's epoch where it is, and the drift.
  *
  * A board that was replaced: its tag is not that of the slot, and what was held goes with it.
  */
@@ -65,6 +68,9 @@ uint64_t tkr_hold_more(const struct tkr_hold *hold);
 /* Reads what a slot's words say. false: they name no hold on this board. Whatever they are, no index is beyond it. */
 bool tkr_hold_parse(const struct tkr_board *board, uint64_t word, uint64_t more, struct tkr_hold *ret_hold);
 
+/* May a slot with this word name a board of this tag? true for some others too: it is the tag's low bits that are compared. */
+bool tkr_hold_may_name(uint64_t word, uint64_t tag);
+
 /* What was asked for an account: its entry and what vouches for it. */
 struct tkr_hold_claim {
     uint32_t number;
@@ -74,14 +80,14 @@ struct tkr_hold_claim {
 enum tkr_hold_result {
     TKR_HOLD_OK,
     TKR_HOLD_REFUSED, /* one of the limits has no room: nothing is held */
-    TKR_HOLD_MOVED    /* entries changed hands or epochs meanwhile, again and again: nothing is held */
+    TKR_HOLD_MOVED    /* the board was replaced, or entries changed hands or epochs meanwhile, again and again: nothing is held */
 };
 
 /* Holds tokens on the entries of count claims. The slot is NONE, and names the same number of tokens. Lock-free. */
 enum tkr_hold_result tkr_hold_take(const struct tkr_board *board, struct tkr_hold_slot slot, const struct tkr_hold_claim *claim,
                                    uint32_t count, int64_t tokens);
 
-/* Gives back what a slot holds, if it is of this board; the slot is NONE then. Its process alone. */
+/* Gives back what a slot holds, if it is of this board, which may have been replaced; the slot is NONE then. Its process alone. */
 void tkr_hold_give(const struct tkr_board *board, struct tkr_hold_slot slot, int64_t tokens);
 
 /* Collector: takes off what a slot of the dead held. */

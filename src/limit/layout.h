@@ -37,8 +37,8 @@
  *   P3  seq made odd, then cells looked at (both sequentially consistent); a gateway adds to a cell, then looks at seq (the
  *       same). One of the two sees the other: an entry that changes hands is either kept, or the gateway gives back what it
  *       added.
- *   P4  epoch changed, then slots looked at; a gateway writes its slot, then looks at epoch again (sequentially consistent): a
- *       slot that was not seen carries the new epoch.
+ *   P4  epoch changed, then slots looked at, with a fence between; a gateway writes its slot, adds, and then looks at epoch again,
+ *       with the addition as its fence: a slot that was not seen carries the new epoch.
  *
  * What a kill of the collector leaves: files under temporary names, which the next one removes; a board that is no longer fresh,
  * or retired: then accounts are unknown until the next collector has made one. What a kill of a gateway leaves: limit/hold.h.

@@ -8,18 +8,29 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/fence.h"
 
 #define RETRY_NS (100 * TKR_NS_PER_MS)
 #define BOARD 0
 #define RESERVATIONS 1
 
-/* Addresses that were too few for a new board, and geometries: somebody may still look by them. */
-struct tkr_window_old {
-    struct tkr_window_old *next;
-    void *span;
-    uint64_t bytes;
+/* What was ever seen: a thread may still look by it. */
+struct tkr_window_view {
     struct tkr_board board;
+    struct tkr_window_view *next_cells;
+    void *cells; /* addresses of its reservations, until a later view has them */
+    uint64_t cells_bytes;
+    void *outgrown; /* addresses of boards that were too few for the next one */
+    uint64_t outgrown_bytes;
 };
+
+/* Where views lie: pages that are not there in a child, nor is what names them. */
+struct tkr_window_page {
+    struct tkr_window_page *next;
+    uint32_t count;
+    struct tkr_window_view view[(4096 - 2 * sizeof(void *)) / sizeof(struct tkr_window_view)];
+};
+_Static_assert(sizeof(struct tkr_window_page) <= 4096, "it is a page");
 
 /* The files of a board while they are looked at. */
 struct files {
@@ -79,75 +90,122 @@ static void close_files(const struct files *files)
 
 /* --- addresses --- */
 
-/* In a page of its own, which is not there in a child: nor is what names it. */
-static struct tkr_window_old *remember(struct tkr_window *window)
+static struct tkr_window_view *make_view(struct tkr_window *window)
 {
-    struct tkr_window_old *old = mmap(NULL, sizeof(*old), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    struct tkr_window_page *page = window->page;
 
-    if (old == MAP_FAILED)
+    if (page == NULL || page->count == sizeof(page->view) / sizeof(page->view[0])) {
+        page = mmap(NULL, sizeof(*page), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (page == MAP_FAILED)
+            return NULL;
+        (void)madvise(page, sizeof(*page), MADV_DONTFORK);
+        page->next = window->page;
+        window->page = page;
+    }
+    return &page->view[page->count++];
+}
+
+/* Zeros of this process, at these addresses or, NULL, anywhere. */
+static void *map_zeros(void *at, uint64_t bytes, int protection)
+{
+    void *zeros = mmap(at, bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | (at != NULL ? MAP_FIXED : 0), -1, 0);
+
+    if (zeros == MAP_FAILED)
         return NULL;
-    (void)madvise(old, sizeof(*old), MADV_DONTFORK);
-    old->next = window->old;
-    window->old = old;
-    return old;
+    (void)madvise(zeros, bytes, MADV_DONTFORK);
+    return zeros;
 }
 
-/* Zeros that can be read, at these addresses or, NULL, anywhere. */
-static void *map_zeros(void *at, uint64_t bytes)
+/* Puts a file to the first of so many bytes of addresses, and zeros behind it. */
+static bool map_file(void *at, uint64_t span_bytes, int fd, uint64_t bytes, int protection)
 {
-    void *zeros = mmap(at, bytes, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | (at != NULL ? MAP_FIXED : 0), -1, 0);
+    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+    uint64_t end = (bytes + page - 1) / page * page;
 
-    return zeros == MAP_FAILED ? NULL : zeros;
+    if (mmap(at, bytes, protection, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED)
+        return false;
+    (void)madvise(at, end, MADV_DONTFORK);
+    return end >= span_bytes || map_zeros((char *)at + end, span_bytes - end, protection) != NULL;
 }
 
-/* Addresses for so many bytes: those of before if they suffice. false: none are left. */
-static bool make_span(struct tkr_window *window, int which, uint64_t bytes)
+/* Addresses for a board of so many bytes: those of before if they suffice. false: none are left. */
+static bool make_span(struct tkr_window *window, struct tkr_window_view *view, uint64_t bytes)
 {
-    struct tkr_window_old *old;
     void *span;
 
-    if (window->span_bytes[which] >= bytes)
+    if (window->span_bytes >= bytes)
         return true;
-    old = remember(window);
-    span = old != NULL ? map_zeros(NULL, bytes) : NULL;
+    span = map_zeros(NULL, bytes, PROT_READ);
     if (span == NULL)
         return false;
-    old->span = window->span[which];
-    old->bytes = window->span_bytes[which];
-    window->span[which] = span;
-    window->span_bytes[which] = bytes;
+    view->outgrown = window->span;
+    view->outgrown_bytes = window->span_bytes;
+    window->span = span;
+    window->span_bytes = bytes;
     return true;
 }
 
-/* Puts a file to the addresses, and zeros behind it. */
-static bool map_file(struct tkr_window *window, int which, const struct files *files, int protection)
+/* Takes the addresses of an older view's reservations that nobody writes to any more (P2). false: there are none so many. */
+static bool inherit_cells(struct tkr_window *window, struct tkr_window_view *view, uint64_t bytes, tkr_window_named *named,
+                          const void *context)
 {
-    char *at = window->span[which];
-    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
-    uint64_t end = (files->bytes[which] + page - 1) / page * page;
-
-    if (mmap(at, files->bytes[which], protection, MAP_SHARED | MAP_FIXED, files->fd[which], 0) == MAP_FAILED)
-        return false;
-    if (end < window->span_bytes[which] && map_zeros(at + end, window->span_bytes[which] - end) == NULL)
-        return false;
-    return madvise(at, window->span_bytes[which], MADV_DONTFORK) == 0;
+    for (struct tkr_window_view **at = &window->cells; *at != NULL; at = &(*at)->next_cells) {
+        struct tkr_window_view *old = *at;
+        if (old->cells_bytes < bytes || named(context, old->board.generation))
+            continue;
+        *at = old->next_cells;
+        view->cells = old->cells;
+        view->cells_bytes = old->cells_bytes;
+        old->cells = NULL;
+        return true;
+    }
+    return false;
 }
 
-/* Within busy, with no writer inside: the board of these files becomes the window's. */
-static bool exchange(struct tkr_window *window, const struct files *files)
+static bool make_cells(struct tkr_window *window, struct tkr_window_view *view, uint64_t bytes, tkr_window_named *named,
+                       const void *context)
 {
-    struct tkr_window_old *made = remember(window);
-    uint64_t turn = atomic_load_explicit(&window->turn, memory_order_relaxed); /* ours */
+    if (!inherit_cells(window, view, bytes, named, context)) {
+        view->cells = map_zeros(NULL, bytes, PROT_READ | PROT_WRITE);
+        view->cells_bytes = bytes;
+    }
+    if (view->cells == NULL)
+        return false;
+    view->next_cells = window->cells;
+    window->cells = view;
+    return true;
+}
+
+/* What was held there goes with its board; the file is let go of. */
+static void drop_cells(const struct tkr_window_view *last)
+{
+    if (last != NULL)
+        (void)map_zeros(last->cells, last->cells_bytes, PROT_READ | PROT_WRITE);
+}
+
+/* Within busy: the board of these files becomes the window's. */
+static bool exchange(struct tkr_window *window, const struct files *files, tkr_window_named *named, const void *context)
+{
+    struct tkr_window_view *last = window->cells;
+    struct tkr_window_view *view = make_view(window);
+    uint64_t turn;
     bool mapped;
 
-    if (made == NULL || !make_span(window, BOARD, files->bytes[BOARD]) ||
-        !make_span(window, RESERVATIONS, files->bytes[RESERVATIONS]))
+    if (view == NULL)
         return false;
-    atomic_store_explicit(&window->turn, turn + 1,
-                          memory_order_seq_cst); /* before the new bytes (P1); mmap is a barrier besides */
-    mapped = map_file(window, BOARD, files, PROT_READ) && map_file(window, RESERVATIONS, files, PROT_READ | PROT_WRITE);
-    tkr_board_lay(&made->board, window->span[BOARD], window->span[RESERVATIONS], &files->header[BOARD]);
-    atomic_store_explicit(&window->board, mapped ? &made->board : NULL, memory_order_release);
+    turn = atomic_fetch_add_explicit(&window->turn, 1, memory_order_seq_cst);
+    tkr_fence_after_atomic(); /* before the new bytes (P1; mmap is a barrier besides), and before slots are looked at (P2) */
+    drop_cells(last);
+    mapped =
+        make_span(window, view, files->bytes[BOARD]) && make_cells(window, view, files->bytes[RESERVATIONS], named, context) &&
+        map_file(window->span, window->span_bytes, files->fd[BOARD], files->bytes[BOARD], PROT_READ) &&
+        map_file(view->cells, view->cells_bytes, files->fd[RESERVATIONS], files->bytes[RESERVATIONS], PROT_READ | PROT_WRITE);
+    if (mapped) {
+        tkr_board_lay(&view->board, window->span, view->cells, &files->header[BOARD]);
+        view->board.turn = &window->turn;
+        view->board.shown = turn + 2;
+    }
+    atomic_store_explicit(&window->board, mapped ? &view->board : NULL, memory_order_release);
     atomic_store_explicit(&window->turn, turn + 2, memory_order_release); /* P1 */
     return mapped;
 }
@@ -162,19 +220,17 @@ static bool needs_board(const struct tkr_window *window)
 }
 
 /* Within busy. */
-static void find(struct tkr_window *window, const char *path, bool own)
+static void find(struct tkr_window *window, const char *path, bool own, tkr_window_named *named, const void *context)
 {
     struct files files = {.fd = {-1, -1}};
 
-    atomic_store_explicit(&window->closing, true, memory_order_seq_cst); /* P2 */
-    if (atomic_load_explicit(&window->inside, memory_order_seq_cst) != 0)
-        return; /* the next who comes finds them gone: nobody enters any more */
-    if (open_files(path, own, &files) && exchange(window, &files))
-        atomic_store_explicit(&window->closing, false, memory_order_release);
+    if (open_files(path, own, &files))
+        (void)exchange(window, &files, named, context);
     close_files(&files);
 }
 
-void tkr_window_find(struct tkr_window *window, const char *path, bool own, int64_t now_ns)
+void tkr_window_find(struct tkr_window *window, const char *path, bool own, int64_t now_ns, tkr_window_named *named,
+                     const void *context)
 {
     if (now_ns < atomic_load_explicit(&window->retry_ns, memory_order_relaxed) || !needs_board(window))
         return;
@@ -182,24 +238,29 @@ void tkr_window_find(struct tkr_window *window, const char *path, bool own, int6
         return;
     if (needs_board(window)) {
         atomic_store_explicit(&window->retry_ns, now_ns + RETRY_NS, memory_order_relaxed);
-        find(window, path, own);
+        find(window, path, own, named, context);
     }
     atomic_flag_clear_explicit(&window->busy, memory_order_release);
 }
 
+static void unmap(void *span, uint64_t bytes)
+{
+    if (span != NULL)
+        (void)munmap(span, bytes);
+}
+
 void tkr_window_close(struct tkr_window *window)
 {
-    struct tkr_window_old *next;
+    struct tkr_window_page *next;
 
-    for (struct tkr_window_old *old = window->old; old != NULL; old = next) {
-        next = old->next;
-        if (old->span != NULL)
-            (void)munmap(old->span, old->bytes);
-        (void)munmap(old, sizeof(*old));
+    for (struct tkr_window_page *page = window->page; page != NULL; page = next) {
+        next = page->next;
+        for (uint32_t i = 0; i < page->count; i++) {
+            unmap(page->view[i].cells, page->view[i].cells_bytes);
+            unmap(page->view[i].outgrown, page->view[i].outgrown_bytes);
+        }
+        (void)munmap(page, sizeof(*page));
     }
-    for (int i = 0; i < 2; i++) {
-        if (window->span[i] != NULL)
-            (void)munmap(window->span[i], window->span_bytes[i]);
-    }
+    unmap(window->span, window->span_bytes);
     memset(window, 0, sizeof(*window));
 }

@@ -17,6 +17,12 @@ static int64_t start_of(const tkr_start *start)
     return start->start_ns != 0 ? start->start_ns : tkr_clock_coarse_ns();
 }
 
+/* Now; start_ns is what the clock said if the start does not tell. */
+static inline int64_t monotonic_of(struct tkr_channel *channel, const tkr_start *start, int64_t start_ns)
+{
+    return start->start_ns == 0 ? tkr_channel_monotonic_ns(channel, start_ns) : tkr_clock_monotonic_coarse_ns();
+}
+
 static inline bool estimates_fit(const tkr_start *start, int64_t reserve_max)
 {
     return tkr_arguments_fits(start->prompt_estimate, TKR_TOKENS_MAX) && tkr_arguments_fits(start->reserve, reserve_max);
@@ -47,7 +53,7 @@ static inline __attribute__((always_inline)) int begin_plain(struct tkr_producer
         return NOT_PLAIN;
     tkr_frame_plain_open(slot->frame, head_bytes);
     slot->head_bytes = (uint32_t)head_bytes;
-    if (holds && !tkr_limits_hold(producer, channel, slot, start, channel->span.cycle))
+    if (holds && !tkr_limits_hold(producer, channel, slot, start, channel->span.cycle, monotonic_of(channel, start, start_ns)))
         return TKR_ELIMIT;
     channel->slot = 0;
     *ret_call = tkr_call_slot_begin_written(slot, number, producer->region.identity, start);
@@ -82,7 +88,8 @@ static __attribute__((noinline)) int begin_any(struct tkr_producer *producer, co
         return tkr_producer_refuse(producer, result);
     start_ns = start_of(start);
     cycle = tkr_producer_cycle(producer, channel, start, start_ns);
-    if (holds && start->reserve > 0 && !tkr_limits_hold(producer, channel, &producer->region.slots[slot], start, cycle)) {
+    if (holds && start->reserve > 0 &&
+        !tkr_limits_hold(producer, channel, &producer->region.slots[slot], start, cycle, tkr_clock_monotonic_coarse_ns())) {
         tkr_slot_give(producer, channel, slot);
         return tkr_producer_refuse(producer, TKR_ELIMIT);
     }

@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+#include "base/clock.h"
 #include "base/cycle.h"
 #include "ring/lane.h"
 #include "tokenring/tokenring.h"
@@ -28,6 +29,8 @@ struct tkr_channel {
     bool shared;                /* many threads: take `lock` around the writer */
     bool taken;                 /* belongs to a thread */
     atomic_flag lock;
+    int64_t tick_ns;           /* what the coarse real-time clock said when the coarse monotonic one was asked last */
+    int64_t tick_monotonic_ns; /* and what that said */
     uint32_t
         watched_s[TKR_WATCHED_MAX]; /* monotonic second in which the collector was last told of an account that belongs there */
 };
@@ -52,6 +55,19 @@ extern _Thread_local struct tkr_channel_current tkr_channel_current TKR_FAST_TLS
 static inline struct tkr_channel *tkr_channel_last(uint64_t session)
 {
     return tkr_channel_current.session == session ? tkr_channel_current.channel : NULL; /* there is one: channel.c */
+}
+
+/*
+ * What the coarse monotonic clock says while the coarse real-time one, which was just read, says tick_ns: they move together, so
+ * that it need be asked once a tick only. The channel is the thread's own.
+ */
+static inline int64_t tkr_channel_monotonic_ns(struct tkr_channel *channel, int64_t tick_ns)
+{
+    if (__builtin_expect(channel->tick_ns != tick_ns, 0)) {
+        channel->tick_ns = tick_ns;
+        channel->tick_monotonic_ns = tkr_clock_monotonic_coarse_ns();
+    }
+    return channel->tick_monotonic_ns;
 }
 
 /*

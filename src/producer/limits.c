@@ -11,12 +11,6 @@
 #define LIMIT_SIZE_MIN (2 * sizeof(uint32_t))
 #define LIMIT_SIZE_MAX 4096u
 
-/* Behind by a tick at most; no system call. */
-static int64_t now_coarse(void)
-{
-    return tkr_clock_ns(CLOCK_MONOTONIC_COARSE);
-}
-
 /* --- telling the collector --- */
 
 /*
@@ -70,23 +64,22 @@ static __attribute__((noinline)) void tell(struct tkr_channel *channel, const tk
 
 /* --- the board --- */
 
-/* The collector refreshes what is asked for. Rarely more than one load: writers enter. */
-static inline void ask(struct tkr_window *window, const struct tkr_board *board, uint32_t number, int64_t now_ns)
+/* Does a slot of this process name a board of this tag? */
+static bool is_named(const void *context, uint64_t tag)
 {
-    uint64_t second = (uint64_t)(now_ns / TKR_NS_PER_S);
+    const struct tkr_producer *producer = context;
+    uint64_t count = atomic_load_explicit(&producer->region.header->slot_count, memory_order_acquire);
 
-    if (__builtin_expect(atomic_load_explicit(&board->cells[number].asked_s, memory_order_relaxed) == second, 1))
-        return;
-    if (tkr_window_enter(window) == NULL)
-        return;
-    if (atomic_load_explicit(&window->board, memory_order_relaxed) == board) /* nobody exchanges it while we are inside */
-        tkr_board_ask(board, number, second);
-    tkr_window_leave(window);
+    for (uint64_t i = 0; i < count; i++) {
+        if (tkr_hold_may_name(atomic_load_explicit(&producer->region.slots[i].hold, memory_order_acquire), tag))
+            return true;
+    }
+    return false;
 }
 
-static inline bool fresh(const struct tkr_producer *producer, const struct tkr_board_figures *figures, int64_t now_ns)
+static inline bool fresh(const struct tkr_producer *producer, int64_t fresh_ns, int64_t now_ns)
 {
-    return figures->fresh_ns != 0 && now_ns - figures->fresh_ns <= producer->limit.max_age_ns;
+    return fresh_ns != 0 && now_ns - fresh_ns <= producer->limit.max_age_ns;
 }
 
 /* --- checking --- */
@@ -124,13 +117,13 @@ static void fill(const struct tkr_producer *producer, struct tkr_board_figures *
         ret_limit->limit = figures->limit;
         ret_limit->remaining = left > 0 ? left : 0;
     }
-    if (fresh(producer, figures, now_ns))
+    if (fresh(producer, figures->fresh_ns, now_ns))
         ret_limit->verdict = judge(&producer->limit, figures, want);
 }
 
 /* Fills in what the board says. false: it has no such account. */
-static inline bool look(struct tkr_producer *producer, const struct tkr_board *board, uint64_t turn,
-                        const struct tkr_board_key *key, int64_t want, int64_t now_ns, tkr_limit *ret_limit)
+static inline bool look(const struct tkr_producer *producer, const struct tkr_board *board, const struct tkr_board_key *key,
+                        int64_t want, int64_t now_ns, tkr_limit *ret_limit)
 {
     struct tkr_board_figures figures;
     uint32_t number;
@@ -138,21 +131,25 @@ static inline bool look(struct tkr_producer *producer, const struct tkr_board *b
 
     if (!tkr_board_find(board, key, &number, &seq) || !tkr_board_read(board, number, seq, &figures))
         return false;
-    ask(&producer->live->window, board, number, now_ns);
-    if (tkr_window_same(&producer->live->window, turn))
+    tkr_board_ask(board, number, (uint64_t)(now_ns / TKR_NS_PER_S));
+    if (tkr_board_shown(board))
         fill(producer, &figures, want, now_ns, ret_limit);
     return true;
 }
 
-static const struct tkr_board *board_of(struct tkr_producer *producer, int64_t now_ns, uint64_t *ret_turn)
+static __attribute__((noinline)) const struct tkr_board *find_board(struct tkr_producer *producer)
 {
     struct tkr_window *window = &producer->live->window;
-    const struct tkr_board *board = tkr_window_board(window, ret_turn);
 
-    if (__builtin_expect(board != NULL, 1))
-        return board;
-    tkr_window_find(window, producer->path, producer->own_directory, now_ns);
-    return tkr_window_board(window, ret_turn);
+    tkr_window_find(window, producer->path, producer->own_directory, tkr_clock_monotonic_coarse_ns(), is_named, producer);
+    return tkr_window_board(window);
+}
+
+static inline const struct tkr_board *board_of(struct tkr_producer *producer)
+{
+    const struct tkr_board *board = tkr_window_board(&producer->live->window);
+
+    return __builtin_expect(board != NULL, 1) ? board : find_board(producer);
 }
 
 /* What is on the board is an account and a cycle: only of others it must be asked. */
@@ -173,11 +170,10 @@ static uint32_t cycle_of_now(const struct tkr_producer *producer, struct tkr_cha
 /* id fits. */
 static int check(struct tkr_producer *producer, const tkr_account *account, uint32_t cycle, int64_t want, tkr_limit *ret_limit)
 {
-    int64_t now_ns = now_coarse();
+    int64_t now_ns = tkr_clock_monotonic_coarse_ns();
     struct tkr_channel *channel;
     const struct tkr_board *board;
     struct tkr_board_key key;
-    uint64_t turn;
     int result;
 
     if (tkr_producer_channel(producer, &channel) != TKR_OK)
@@ -186,10 +182,10 @@ static int check(struct tkr_producer *producer, const tkr_account *account, uint
         return result;
     if (cycle == 0)
         cycle = cycle_of_now(producer, channel);
-    board = board_of(producer, now_ns, &turn);
+    board = board_of(producer);
     if (board != NULL)
         tkr_board_key(board, account->kind, account->id, account->len, cycle, &key);
-    if (board == NULL || !look(producer, board, turn, &key, want, now_ns, ret_limit)) {
+    if (board == NULL || !look(producer, board, &key, want, now_ns, ret_limit)) {
         result = check_key(account, cycle);
         if (result != TKR_OK)
             return tkr_producer_refuse(producer, result);
@@ -240,30 +236,33 @@ static struct tkr_hold_slot slot_words(struct tkr_call_slot *slot)
     return (struct tkr_hold_slot){&slot->hold, &slot->hold_more};
 }
 
-/* The entry of an account whose figures are fresh. false: there is none, and the collector is told if it does not know it. */
-static bool claim(struct tkr_producer *producer, struct tkr_channel *channel, const struct tkr_board *board,
-                  const tkr_account *account, uint32_t cycle, int64_t now_ns, struct tkr_hold_claim *ret_claim)
+/*
+ * The entry of an account whose figures are fresh. false: there is none, and the collector is told if it does not know it. Whether
+ * the entry is the account's still, tkr_hold_take asks.
+ */
+static inline bool claim(const struct tkr_producer *producer, struct tkr_channel *channel, const struct tkr_board *board,
+                         const tkr_account *account, uint32_t cycle, int64_t now_ns, struct tkr_hold_claim *ret_claim)
 {
-    struct tkr_board_figures figures;
     struct tkr_board_key key;
 
     tkr_board_key(board, account->kind, account->id, account->len, cycle, &key);
-    if (!tkr_board_find(board, &key, &ret_claim->number, &ret_claim->seq) ||
-        !tkr_board_read(board, ret_claim->number, ret_claim->seq, &figures)) {
+    if (!tkr_board_find(board, &key, &ret_claim->number, &ret_claim->seq)) {
         tell(channel, account, cycle, key.hash, now_ns);
         return false;
     }
     tkr_board_ask(board, ret_claim->number, (uint64_t)(now_ns / TKR_NS_PER_S));
-    return fresh(producer, &figures, now_ns);
+    return fresh(producer, atomic_load_explicit(&board->entry[ret_claim->number].fresh_ns, memory_order_acquire), now_ns);
 }
 
-/* Within the window. */
-static bool hold(struct tkr_producer *producer, struct tkr_channel *channel, const struct tkr_board *board,
-                 struct tkr_call_slot *slot, const tkr_start *start, uint32_t cycle, int64_t now_ns)
+bool tkr_limits_hold(struct tkr_producer *producer, struct tkr_channel *channel, struct tkr_call_slot *slot,
+                     const tkr_start *start, uint32_t cycle, int64_t now_ns)
 {
+    const struct tkr_board *board = board_of(producer);
     struct tkr_hold_claim known[TKR_ACCOUNTS_MAX];
     uint32_t count = 0;
 
+    if (board == NULL)
+        return !producer->limit.closed;
     for (uint32_t i = 0; i < start->account_count; i++)
         count += claim(producer, channel, board, &start->account[i], cycle, now_ns, &known[count]);
     if (producer->limit.closed && count < start->account_count)
@@ -281,32 +280,14 @@ static bool hold(struct tkr_producer *producer, struct tkr_channel *channel, con
     }
 }
 
-bool tkr_limits_hold(struct tkr_producer *producer, struct tkr_channel *channel, struct tkr_call_slot *slot,
-                     const tkr_start *start, uint32_t cycle)
-{
-    struct tkr_window *window = &producer->live->window;
-    int64_t now_ns = now_coarse();
-    const struct tkr_board *board;
-    uint64_t turn;
-    bool held;
-
-    if (board_of(producer, now_ns, &turn) == NULL || (board = tkr_window_enter(window)) == NULL)
-        return !producer->limit.closed;
-    held = hold(producer, channel, board, slot, start, cycle, now_ns);
-    tkr_window_leave(window);
-    return held;
-}
-
 void tkr_limits_give(struct tkr_producer *producer, struct tkr_call_slot *slot)
 {
-    const struct tkr_board *board = tkr_window_enter(&producer->live->window);
+    const struct tkr_board *board = atomic_load_explicit(&producer->live->window.board, memory_order_acquire);
 
-    if (board == NULL) { /* it was replaced, or is about to be: what was held goes with it */
+    if (board != NULL)
+        tkr_hold_give(board, slot_words(slot), slot->reserve);
+    else /* what was held went with it */
         atomic_store_explicit(&slot->hold, TKR_HOLD_NONE, memory_order_release);
-        return;
-    }
-    tkr_hold_give(board, slot_words(slot), slot->reserve);
-    tkr_window_leave(&producer->live->window);
 }
 
 /* --- without a call --- */
@@ -317,7 +298,8 @@ static int reserve_in(struct tkr_producer *producer, struct tkr_channel *channel
 {
     struct tkr_call_slot *slot = &producer->region.slots[number];
     int64_t start_ns = start->start_ns != 0 ? start->start_ns : tkr_clock_coarse_ns();
-    bool held = tkr_limits_hold(producer, channel, slot, start, tkr_producer_cycle(producer, channel, start, start_ns));
+    uint32_t cycle = tkr_producer_cycle(producer, channel, start, start_ns);
+    bool held = tkr_limits_hold(producer, channel, slot, start, cycle, tkr_clock_monotonic_coarse_ns());
 
     if (atomic_load_explicit(&slot->hold, memory_order_relaxed) == TKR_HOLD_NONE) { /* ours */
         tkr_slot_give(producer, channel, number);

@@ -12,10 +12,10 @@
 
 /*
  * Holds start->reserve on the limits of the start's accounts in the cycle, in a slot that is the caller's alone. channel is the
- * thread's, or NULL. false: a limit has no room, or an account is unknown and limits are closed; then nothing is held.
+ * thread's, or NULL; now_ns: monotonic, may be a tick behind. false: a limit has no room, or an account is unknown and limits are closed; then nothing is held.
  */
 bool tkr_limits_hold(struct tkr_producer *producer, struct tkr_channel *channel, struct tkr_call_slot *slot,
-                     const tkr_start *start, uint32_t cycle);
+                     const tkr_start *start, uint32_t cycle, int64_t now_ns);
 
 /* Gives back what a slot holds that the caller has claimed. */
 void tkr_limits_give(struct tkr_producer *producer, struct tkr_call_slot *slot);

@@ -298,6 +298,17 @@ static void *hold_and_give(void *argument)
     return NULL;
 }
 
+/* Had anything been taken off that a thread holds, its own giving back would leave less than nothing. */
+static void expect_none_too_low(const struct fixture *f)
+{
+    for (uint32_t i = 0; i < 2; i++) {
+        const struct tkr_board_cells *cells = &f->board.cells[f->claim[i].number];
+        assert_true(atomic_load(&cells->cell[0]) >= 0);
+        assert_true(atomic_load(&cells->cell[1]) >= 0);
+    }
+}
+
+/* Nobody dies, but the epochs move all the time: additions come late, and what they leave is mended. */
 static void test_threads_never_hold_more_than_the_limit_while_cells_are_mended(void **state)
 {
     struct crowd crowd = {.f = *state, .running = THREADS};
@@ -305,13 +316,31 @@ static void test_threads_never_hold_more_than_the_limit_while_cells_are_mended(v
 
     for (uint32_t i = 0; i < THREADS; i++)
         assert_int_equal(pthread_create(&thread[i], NULL, hold_and_give, &crowd), 0);
-    while (atomic_load(&crowd.running) > 0)
-        assert_int_equal(mend(crowd.f, crowd.slot, THREADS), 0); /* nobody died: there is nothing to mend */
+    while (atomic_load(&crowd.running) > 0) {
+        expect_none_too_low(crowd.f);
+        (void)mend(crowd.f, crowd.slot, THREADS);
+    }
     for (uint32_t i = 0; i < THREADS; i++)
         assert_int_equal(pthread_join(thread[i], NULL), 0);
+    expect_none_too_low(crowd.f);
     assert_true(atomic_load(&crowd.most) <= LIMIT);
+    for (int round = 0; round < 2; round++)
+        (void)mend(crowd.f, crowd.slot, THREADS);
     assert_int_equal(held(crowd.f, 0), 0);
     assert_int_equal(held(crowd.f, 1), 0);
+}
+
+static void test_late_addition_is_mended_in_whichever_cell_it_is(void **state)
+{
+    struct fixture *f = *state;
+    struct tkr_board_cells *cells = &f->board.cells[f->claim[0].number];
+    struct slot none = {0};
+
+    for (uint32_t cell = 0; cell < 2; cell++) {
+        atomic_store(&cells->cell[cell], 50);
+        assert_int_equal(mend(f, &none, 1), 1);
+        assert_int_equal(held(f, 0), 0);
+    }
 }
 
 int main(void)
@@ -327,6 +356,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_each_leaving_of_a_kill_is_mended_and_the_living_keep_theirs, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_new_calls_go_to_the_other_cell_while_old_ones_keep_theirs, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_any_words_name_no_entry_beyond_the_board, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_late_addition_is_mended_in_whichever_cell_it_is, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_threads_never_hold_more_than_the_limit_while_cells_are_mended, set_up, tear_down),
     };
 
