@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a limit costs its caller: a check of an account that is hot, and of any of as many as the board holds; a call that
+ * What a limit costs its caller: a check of an account that is hot, and of any of a million; a call that
  * reserves against one that does not. One thread; against the floor, a frame of a plain call that is copied into a lane and
  * published. Every verdict is looked at, every call is read back, and at the end nothing is reserved.
  */
@@ -24,7 +24,7 @@
 #define LANE_BYTES (8u << 20)
 #define CALLS 40000 /* at once: they fit a lane */
 #define ROUNDS 25
-#define ACCOUNTS 65536u
+#define ACCOUNTS 1000000u
 #define PROMPT 812
 #define COMPLETION 94
 #define LIMIT (INT64_C(1) << 50)
@@ -34,6 +34,7 @@ static struct {
     tkr_producer *producer;
     struct bench_consumer consumer;
     struct tkr_board board;
+    uint32_t accounts;
     char (*id)[40];
     uint32_t *order; /* accounts, at random */
     uint32_t cycle;  /* this month's */
@@ -90,7 +91,7 @@ static void check_hot(uint64_t count)
 static void check_cold(uint64_t count)
 {
     for (uint64_t i = 0; i < count; i++)
-        check(stage.order[i % ACCOUNTS]);
+        check(stage.order[i % stage.accounts]);
 }
 
 static void begin_end(uint64_t count)
@@ -155,16 +156,16 @@ static int make_accounts(void)
 {
     uint64_t random = UINT64_C(88172645463325252);
 
-    stage.id = calloc(ACCOUNTS, sizeof(*stage.id));
-    stage.order = calloc(ACCOUNTS, sizeof(*stage.order));
+    stage.id = calloc(stage.accounts, sizeof(*stage.id));
+    stage.order = calloc(stage.accounts, sizeof(*stage.order));
     if (stage.id == NULL || stage.order == NULL)
         return bench_wrong("no memory");
-    for (uint32_t i = 0; i < ACCOUNTS; i++) {
+    for (uint32_t i = 0; i < stage.accounts; i++) {
         (void)snprintf(stage.id[i], sizeof(stage.id[i]), "%08x-1234-4567-89ab-0123456789ab", i * UINT32_C(2654435761));
         random ^= random << 13; /* xorshift64 (Marsaglia 2003) */
         random ^= random >> 7;
         random ^= random << 17;
-        stage.order[i] = (uint32_t)(random % ACCOUNTS);
+        stage.order[i] = (uint32_t)(random % stage.accounts);
     }
     return 0;
 }
@@ -175,14 +176,14 @@ static int fill_board(void)
     uint32_t number;
     uint64_t seq;
 
-    for (uint32_t i = 0; i < ACCOUNTS; i++) {
+    for (uint32_t i = 0; i < stage.accounts; i++) {
         struct tkr_board_key key;
         tkr_board_key(&stage.board, TKR_KIND_USER, stage.id[i], (uint32_t)strlen(stage.id[i]), stage.cycle, &key);
         if (!tkr_board_take(&stage.board, &key, &number))
             return bench_wrong("no room on the board");
         tkr_board_publish(&stage.board, number, LIMIT, 0, tkr_clock_monotonic_ns());
     }
-    for (uint32_t i = 0; i < ACCOUNTS; i++) {
+    for (uint32_t i = 0; i < stage.accounts; i++) {
         struct tkr_board_key key;
         const char *id = stage.id[stage.order[i]];
         tkr_board_key(&stage.board, TKR_KIND_USER, id, (uint32_t)strlen(id), stage.cycle, &key);
@@ -196,7 +197,7 @@ static int make_board(void)
 {
     int directory = open(stage.runtime, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     tkr_message message = {"no directory"};
-    int result = directory >= 0 ? tkr_board_make(directory, ACCOUNTS, &stage.board, &message) : -1;
+    int result = directory >= 0 ? tkr_board_make(directory, stage.accounts, &stage.board, &message) : -1;
 
     if (directory >= 0)
         (void)close(directory);
@@ -208,6 +209,7 @@ static int set_up(void)
     tkr_options options = TKR_OPTIONS_INIT;
     struct tkr_cycle_span month;
 
+    stage.accounts = (uint32_t)bench_work(ACCOUNTS);
     if (tempdir_make(stage.runtime) != 0)
         return bench_wrong("no directory");
     if (make_accounts() != 0)
@@ -262,7 +264,7 @@ static void bench_hot(void)
         bool calls;
     } ways[] = {{"floor: publish of a plain call's frame", publish, false},
                 {"check, one account", check_hot, false},
-                {"check, any of 65,536 accounts", check_cold, false},
+                {"check, any of 1,000,000 accounts", check_cold, false},
                 {"begin + end", begin_end, true},
                 {"begin with reserve + end", reserve_end, true}};
     enum { WAYS = sizeof(ways) / sizeof(ways[0]) };

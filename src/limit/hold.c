@@ -82,20 +82,19 @@ INLINE void store_none(struct tkr_hold_slot slot)
     atomic_store_explicit(slot.word, TKR_HOLD_NONE, memory_order_release);
 }
 
-INLINE uint32_t cell_of(const struct tkr_board *board, uint32_t number)
-{
-    return (uint32_t)atomic_load_explicit(&board->entry[number].epoch, memory_order_acquire) & 1;
-}
-
-/* Turns to the cells of the entries' present epochs. Returns the entries, as bits, whose cell that changes. */
-INLINE uint32_t turn_to_cells(const struct tkr_board *board, struct tkr_hold *hold)
+/*
+ * Turns to the cells of the entries' present epochs. Returns the entries, as bits, whose epoch has changed: also by two, to the
+ * same cell, which was made 0 in between.
+ */
+INLINE uint32_t turn_to_cells(const struct tkr_board *board, struct tkr_hold *hold, uint64_t epoch[TKR_ACCOUNTS_MAX])
 {
     uint32_t changed = 0;
 
     for (uint32_t i = 0; i < hold->count; i++) {
-        uint32_t cell = cell_of(board, hold->entry[i]);
-        changed |= (cell ^ hold->cell[i]) << i;
-        hold->cell[i] = cell;
+        uint64_t now = atomic_load_explicit(&board->entry[hold->entry[i]].epoch, memory_order_acquire);
+        changed |= (uint32_t)(now != epoch[i]) << i;
+        epoch[i] = now;
+        hold->cell[i] = (uint32_t)now & 1;
     }
     return changed;
 }
@@ -118,8 +117,9 @@ INLINE void add(const struct tkr_board *board, const struct tkr_hold *hold, uint
 INLINE bool join(const struct tkr_board *board, struct tkr_hold_slot slot, struct tkr_hold *hold, int64_t tokens)
 {
     uint32_t missing = (1u << hold->count) - 1;
+    uint64_t epoch[TKR_ACCOUNTS_MAX] = {0};
 
-    (void)turn_to_cells(board, hold);
+    (void)turn_to_cells(board, hold, epoch);
     atomic_store_explicit(slot.more, tkr_hold_more(hold), memory_order_release);
     for (int tries = 0; missing != 0; tries++) {
         if (tries == TRIES)
@@ -130,7 +130,7 @@ INLINE bool join(const struct tkr_board *board, struct tkr_hold_slot slot, struc
         tkr_fence_after_atomic(); /* P4, window P2: the slot, then epochs and turn */
         if (!tkr_board_shown(board))
             return false;
-        missing = turn_to_cells(board, hold);
+        missing = turn_to_cells(board, hold, epoch);
     }
     return true;
 }

@@ -235,6 +235,47 @@ static void test_replaced_board_is_found_and_what_was_held_goes_with_it(void **s
     assert_int_equal(check("alice", 0).reserved, 0);
 }
 
+/* Mappings of files of reservations that are there no more. */
+static uint32_t count_left_mappings(void)
+{
+    FILE *maps = fopen("/proc/self/maps", "re");
+    char line[512];
+    uint32_t count = 0;
+
+    assert_non_null(maps);
+    while (fgets(line, sizeof(line), maps) != NULL)
+        count += strstr(line, "/reservations (deleted)") != NULL;
+    (void)fclose(maps);
+    return count;
+}
+
+/* Calls of each board end under later ones; each touches its own board's cells or none. */
+static void test_calls_that_outlive_boards_touch_no_later_one(void **state)
+{
+    enum { BOARDS = 12 };
+    tkr_call call[BOARDS];
+
+    (void)state;
+    make_board();
+    open_producer(0);
+    for (int64_t i = 0; i < BOARDS; i++) {
+        make_board();
+        put("alice", 1000 + i, 0, 0);
+        (void)check_new_board("alice", 1000 + i);
+        assert_int_equal(begin("alice", NULL, 100 + i, &call[i]), TKR_OK);
+        assert_int_equal(check("alice", 0).reserved, 100 + i);
+        if (i >= 2) {
+            end(call[i - 2]);
+            assert_int_equal(check("alice", 0).reserved, 100 + i);
+        }
+        assert_int_equal(count_left_mappings(), 0);
+    }
+    end(call[BOARDS - 2]);
+    assert_int_equal(check("alice", 0).reserved, 100 + BOARDS - 1);
+    end(call[BOARDS - 1]);
+    assert_int_equal(check("alice", 0).reserved, 0);
+}
+
 static void test_board_of_another_size_takes_the_place_of_the_last(void **state)
 {
     tkr_message message;
@@ -423,6 +464,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_reserve_is_held_on_all_accounts_or_none, setup, teardown),
         cmocka_unit_test_setup_teardown(test_refused_calls_leave_slots_to_others, setup, teardown),
         cmocka_unit_test_setup_teardown(test_replaced_board_is_found_and_what_was_held_goes_with_it, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_calls_that_outlive_boards_touch_no_later_one, setup, teardown),
         cmocka_unit_test_setup_teardown(test_board_of_another_size_takes_the_place_of_the_last, setup, teardown),
         cmocka_unit_test_setup_teardown(test_files_that_are_no_board_are_passed_over, setup, teardown),
         cmocka_unit_test_setup_teardown(test_directory_or_link_of_that_name_is_no_board, setup, teardown),
