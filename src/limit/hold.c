@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "limit/hold.h"
 
+#include <ck_pr.h>
 #include <string.h>
 
 #include "base/crash.h"
-#include "base/fence.h"
 
 #define COUNT_SHIFT 2
 #define CELL_SHIFT 5
@@ -127,7 +127,7 @@ INLINE bool join(const struct tkr_board *board, struct tkr_hold_slot slot, struc
         store_state(slot, hold, TKR_HOLD_JOINING);
         TKR_CRASH(HOLD_JOINING);
         add(board, hold, missing, tokens);
-        tkr_fence_after_atomic(); /* P4, window P2: the slot, then epochs and turn */
+        ck_pr_fence_atomic_load(); /* P4, window P2: the slot, then epochs and turn */
         if (!tkr_board_shown(board))
             return false;
         missing = turn_to_cells(board, hold, epoch);

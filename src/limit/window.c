@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "limit/window.h"
 
+#include <ck_pr.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -8,7 +9,6 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/fence.h"
 
 #define RETRY_NS (100 * TKR_NS_PER_MS)
 #define BOARD 0
@@ -194,7 +194,7 @@ static bool exchange(struct tkr_window *window, const struct files *files, tkr_w
     if (view == NULL)
         return false;
     turn = atomic_fetch_add_explicit(&window->turn, 1, memory_order_seq_cst);
-    tkr_fence_after_atomic(); /* before the new bytes (P1; mmap is a barrier besides), and before slots are looked at (P2) */
+    ck_pr_fence_atomic_load(); /* before the new bytes (P1; mmap is a barrier besides), and before slots are looked at (P2) */
     drop_cells(last);
     mapped =
         make_span(window, view, files->bytes[BOARD]) && make_cells(window, view, files->bytes[RESERVATIONS], named, context) &&

@@ -4,7 +4,7 @@
  *
  *   here                        there
  *   gateway:   word_put         the slot's word in the store buffer: it is seen by others when the buffer is emptied
- *              addition         atomic_fetch_add on the cell, and tkr_fence_after_atomic: the buffer is empty after it
+ *              addition         atomic_fetch_add on the cell, and the fence after it: the buffer is empty after it
  *              epoch again      turn_to_cells (board P4)
  *              look             tkr_board_read: the two cells, one after the other
  *              die              SIGKILL between any two steps; what is in the buffer is seen all the same

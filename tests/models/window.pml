@@ -5,7 +5,7 @@
  *
  *   here                        there
  *   holder:    word_put         the slot's word in the store buffer
- *              addition         atomic_fetch_add on the cell, and tkr_fence_after_atomic: the buffer is empty after it
+ *              addition         atomic_fetch_add on the cell, and the fence after it: the buffer is empty after it
  *              turn again       tkr_board_shown (P2), in tkr_hold_take
  *              give             tkr_hold_give: the board that is seen now, if the slot names it
  *   finder:    turn             made odd, with its fence, before anything else of the exchange
