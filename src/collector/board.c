@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/crash.h"
+#include "base/log.h"
 #include "region/guard.h"
 
 #define NAME_NEW "." /* before the name */
@@ -143,6 +144,41 @@ void tkr_board_unmap(struct tkr_board *board)
     (void)munmap((char *)board->cells - TKR_BOARD_HEADER_BYTES, tkr_reservations_bytes(board->entries_max));
     (void)munmap(board->header, tkr_board_bytes(board->entries_max, board->buckets));
     board->header = NULL;
+}
+
+/* --- as its collector's threads touch it --- */
+
+static bool given_up(const struct tkr_guarded_board *guarded)
+{
+    return atomic_load_explicit(&guarded->given_up, memory_order_relaxed);
+}
+
+/* Who finds it cut at the same time says nothing: it is said once. */
+static void give_up(struct tkr_guarded_board *guarded)
+{
+    if (!atomic_exchange_explicit(&guarded->given_up, true, memory_order_relaxed))
+        tkr_log(TKR_LOG_ERROR, "somebody cut the file of reservations: limits are not known to gateways until the next start");
+    atomic_store_explicit(&guarded->board.header->retired, 1, memory_order_relaxed);
+}
+
+bool tkr_guarded_board_call(struct tkr_guarded_board *guarded, void (*call)(void *argument), void *argument)
+{
+    if (given_up(guarded))
+        return false;
+    if (tkr_guarded_call(call, argument))
+        return true;
+    give_up(guarded);
+    return false;
+}
+
+bool tkr_guarded_board_asked(struct tkr_guarded_board *guarded, uint32_t number, uint64_t *ret_asked_s)
+{
+    if (given_up(guarded))
+        return false;
+    if (tkr_guarded_load(&guarded->board.cells[number].asked_s, ret_asked_s))
+        return true;
+    give_up(guarded);
+    return false;
 }
 
 /* --- as others read it --- */

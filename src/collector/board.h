@@ -2,6 +2,10 @@
 /*
  * The files of a board: made anew by each collector, allocated whole, and put in the place of the last collector's, which is
  * marked as retired first (limit/layout.h).
+ *
+ * Cells are in a file that gateways may cut. So a collector's threads touch them under guard only, and a board that was cut is
+ * given up: it is marked as retired, gateways look for another, and nobody here touches its cells again. All else is in the
+ * file that the collector alone may write, and needs no guard.
  */
 #ifndef TKR_COLLECTOR_BOARD_H
 #define TKR_COLLECTOR_BOARD_H
@@ -11,6 +15,21 @@
 
 /* Makes a board for so many accounts in the runtime directory. 0, or -1 with the reason: then no gateway finds one. */
 int tkr_board_make(int runtime, uint32_t entries_max, struct tkr_board *ret_board, tkr_message *ret_message);
+
+/* The board that this collector serves. Zeroed until it is made. */
+struct tkr_guarded_board {
+    struct tkr_board board;
+    atomic_bool given_up; /* set once, by whoever finds it cut; a flag: it orders nothing */
+};
+
+/*
+ * Calls a function that touches cells, as tkr_guarded_call does. false: the board was given up, before, and then nothing was
+ * called, or now, and then the function was left where it faulted. Any thread of the collector.
+ */
+bool tkr_guarded_board_call(struct tkr_guarded_board *guarded, void (*call)(void *argument), void *argument);
+
+/* Reads when somebody last asked for an entry. false: the board was given up, before or now. Any thread of the collector. */
+bool tkr_guarded_board_asked(struct tkr_guarded_board *guarded, uint32_t number, uint64_t *ret_asked_s);
 
 /* Unmaps it; the files stay, and grow old. Accepts one that was never made. */
 void tkr_board_unmap(struct tkr_board *board);

@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "collector/board.h"
 #include "collector/discovery.h"
 #include "collector/flusher.h"
 #include "collector/home.h"
@@ -29,8 +30,10 @@ struct tkr_collector {
     struct tkr_worker *worker;
     uint32_t workers_started;
     struct tkr_notices notices;
-    struct tkr_shard **shard;  /* of the posts, for the keeper */
-    struct tkr_keeper *keeper; /* of limits; NULL: none could be made */
+    struct tkr_shard **shard;       /* of the posts, for the keeper */
+    struct tkr_guarded_board board; /* of limits */
+    struct tkr_keeper *keeper;      /* of it; NULL: there is none */
+    struct tkr_reaper *reaper;      /* the same */
     struct tkr_flusher *flusher;
     struct tkr_discovery *discovery;
     atomic_bool stop_workers;
@@ -73,14 +76,36 @@ static int open_shards(struct tkr_collector *collector, tkr_message *ret_message
     return 0;
 }
 
+/* The board last: it takes the place of the one that is there, and must not do so when nobody would look after it. */
+static int make_limits(struct tkr_collector *collector, tkr_message *ret_message)
+{
+    uint32_t accounts = collector->config.board_accounts;
+
+    if (tkr_keeper_open(&collector->config, &collector->board, collector->shard, collector->post_count, &collector->keeper,
+                        ret_message) != 0 ||
+        tkr_reaper_open(&collector->board, accounts, &collector->reaper, ret_message) != 0)
+        return -1;
+    return tkr_board_make(collector->home.runtime, accounts, &collector->board.board, ret_message);
+}
+
+static void close_limits(struct tkr_collector *collector)
+{
+    tkr_reaper_close(collector->reaper);
+    tkr_keeper_close(collector->keeper);
+    tkr_board_unmap(&collector->board.board);
+    collector->reaper = NULL;
+    collector->keeper = NULL;
+}
+
 /* Without a board all else goes on, and no gateway here knows of a limit. */
-static void open_keeper(struct tkr_collector *collector)
+static void open_limits(struct tkr_collector *collector)
 {
     tkr_message message;
 
-    if (tkr_keeper_open(&collector->config, collector->home.runtime, collector->shard, collector->post_count, &collector->keeper,
-                        &message) != 0)
-        tkr_log(TKR_LOG_WARNING, "%s; limits are not known to gateways", message.text);
+    if (make_limits(collector, &message) == 0)
+        return;
+    close_limits(collector);
+    tkr_log(TKR_LOG_WARNING, "%s; limits are not known to gateways", message.text);
 }
 
 /* Each region holds a descriptor, and the usual soft limit of 1024 is for programs that use select(2). */
@@ -117,8 +142,8 @@ int tkr_collector_open(const struct tkr_collector_config *config, struct tkr_col
         tkr_flusher_open(config, collector->home.folder, collector->post, collector->post_count, &collector->flusher,
                          ret_message) != 0)
         goto fail;
-    open_keeper(collector);
-    if (tkr_discovery_open(&collector->home, collector->post, collector->post_count, collector->keeper, &collector->discovery,
+    open_limits(collector);
+    if (tkr_discovery_open(&collector->home, collector->post, collector->post_count, collector->reaper, &collector->discovery,
                            ret_message) != 0)
         goto fail;
     tkr_flusher_notices(collector->flusher, &collector->notices);
@@ -193,7 +218,7 @@ void tkr_collector_close(struct tkr_collector *collector)
         return;
     tkr_discovery_close(collector->discovery);
     tkr_flusher_close(collector->flusher);
-    tkr_keeper_close(collector->keeper);
+    close_limits(collector);
     for (uint32_t i = 0; collector->post != NULL && i < collector->post_count; i++)
         tkr_shard_close(collector->post[i].shard);
     free(collector->post);

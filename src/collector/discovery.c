@@ -34,7 +34,7 @@ struct known {
 struct tkr_discovery {
     const struct tkr_home *home;
     struct tkr_post *posts;
-    struct tkr_keeper *keeper; /* of limits; NULL: there is none */
+    struct tkr_reaper *reaper; /* of limits; NULL: there is none */
     uint32_t *load;            /* feeds per post */
     uint32_t post_count;
     struct known *known; /* the first `sorted` by id, behind them what this look has found */
@@ -248,7 +248,7 @@ static bool resume_all(struct tkr_discovery *discovery)
     return true;
 }
 
-int tkr_discovery_open(const struct tkr_home *home, struct tkr_post *posts, uint32_t post_count, struct tkr_keeper *keeper,
+int tkr_discovery_open(const struct tkr_home *home, struct tkr_post *posts, uint32_t post_count, struct tkr_reaper *reaper,
                        struct tkr_discovery **ret_discovery, tkr_message *ret_message)
 {
     struct tkr_discovery *discovery = calloc(1, sizeof(*discovery));
@@ -256,7 +256,7 @@ int tkr_discovery_open(const struct tkr_home *home, struct tkr_post *posts, uint
     if (discovery != NULL) {
         discovery->home = home;
         discovery->posts = posts;
-        discovery->keeper = keeper;
+        discovery->reaper = reaper;
         discovery->post_count = post_count;
         discovery->load = calloc(post_count, sizeof(*discovery->load));
     }
@@ -397,28 +397,28 @@ static void look_at_owners(struct tkr_discovery *discovery)
         struct tkr_feed *feed = discovery->known[i].feed;
         if (feed != NULL && feed->view != NULL && !atomic_load_explicit(&feed->dead, memory_order_relaxed) &&
             !tkr_view_owner_alive(feed->view)) {
-            tkr_keeper_bury(discovery->keeper, feed->view);                 /* here alone: once */
+            tkr_reaper_bury(discovery->reaper, feed->view);                 /* here alone: once */
             atomic_store_explicit(&feed->dead, true, memory_order_release); /* its last stores before this */
         }
     }
 }
 
-/* Shows the keeper of limits what open calls hold: of all regions whose owners live, listed since the round began. */
+/* Shows the reaper what open calls hold: of all regions whose owners live, listed since the round began. */
 static void sweep_limits(struct tkr_discovery *discovery)
 {
     bool whole = true;
 
-    if (!tkr_keeper_sweep_begin(discovery->keeper))
+    if (!tkr_reaper_sweep_begin(discovery->reaper))
         return;
     look_at_directory(discovery);
     for (size_t i = 0; i < discovery->count; i++) {
         const struct known *known = &discovery->known[i];
         if (known->feed != NULL && known->feed->view != NULL && !atomic_load_explicit(&known->feed->dead, memory_order_relaxed))
-            whole &= tkr_keeper_sweep(discovery->keeper, known->feed->view);
+            whole &= tkr_reaper_sweep(discovery->reaper, known->feed->view);
         else if (known->retry_ns != 0) /* it cannot be opened at present, but its owner's calls may hold something */
             whole = false;
     }
-    tkr_keeper_sweep_end(discovery->keeper, whole);
+    tkr_reaper_sweep_end(discovery->reaper, whole);
 }
 
 void tkr_discovery_look(struct tkr_discovery *discovery)

@@ -7,15 +7,16 @@
 #define TKR_COLLECTOR_DISCOVERY_H
 
 #include "collector/home.h"
+#include "collector/reaper.h"
 #include "collector/worker.h"
 
 struct tkr_discovery;
 
 /*
- * Prepares discovery over the posts and hands out feeds for all cursors in use, before workers run. keeper: of limits, may be
+ * Prepares discovery over the posts and hands out feeds for all cursors in use, before workers run. reaper: of limits, may be
  * NULL. -1: no memory.
  */
-int tkr_discovery_open(const struct tkr_home *home, struct tkr_post *posts, uint32_t post_count, struct tkr_keeper *keeper,
+int tkr_discovery_open(const struct tkr_home *home, struct tkr_post *posts, uint32_t post_count, struct tkr_reaper *reaper,
                        struct tkr_discovery **ret_discovery, tkr_message *ret_message);
 
 /* One look: new regions to their posts, the dead marked, the done freed. Takes some ten microseconds plus one per region. */

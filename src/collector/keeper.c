@@ -10,7 +10,6 @@
 #include "base/log.h"
 #include "collector/board.h"
 #include "collector/drain.h"
-#include "region/guard.h"
 #include "sink/sink.h"
 #include "table/reader.h"
 
@@ -23,8 +22,6 @@
 #define ASKED_S 10u                 /* that somebody asked for within so many seconds is busy */
 #define SOON_NS (5 * TKR_NS_PER_MS) /* while workers are waited for */
 #define BACKOFF_NS (200 * TKR_NS_PER_MS)
-#define SLOT_TRIES 8 /* at a slot whose calls begin and end while it is read */
-#define SWEEP_NS (250 * TKR_NS_PER_MS)
 
 /* An account that somebody wants on the board. */
 struct wanted {
@@ -53,7 +50,7 @@ struct question {
 };
 
 struct tkr_keeper {
-    struct tkr_board board;
+    struct tkr_guarded_board *guarded;
     struct question *question; /* the thread's work space: of many, of one */
     struct tkr_shard *const *shard;
     uint32_t shard_count;
@@ -64,11 +61,7 @@ struct tkr_keeper {
     _Atomic uint64_t *resolved; /* by shard: entries taken that its worker has linked */
     uint32_t taken[TAKEN_MAX];
     _Atomic uint64_t taken_count;
-    struct tkr_sweep sweep;
-    int64_t sweep_ns;
-    uint32_t swept; /* what the last step of a sweep answered */
     bool failing;
-    atomic_bool broken; /* the board was given up */
     int64_t not_before_ns;
     pthread_t thread;
     bool started;
@@ -82,21 +75,6 @@ struct tkr_keeper {
 static _Atomic uint32_t *link_of(const struct tkr_keeper *keeper, uint32_t number, uint32_t shard)
 {
     return &keeper->link[(uint64_t)number * keeper->shard_count + shard];
-}
-
-/* --- cells, which are in a file that others may write, and cut --- */
-
-/* A board that was cut is no board: nobody touches its cells again, and gateways look for another. */
-static void give_up(struct tkr_keeper *keeper)
-{
-    if (!atomic_exchange_explicit(&keeper->broken, true, memory_order_relaxed)) /* a flag */
-        tkr_log(TKR_LOG_ERROR, "somebody cut the file of reservations: limits are not known to gateways until the next start");
-    atomic_store_explicit(&keeper->board.header->retired, 1, memory_order_relaxed);
-}
-
-static bool broken(const struct tkr_keeper *keeper)
-{
-    return atomic_load_explicit(&keeper->broken, memory_order_relaxed);
 }
 
 /* --- the workers' --- */
@@ -137,18 +115,19 @@ static bool has_watches(const struct tkr_drain *drain)
 /* The entry first: who loads counted before it sums must not miss what is linked (limit/layout.h, I2). */
 static void count_charge(struct tkr_keeper *keeper, uint32_t shard, const struct tkr_charge *charge)
 {
+    const struct tkr_board *board = &keeper->guarded->board;
     struct tkr_board_key key;
     uint32_t number;
     uint64_t seq;
     uint32_t reference;
 
-    tkr_board_key(&keeper->board, charge->kind, charge->id, charge->id_len, charge->cycle, &key);
-    if (!tkr_board_find(&keeper->board, &key, &number, &seq))
+    tkr_board_key(board, charge->kind, charge->id, charge->id_len, charge->cycle, &key);
+    if (!tkr_board_find(board, &key, &number, &seq))
         return;
     reference = (uint32_t)((uint64_t)((const unsigned char *)charge->entry - keeper->shard[shard]->arena) / TKR_ENTRY_UNIT) + 1;
     if (atomic_load_explicit(link_of(keeper, number, shard), memory_order_relaxed) != reference)
         atomic_store_explicit(link_of(keeper, number, shard), reference, memory_order_release);
-    (void)atomic_fetch_add_explicit(&keeper->board.entry[number].counted, (uint64_t)charge->counts->value[TKR_COUNTER_TOTAL],
+    (void)atomic_fetch_add_explicit(&board->entry[number].counted, (uint64_t)charge->counts->value[TKR_COUNTER_TOTAL],
                                     memory_order_release);
 }
 
@@ -171,7 +150,7 @@ static void resolve(struct tkr_keeper *keeper, uint32_t shard, uint32_t number)
 {
     struct tkr_board_account account;
 
-    if (tkr_board_copy_key(&keeper->board, number, &account))
+    if (tkr_board_copy_key(&keeper->guarded->board, number, &account))
         atomic_store_explicit(link_of(keeper, number, shard),
                               tkr_shard_find(keeper->shard[shard], account.kind, account.id, account.id_len, account.cycle),
                               memory_order_release);
@@ -227,20 +206,14 @@ static void take(void *argument)
 
 static void take_up(struct tkr_keeper *keeper, const struct wanted *wanted, int64_t now_ns)
 {
-    struct taking taking = {.board = &keeper->board, .now_s = (uint64_t)(now_ns / TKR_NS_PER_S)};
+    struct taking taking = {.board = &keeper->guarded->board, .now_s = (uint64_t)(now_ns / TKR_NS_PER_S)};
     uint64_t count = atomic_load_explicit(&keeper->taken_count, memory_order_relaxed); /* the thread's own */
     uint32_t number;
     uint64_t seq;
 
-    tkr_board_key(&keeper->board, wanted->kind, wanted->id, wanted->len, wanted->cycle, &taking.key);
-    if (broken(keeper) || tkr_board_find(&keeper->board, &taking.key, &number, &seq) ||
-        count - resolved_by_all(keeper) >= TAKEN_MAX)
-        return;
-    if (!tkr_guarded_call(take, &taking)) {
-        give_up(keeper);
-        return;
-    }
-    if (!taking.taken)
+    tkr_board_key(taking.board, wanted->kind, wanted->id, wanted->len, wanted->cycle, &taking.key);
+    if (tkr_board_find(taking.board, &taking.key, &number, &seq) || count - resolved_by_all(keeper) >= TAKEN_MAX ||
+        !tkr_guarded_board_call(keeper->guarded, take, &taking) || !taking.taken)
         return;
     keeper->kept[taking.number] = (struct kept){.due_ns = now_ns, .taken = count + 1};
     keeper->taken[count % TAKEN_MAX] = taking.number;
@@ -297,7 +270,7 @@ static bool sum_unflushed(const struct tkr_keeper *keeper, uint32_t number, cons
 /* Adds an entry to the question: counted, then unflushed, then, when all are added, the sink (I2). */
 static void ask_for(struct tkr_keeper *keeper, struct question *question, uint32_t number)
 {
-    const struct tkr_board_entry *entry = &keeper->board.entry[number];
+    const struct tkr_board_entry *entry = &keeper->guarded->board.entry[number];
     uint64_t shape = atomic_load_explicit(&entry->shape, memory_order_relaxed); /* the thread's own words */
     uint32_t i = question->count;
 
@@ -315,15 +288,14 @@ static int64_t next_due(struct tkr_keeper *keeper, uint32_t number, int64_t now_
     uint64_t asked_s = 0; /* a hint */
     uint64_t now_s = (uint64_t)(now_ns / TKR_NS_PER_S);
 
-    if (!broken(keeper) && !tkr_guarded_load(&keeper->board.cells[number].asked_s, &asked_s))
-        give_up(keeper);
+    (void)tkr_guarded_board_asked(keeper->guarded, number, &asked_s); /* of a board that was given up: nobody asks */
     return now_ns + (asked_s + ASKED_S >= now_s || keeper->refresh_ns > IDLE_NS ? keeper->refresh_ns : IDLE_NS);
 }
 
 /* Was something acknowledged while the sink was asked? Then it may be in the figures twice. */
 static bool flushed_meanwhile(const struct tkr_keeper *keeper, const struct question *question, uint32_t i)
 {
-    uint64_t counted = atomic_load_explicit(&keeper->board.entry[question->number[i]].counted, memory_order_acquire);
+    uint64_t counted = atomic_load_explicit(&keeper->guarded->board.entry[question->number[i]].counted, memory_order_acquire);
     int64_t unflushed;
 
     return sum_unflushed(keeper, question->number[i], &question->row[i], &unflushed) &&
@@ -347,7 +319,7 @@ static void publish(struct tkr_keeper *keeper, const struct question *question, 
         const struct tkr_usage_found *found = &question->found[i];
         uint64_t base = (uint64_t)(found->counts.value[TKR_COUNTER_TOTAL] + question->unflushed[i]) - question->counted[i];
 
-        tkr_board_publish(&keeper->board, number, tkr_usage_limit(found), (int64_t)base, asked_ns);
+        tkr_board_publish(&keeper->guarded->board, number, tkr_usage_limit(found), (int64_t)base, asked_ns);
         schedule(keeper, question, i, asked_ns);
     }
 }
@@ -433,7 +405,8 @@ static bool answer(struct tkr_keeper *keeper, struct question *question, struct 
 /* Looks up what is due. Returns when something is again. */
 static int64_t look_up_due(struct tkr_keeper *keeper, int64_t now_ns)
 {
-    uint64_t used = atomic_load_explicit(&keeper->board.header->entries_used, memory_order_relaxed); /* the thread's own */
+    const struct tkr_board_header *header = keeper->guarded->board.header;
+    uint64_t used = atomic_load_explicit(&header->entries_used, memory_order_relaxed); /* the thread's own */
     uint64_t resolved = resolved_by_all(keeper);
     struct question *question = &keeper->question[0];
     int64_t next_ns = INT64_MAX;
@@ -491,114 +464,6 @@ static void *run(void *argument)
     return NULL;
 }
 
-/* --- the main thread's --- */
-
-/* A slot that names nothing is done with, whatever follows in it: what begins later is of the new epoch (limit/layout.h, P4). */
-static bool read_slot(const struct tkr_view *view, uint32_t number, struct tkr_view_hold *ret_hold)
-{
-    for (int tries = 0; tries < SLOT_TRIES; tries++) {
-        if (!tkr_view_slot_hold(view, number, ret_hold))
-            return false;
-        ret_hold->stable |= ret_hold->word == 0;
-        if (ret_hold->stable)
-            break;
-    }
-    return true;
-}
-
-static bool each_slot(const struct tkr_view *view, bool (*visit)(struct tkr_keeper *keeper, const struct tkr_view_hold *hold),
-                      struct tkr_keeper *keeper)
-{
-    struct tkr_view_hold hold;
-    uint32_t count;
-    bool whole = true;
-
-    if (!tkr_view_slot_count(view, &count))
-        return true; /* cut by its owner, who has nothing to hold then */
-    for (uint32_t i = 0; i < count; i++) {
-        if (!read_slot(view, i, &hold))
-            return true;
-        whole &= visit(keeper, &hold);
-    }
-    return whole;
-}
-
-/* What a dead slot held, on its way back. */
-struct giving {
-    const struct tkr_board *board;
-    const struct tkr_view_hold *hold;
-};
-
-static void give(void *argument)
-{
-    const struct giving *giving = argument;
-
-    tkr_hold_give_dead(giving->board, giving->hold->word, giving->hold->more, giving->hold->reserve);
-}
-
-static bool give_dead(struct tkr_keeper *keeper, const struct tkr_view_hold *hold)
-{
-    struct giving giving = {&keeper->board, hold};
-
-    if (hold->word != 0 && !broken(keeper) && !tkr_guarded_call(give, &giving))
-        give_up(keeper);
-    return true;
-}
-
-void tkr_keeper_bury(struct tkr_keeper *keeper, const struct tkr_view *view)
-{
-    if (keeper != NULL)
-        (void)each_slot(view, give_dead, keeper);
-}
-
-static bool note_live(struct tkr_keeper *keeper, const struct tkr_view_hold *hold)
-{
-    if (hold->word != 0 || !hold->stable)
-        tkr_sweep_note(&keeper->board, &keeper->sweep, hold->word, hold->more);
-    return hold->stable;
-}
-
-static void begin_sweep(void *argument)
-{
-    struct tkr_keeper *keeper = argument;
-
-    keeper->swept = tkr_sweep_begin(&keeper->board, &keeper->sweep);
-}
-
-static void end_sweep(void *argument)
-{
-    struct tkr_keeper *keeper = argument;
-
-    keeper->swept = tkr_sweep_end(&keeper->board, &keeper->sweep);
-}
-
-bool tkr_keeper_sweep_begin(struct tkr_keeper *keeper)
-{
-    int64_t now_ns = tkr_clock_monotonic_ns();
-
-    if (keeper == NULL || now_ns < keeper->sweep_ns || atomic_load_explicit(&keeper->taken_count, memory_order_relaxed) == 0)
-        return false;
-    keeper->sweep_ns = now_ns + SWEEP_NS;
-    keeper->swept = 0;
-    if (!broken(keeper) && !tkr_guarded_call(begin_sweep, keeper))
-        give_up(keeper);
-    return !broken(keeper) && keeper->swept != 0;
-}
-
-bool tkr_keeper_sweep(struct tkr_keeper *keeper, const struct tkr_view *view)
-{
-    return each_slot(view, note_live, keeper);
-}
-
-void tkr_keeper_sweep_end(struct tkr_keeper *keeper, bool whole)
-{
-    keeper->swept = 0;
-    if (whole && !tkr_guarded_call(end_sweep, keeper))
-        give_up(keeper);
-    if (keeper->swept > 0)
-        tkr_log(TKR_LOG_DEBUG, "%u cells of limits held what no open call vouches for; it is given back", keeper->swept);
-}
-
 /* --- life --- */
 
 static bool make_wake(struct tkr_keeper *keeper)
@@ -617,21 +482,20 @@ static bool allocate(struct tkr_keeper *keeper, uint32_t entries_max)
     keeper->kept = calloc(entries_max, sizeof(*keeper->kept));
     keeper->link = calloc((size_t)entries_max * keeper->shard_count, sizeof(*keeper->link));
     keeper->resolved = calloc(keeper->shard_count, sizeof(*keeper->resolved));
-    keeper->sweep.draining = calloc(entries_max, sizeof(*keeper->sweep.draining));
-    keeper->sweep.named = calloc(entries_max, sizeof(*keeper->sweep.named));
     keeper->question = calloc(2, sizeof(*keeper->question));
-    return keeper->kept != NULL && keeper->link != NULL && keeper->resolved != NULL && keeper->sweep.draining != NULL &&
-           keeper->sweep.named != NULL && keeper->question != NULL && make_wake(keeper);
+    return keeper->kept != NULL && keeper->link != NULL && keeper->resolved != NULL && keeper->question != NULL &&
+           make_wake(keeper);
 }
 
-int tkr_keeper_open(const struct tkr_collector_config *config, int runtime, struct tkr_shard *const *shard, uint32_t shard_count,
-                    struct tkr_keeper **ret_keeper, tkr_message *ret_message)
+int tkr_keeper_open(const struct tkr_collector_config *config, struct tkr_guarded_board *guarded, struct tkr_shard *const *shard,
+                    uint32_t shard_count, struct tkr_keeper **ret_keeper, tkr_message *ret_message)
 {
     struct tkr_keeper *keeper = calloc(1, sizeof(*keeper));
     int64_t interval_ns = (int64_t)config->flush_interval_ms * TKR_NS_PER_MS;
 
     if (keeper == NULL)
         return tkr_message_set(ret_message, "no memory for limits");
+    keeper->guarded = guarded;
     keeper->shard = shard;
     keeper->shard_count = shard_count;
     keeper->refresh_ns = interval_ns < REFRESH_MAX_NS ? interval_ns : REFRESH_MAX_NS;
@@ -639,8 +503,7 @@ int tkr_keeper_open(const struct tkr_collector_config *config, int runtime, stru
         (void)tkr_message_set(ret_message, "no memory for limits");
         goto fail;
     }
-    if (tkr_sink_open(&config->sink, &keeper->sink, ret_message) != 0 ||
-        tkr_board_make(runtime, config->board_accounts, &keeper->board, ret_message) != 0)
+    if (tkr_sink_open(&config->sink, &keeper->sink, ret_message) != 0)
         goto fail;
     *ret_keeper = keeper;
     return 0;
@@ -678,12 +541,9 @@ void tkr_keeper_close(struct tkr_keeper *keeper)
         return;
     if (keeper->sink != NULL)
         keeper->sink->ops->close(keeper->sink);
-    tkr_board_unmap(&keeper->board);
     free(keeper->kept);
     free((void *)(uintptr_t)keeper->link);
     free((void *)(uintptr_t)keeper->resolved);
-    free(keeper->sweep.draining);
-    free(keeper->sweep.named);
     free(keeper->question);
     free(keeper);
 }

@@ -14,14 +14,15 @@
  * What the shards have of an account is read as any reader reads it, in a committed state, and only if it is still of this
  * account: an entry that was forgotten has nothing that the sink has not.
  *
- * Who writes: `wanted`, workers and the thread, under the mutex; `link`, the worker whose shard it is; `taken` and the board, the
- * thread; epochs and the mending of cells, the collector's main thread (tkr_keeper_sweep); cells, besides, gateways.
+ * Who writes: `wanted`, workers and the thread, under the mutex; `link`, the worker whose shard it is; `taken`, the thread.
+ * Of the board: `counted`, workers; epochs, the reaper (collector/reaper.h); cells, the reaper and gateways; all else, the
+ * thread, which looks at cells, under guard, when an entry is to change hands and to see when somebody last asked.
  *
  * Barrier pairs
  *   P1  link, then resolved (release); the thread loads resolved (acquire), then link.
  *   P2  the entry's key, then taken_count (release); a worker loads taken_count (acquire), then taken and the key.
  *
- * Cells are in a file that gateways may cut: all that touches them is guarded, and a board that was cut is given up.
+ * When the board was given up (collector/board.h), no account is taken up any more; those that are there are looked up still.
  *
  * When the sink fails, nothing is published: figures grow old, and gateways see how old; what is counted goes on. An account
  * about which something is no integer makes its whole question fail; so then they are asked for one by one.
@@ -30,18 +31,18 @@
 #define TKR_COLLECTOR_KEEPER_H
 
 #include "collector/config.h"
-#include "limit/hold.h"
-#include "region/view.h"
 #include "table/shard.h"
 
 struct tkr_drain;
+struct tkr_guarded_board;
 struct tkr_keeper;
 
 /*
- * Makes the board and the thread's own sink. 0, or -1 with the reason: the collector goes on without, and no limit is known here.
+ * Opens the thread's own sink. The board, of config's board_accounts, and the shards stay the caller's and outlive the keeper;
+ * the board may be made later, before anything below is called but close. 0, or -1 with the reason.
  */
-int tkr_keeper_open(const struct tkr_collector_config *config, int runtime, struct tkr_shard *const *shard, uint32_t shard_count,
-                    struct tkr_keeper **ret_keeper, tkr_message *ret_message);
+int tkr_keeper_open(const struct tkr_collector_config *config, struct tkr_guarded_board *guarded, struct tkr_shard *const *shard,
+                    uint32_t shard_count, struct tkr_keeper **ret_keeper, tkr_message *ret_message);
 
 /* Starts the thread. -1: the system refused. */
 int tkr_keeper_start(struct tkr_keeper *keeper, tkr_message *ret_message);
@@ -56,16 +57,5 @@ void tkr_keeper_count(struct tkr_keeper *keeper, uint32_t shard, const struct tk
 
 /* Worker, between batches: tells where its shard has the accounts that were taken up since. */
 void tkr_keeper_resolve(struct tkr_keeper *keeper, uint32_t shard);
-
-/* Main thread: gives back what the open calls of a dead owner held. Once. */
-void tkr_keeper_bury(struct tkr_keeper *keeper, const struct tkr_view *view);
-
-/*
- * Main thread: mends cells (limit/hold.h). Between begin and end each region of a living owner is shown, which were listed after
- * the begin; whole says that all of them could be seen. begin false: it is not time yet.
- */
-bool tkr_keeper_sweep_begin(struct tkr_keeper *keeper);
-bool tkr_keeper_sweep(struct tkr_keeper *keeper, const struct tkr_view *view);
-void tkr_keeper_sweep_end(struct tkr_keeper *keeper, bool whole);
 
 #endif
