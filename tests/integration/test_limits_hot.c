@@ -233,62 +233,119 @@ static void test_reserve_is_held_until_the_end_and_refused_beyond_the_limit(void
     stage_collector_end(stage, 0);
 }
 
-/* A gateway that begins what it can, notes how many, waits for the others, ends them all honestly, and leaves. */
-static void gateway_of_a_crowd(const struct stage *stage)
+/* What gateways of a crowd note. */
+enum { CROWD_EXCESS_STEP, CROWD_CALLS_A_ROUND, CROWD_ARRIVED, CROWD_BEGUN, CROWD_EXCESS };
+
+/* Tokens that a call uses beyond its reserve: seven in eight do. */
+static int64_t excess_of(const struct stage *stage, int call)
 {
-    tkr_producer *producer = open_producer(stage, 0);
+    return (int64_t)atomic_load(&stage->truth->note[CROWD_EXCESS_STEP]) * (call % 8);
+}
+
+/* Waits until all gateways are here. */
+static void meet(const struct stage *stage)
+{
+    _Atomic uint64_t *arrived = &stage->truth->note[CROWD_ARRIVED];
+    uint64_t all = (atomic_fetch_add(arrived, 1) / GATEWAYS + 1) * GATEWAYS;
+
+    while (atomic_load(arrived) < all)
+        nap();
+}
+
+/* Begins what it can of the calls from first to before last, waits for the others, ends them all, and until all is counted. */
+static void make_a_round(const struct stage *stage, tkr_producer *producer, int first, int last)
+{
     tkr_call call[CALLS_EACH];
+    int64_t used[CALLS_EACH];
+    int64_t excess = 0;
     int open = 0;
 
-    (void)wait_for_verdict(producer, "crowd", 0, TKR_LIMIT_ALLOWED);
-    (void)atomic_fetch_add(&stage->truth->note[0], 1);
-    while (atomic_load(&stage->truth->note[0]) < GATEWAYS)
-        nap();
-    for (int i = 0; i < CALLS_EACH; i++) {
+    for (int i = first; i < last; i++) {
         int result = begin(producer, "crowd", RESERVE, &call[open]);
         if (result != TKR_OK && result != TKR_ELIMIT)
             exit(2);
-        open += result == TKR_OK;
+        if (result != TKR_OK)
+            continue;
+        excess += excess_of(stage, i);
+        used[open++] = RESERVE + excess_of(stage, i);
     }
-    (void)atomic_fetch_add(&stage->truth->note[1], (uint64_t)open);
-    (void)atomic_fetch_add(&stage->truth->note[2], 1);
-    while (atomic_load(&stage->truth->note[2]) < GATEWAYS)
-        nap();
-    while (open > 0)
-        end(producer, call[--open], RESERVE);
+    (void)atomic_fetch_add(&stage->truth->note[CROWD_BEGUN], (uint64_t)open);
+    (void)atomic_fetch_add(&stage->truth->note[CROWD_EXCESS], (uint64_t)excess);
+    meet(stage);
+    while (open-- > 0)
+        end(producer, call[open], used[open]);
     if (tkr_sync(producer, WAIT_MS) != TKR_OK)
         exit(3);
+    meet(stage);
+}
+
+static int gateway_of_a_crowd(struct stage *stage, int number)
+{
+    const int calls = (int)atomic_load(&stage->truth->note[CROWD_CALLS_A_ROUND]);
+    tkr_producer *producer = open_producer(stage, 0);
+
+    (void)wait_for_verdict(producer, "crowd", 0, TKR_LIMIT_ALLOWED);
+    meet(stage);
+    for (int i = 0; i < CALLS_EACH; i += calls)
+        make_a_round(stage, producer, number * CALLS_EACH + i, number * CALLS_EACH + i + calls);
     tkr_close(producer);
-    exit(0);
+    return 0;
+}
+
+/*
+ * A crowd of gateways that all make so many calls at once, wait until they have ended, and begin again, with an account that has
+ * room for ROOM_FOR. Returns what is used in the end, when nothing is held.
+ */
+static int64_t let_a_crowd_call(struct stage *stage, uint64_t calls_a_round, uint64_t excess_step)
+{
+    _Atomic uint64_t *note = stage->truth->note;
+    pid_t gateway[GATEWAYS];
+    tkr_producer *producer;
+    int64_t used;
+
+    set_limit(stage, "crowd", 0, (int64_t)ROOM_FOR * RESERVE);
+    atomic_store(&note[CROWD_CALLS_A_ROUND], calls_a_round);
+    atomic_store(&note[CROWD_EXCESS_STEP], excess_step);
+    stage_collector_start(stage, "2");
+    for (int i = 0; i < GATEWAYS; i++)
+        gateway[i] = stage_fork(stage, gateway_of_a_crowd, i);
+    for (int i = 0; i < GATEWAYS; i++)
+        assert_int_equal(stage_exit_code(gateway[i]), 0);
+    used = (int64_t)(atomic_load(&note[CROWD_BEGUN]) * RESERVE + atomic_load(&note[CROWD_EXCESS]));
+    producer = open_producer(stage, 0);
+    (void)wait_for_verdict(producer, "crowd", RESERVE, used > (ROOM_FOR - 1) * RESERVE ? TKR_LIMIT_REFUSED : TKR_LIMIT_SOFT);
+    wait_for_reserved(producer, "crowd", 0, 0);
+    wait_for_used(producer, "crowd", used);
+    tkr_close(producer);
+    stage_collector_end(stage, 0);
+    return used;
 }
 
 static void test_crowd_of_reserving_calls_stays_within_the_limit(void **state)
 {
     struct stage *stage = *state;
-    tkr_producer *producer;
-    uint64_t begun;
+    int64_t used = let_a_crowd_call(stage, CALLS_EACH, 0);
 
-    set_limit(stage, "crowd", 0, (int64_t)ROOM_FOR * RESERVE);
-    stage_collector_start(stage, "2");
-    for (unsigned i = 0; i < GATEWAYS; i++) {
-        if (fork() == 0)
-            gateway_of_a_crowd(stage);
-    }
-    for (unsigned i = 0; i < GATEWAYS; i++) {
-        int status;
-        assert_true(wait(&status) > 0);
-        assert_int_equal(status, 0);
-    }
-    begun = atomic_load(&stage->truth->note[1]);
-    print_message("%u reserving calls from %u processes: %llu begun, room for %u\n", GATEWAYS * CALLS_EACH, GATEWAYS,
-                  (unsigned long long)begun, ROOM_FOR);
-    assert_true(begun <= ROOM_FOR && begun > ROOM_FOR / 2);
-    producer = open_producer(stage, 0);
-    wait_for_reserved(producer, "crowd", 0, 0);
-    wait_for_used(producer, "crowd", (int64_t)begun * RESERVE);
-    (void)wait_for_verdict(producer, "crowd", 0, begun == ROOM_FOR ? TKR_LIMIT_REFUSED : TKR_LIMIT_SOFT);
-    tkr_close(producer);
-    stage_collector_end(stage, 0);
+    print_message("%d reserving calls from %d processes: %lld begun, room for %d\n", GATEWAYS * CALLS_EACH, GATEWAYS,
+                  (long long)used / RESERVE, ROOM_FOR);
+    assert_true(used <= (int64_t)ROOM_FOR * RESERVE && used > (int64_t)ROOM_FOR * RESERVE / 2);
+}
+
+/* Calls that were begun within the limit use more than they had reserved, which leaves less to those of the rounds that follow. */
+static void test_crowd_that_reserves_too_little_exceeds_the_limit_by_no_more_than_it_reserved_too_little(void **state)
+{
+    const int64_t limit = (int64_t)ROOM_FOR * RESERVE;
+    struct stage *stage = *state;
+    int64_t used = let_a_crowd_call(stage, CALLS_EACH / 9, RESERVE / 10);
+    int64_t excess = (int64_t)atomic_load(&stage->truth->note[CROWD_EXCESS]);
+    uint64_t begun = atomic_load(&stage->truth->note[CROWD_BEGUN]);
+
+    print_message("%d calls that reserve too little: %llu begun, limit %lld, used %lld, beyond it %lld, bound %lld\n",
+                  GATEWAYS * CALLS_EACH, (unsigned long long)begun, (long long)limit, (long long)used, (long long)(used - limit),
+                  (long long)excess);
+    assert_true(begun < ROOM_FOR);
+    assert_true(used <= limit + excess);
+    assert_true(used > limit - RESERVE); /* the last round was refused */
 }
 
 static void gateway_that_is_killed(const struct stage *stage, unsigned number)
@@ -519,6 +576,7 @@ int main(void)
          stage_tear_down, NULL},
         IN_BOTH(test_reserve_is_held_until_the_end_and_refused_beyond_the_limit),
         IN_BOTH(test_crowd_of_reserving_calls_stays_within_the_limit),
+        IN_BOTH(test_crowd_that_reserves_too_little_exceeds_the_limit_by_no_more_than_it_reserved_too_little),
         IN_BOTH(test_reserve_of_the_killed_is_given_back_while_the_living_keep_theirs),
         {"test_overshoot_of_two_hosts_is_within_its_bound", test_overshoot_of_two_hosts_is_within_its_bound, stage_set_up_redis,
          stage_tear_down, NULL},
