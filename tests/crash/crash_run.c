@@ -307,7 +307,8 @@ static int set_limits(struct run *run)
     return result == 0 ? 0 : fail(run, message.text);
 }
 
-/* Asks for all accounts, with a producer of our own, until the board has them: from then on it holds what calls reserve. */
+/* Asks for all accounts, with a producer of our own, until the board has them, and until gateways have found the board: from then
+ * on it holds what calls reserve. */
 static int watch_accounts(struct run *run)
 {
     tkr_options options = TKR_OPTIONS_INIT;
@@ -323,6 +324,7 @@ static int watch_accounts(struct run *run)
             process_sleep_ms(1);
         }
     }
+    process_sleep_ms(BOARD_FOUND_MS);
     return 0;
 }
 
@@ -523,10 +525,8 @@ static int crash_board(struct run *run)
         return -1;
     process_signal(&run->collector, SIGKILL);
     process_signal(&run->gateway[VICTIM], SIGKILL);
-    if (crash_making_board(run) != 0)
-        return -1;
-    process_sleep_ms(BOARD_FOUND_MS);
-    if (tell(run, 2, CRASH_HOLD) != 0 || tell(run, 0, CRASH_REST) != 0 || tell(run, 0, CRASH_GO_ON) != 0)
+    if (crash_making_board(run) != 0 || tell(run, 2, CRASH_HOLD) != 0 || tell(run, 0, CRASH_REST) != 0 ||
+        tell(run, 0, CRASH_GO_ON) != 0)
         return -1;
     process_sleep_ms(BOARD_FOUND_MS);
     return look_at_reservations(run, 0, 2, settled_ms());
