@@ -17,11 +17,22 @@
 #define CRASH_CYCLE 20240201u
 #define CRASH_START_NS INT64_C(1706800000000000000) /* within it */
 
+#define CRASH_HELD 100 /* calls that a thread keeps open at once when it is told to */
+
+/* What a gateway is told to do, in this order. */
+enum crash_order {
+    CRASH_GO_ON, /* make calls */
+    CRASH_HOLD,  /* begin the next CRASH_HELD calls and keep them open */
+    CRASH_REST   /* end them, and make none */
+};
+
 /* Progress of each thread: calls that it began to make and that it knows to be made, in the order of their numbers. */
 struct crash_truth {
     _Atomic uint64_t begun[CRASH_THREADS];
     _Atomic uint64_t finished[CRASH_THREADS];
-    _Atomic uint64_t enough; /* set by who watches: nobody needs more calls than the least number */
+    _Atomic uint64_t enough;                /* set by who watches: nobody needs more calls than the least number */
+    _Atomic uint64_t order;                 /* enum crash_order, set by who watches */
+    _Atomic uint64_t obeyed[CRASH_THREADS]; /* the last one that was done: CRASH_HOLD, CRASH_REST */
 };
 
 struct crash_call {
@@ -29,6 +40,7 @@ struct crash_call {
     int32_t team;       /* number of the team, or -1: none is charged */
     int64_t prompt;     /* tokens; also the estimate */
     int64_t completion; /* tokens, even; half of them are told as progress */
+    int64_t reserve;    /* tokens; 0: none. Only where a team is charged, and of gateway 0 by one thread */
     int one_shot;       /* recorded, not begun and ended */
 };
 
@@ -46,6 +58,7 @@ static inline struct crash_call crash_call_make(uint32_t g, uint32_t thread, uin
     call.prompt = 1 + (int64_t)(z >> 24 & 0x3ff);
     call.completion = 2 * (int64_t)(z >> 34 & 0x1ff);
     call.one_shot = (int)(z >> 44 & 1);
+    call.reserve = call.one_shot || call.team < 0 || (g == 0 && thread > 0) ? 0 : call.prompt;
     return call;
 }
 

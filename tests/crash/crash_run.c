@@ -13,6 +13,10 @@
  *   over (CARR...)       with another layout and a counter more, is killed while it puts that back, the next while it takes
  *                        them over; another such goes on
  *
+ * Where a point is one of holding tokens (HOLD_...) or of the board (BOARD_...), the law of reservations is looked at too: with the
+ * other gateways' calls open, and again when they have ended, each account's reserved comes to what they hold, and what is left of
+ * its limit is not refused.
+ *
  * A call that a kill interrupted may count wholly, as the settled remainder of an open call, or not at all; all others must
  * count exactly once. Which it was must explain every account at once.
  *
@@ -31,8 +35,10 @@
 
 #include "base/crash.h"
 #include "crash/calls.h"
+#include "producer/limits.h"
 #include "sink/sink.h"
 #include "support/process.h"
+#include "support/procfs.h"
 #include "support/tempdir.h"
 #include "tokenring/tokenring.h"
 
@@ -41,6 +47,9 @@
 #define CALLS "1200" /* at least */
 #define CALLS_OF_A_BATCH 300
 #define DEADLINE_MS 30000
+#define LIMIT_TOKENS INT64_C(1000000000) /* of each account: calls of a run do not come near it */
+#define SWEEPS_MS 600                    /* the collector looks four times a second for what nobody holds */
+#define BOARD_FOUND_MS 500               /* gateways look for a new board ten times a second */
 #define KILLED (128 + SIGKILL)
 #define PENDING_MAX (GATEWAYS * CRASH_THREADS)
 
@@ -101,7 +110,8 @@ struct run {
     const char *daemon; /* of the version that is at work */
     const char *command;
     char what[128];
-    int broken; /* without a protection: the totals have to show it */
+    tkr_producer *watcher; /* our own, while we look at reservations */
+    int broken;            /* without a protection: the totals have to show it */
 };
 
 static int fail(struct run *run, const char *why)
@@ -169,6 +179,7 @@ static int prepare(struct run *run)
 
 static void clean_up(struct run *run)
 {
+    tkr_close(run->watcher);
     process_end(&run->collector);
     for (int g = 0; g < GATEWAYS; g++) {
         process_end(&run->gateway[g]);
@@ -238,6 +249,207 @@ static int look_at_the_dead(struct run *run)
     return run->broken || look_at_law(run) >= 0 ? 0 : -1;
 }
 
+static tkr_sink *open_ledger(struct run *run)
+{
+    static struct tkr_sink_config config;
+    tkr_message message = {""};
+    tkr_sink *sink = NULL;
+
+    config.kind = TKR_SINK_SQLITE;
+    (void)snprintf(config.ledger, sizeof(config.ledger), "%s/ledger.db", run->state);
+    if (tkr_sink_open(&config, &sink, &message) != 0)
+        (void)fail(run, message.text);
+    return sink;
+}
+
+/* --- the law of reservations --- */
+
+/* What is asked for one of CRASH_ACCOUNTS; id has room for it. */
+static tkr_start start_of(int a, char id[16])
+{
+    tkr_start start = TKR_START_INIT;
+
+    start.account_count = 1;
+    start.cycle = CRASH_CYCLE;
+    start.account[0].kind = a < CRASH_USERS ? TKR_KIND_USER : TKR_KIND_TEAM;
+    start.account[0].id = id;
+    start.account[0].len =
+        (uint32_t)(a < CRASH_USERS ? snprintf(id, 16, "user-%02d", a) : snprintf(id, 16, "team-%d", a - CRASH_USERS));
+    return start;
+}
+
+static tkr_limit check(struct run *run, int a)
+{
+    tkr_limit limit = TKR_LIMIT_INIT;
+    char id[16];
+    tkr_start start = start_of(a, id);
+
+    if (tkr_limit_check(run->watcher, &start.account[0], CRASH_CYCLE, 0, &limit) != TKR_OK)
+        limit.verdict = TKR_LIMIT_UNKNOWN;
+    return limit;
+}
+
+/* Before there is a collector. */
+static int set_limits(struct run *run)
+{
+    tkr_sink *sink = open_ledger(run);
+    tkr_message message = {""};
+    int result = sink == NULL ? -1 : 0;
+
+    for (int a = 0; a < CRASH_ACCOUNTS && result == 0; a++) {
+        char id[16];
+        tkr_start start = start_of(a, id);
+        struct tkr_usage_row row = {.kind = start.account[0].kind, .id = id, .id_len = start.account[0].len};
+        result = sink->ops->limit_set(sink, &row, LIMIT_TOKENS, &message);
+    }
+    if (sink != NULL)
+        sink->ops->close(sink);
+    return result == 0 ? 0 : fail(run, message.text);
+}
+
+/* Asks for all accounts, with a producer of our own, until the board has them, and until gateways have found the board: from then
+ * on it holds what calls reserve. */
+static int watch_accounts(struct run *run)
+{
+    tkr_options options = TKR_OPTIONS_INIT;
+    long until = process_now_ms() + DEADLINE_MS;
+
+    options.runtime_dir = run->runtime;
+    if (run->watcher == NULL && tkr_open(&options, &run->watcher) != TKR_OK)
+        return fail(run, "cannot open a producer");
+    for (int a = 0; a < CRASH_ACCOUNTS; a++) {
+        while (check(run, a).verdict == TKR_LIMIT_UNKNOWN) {
+            if (process_now_ms() > until)
+                return fail(run, "an account's limit stays unknown");
+            process_sleep_ms(1);
+        }
+    }
+    process_sleep_ms(BOARD_FOUND_MS);
+    return 0;
+}
+
+/* Gives a gateway an order; of those that ask for it, waits until it is done. */
+static int tell(struct run *run, int g, enum crash_order order)
+{
+    long until = process_now_ms() + DEADLINE_MS;
+
+    atomic_store(&run->truth[g]->order, order);
+    for (int t = 0; t < CRASH_THREADS && order != CRASH_GO_ON; t++) {
+        while (atomic_load(&run->truth[g]->obeyed[t]) != order) {
+            if (process_now_ms() > until || !process_running(&run->gateway[g]))
+                return fail(run, "a gateway does not do as it is told");
+            process_sleep_ms(1);
+        }
+    }
+    return 0;
+}
+
+static void add_reserve(int64_t held[CRASH_ACCOUNTS], const struct crash_call *call)
+{
+    held[call->user] += call->reserve;
+    if (call->team >= 0)
+        held[CRASH_USERS + call->team] += call->reserve;
+}
+
+/* What the open calls of those hold that have been told to keep them open. */
+static void sum_held(const struct run *run, int64_t held[CRASH_ACCOUNTS])
+{
+    for (uint32_t g = 0; g < GATEWAYS; g++) {
+        for (uint32_t t = 0; t < CRASH_THREADS && atomic_load(&run->truth[g]->order) == CRASH_HOLD; t++) {
+            for (uint64_t i = atomic_load(&run->truth[g]->finished[t]); i < atomic_load(&run->truth[g]->begun[t]); i++) {
+                struct crash_call call = crash_call_make(g, t, i);
+                add_reserve(held, &call);
+            }
+        }
+    }
+}
+
+/*
+ * What may be left of the call of the dead until the calls of the living have ended, on accounts on which those hold something:
+ * drift, of the points at which some cells have it and others do not (limit/hold.h).
+ */
+static void sum_drift(const struct run *run, int64_t drift[CRASH_ACCOUNTS])
+{
+    static const char *const drifting[] = {"HOLD_ADDED", "HOLD_LEAVING", "HOLD_TAKEN_OFF"};
+    struct crash_call call = crash_call_make(0, 0, atomic_load(&run->truth[0]->finished[0]));
+
+    for (size_t i = 0; i < sizeof(drifting) / sizeof(drifting[0]); i++) {
+        if (strcmp(run->point->name, drifting[i]) == 0)
+            add_reserve(drift, &call);
+    }
+}
+
+/* When it must have come to what the living hold, after something that happened now. */
+static long settled_ms(void)
+{
+    return process_now_ms() + (procfs_instrumented() ? 4000 : 1000); /* sanitizers slow the collector down */
+}
+
+/* By until_ms each account's reserved is what the living hold. */
+static int look_at_reserved(struct run *run, long until_ms)
+{
+    int64_t held[CRASH_ACCOUNTS] = {0};
+    int64_t drift[CRASH_ACCOUNTS] = {0};
+
+    sum_held(run, held);
+    sum_drift(run, drift);
+    for (int a = 0; a < CRASH_ACCOUNTS; a++) {
+        int64_t more = held[a] > 0 ? drift[a] : 0;
+        int64_t reserved;
+        while ((reserved = check(run, a).reserved) < held[a] || reserved > held[a] + more) {
+            if (process_now_ms() > until_ms) {
+                (void)fprintf(stderr, "account %d: reserved %lld, held %lld, drift up to %lld\n", a, (long long)reserved,
+                              (long long)held[a], (long long)more);
+                return fail(run, "what is reserved is not what the living hold");
+            }
+            process_sleep_ms(1);
+        }
+    }
+    return 0;
+}
+
+/* All that a limit leaves can be held. Only what was counted since we looked, of the dead, excuses a refusal. */
+static int look_at_room(struct run *run, int a)
+{
+    struct tkr_limits_held held = {0};
+    char id[16];
+    tkr_start start = start_of(a, id);
+    tkr_limit limit;
+    int result;
+
+    do {
+        limit = check(run, a);
+        start.reserve = limit.remaining;
+        result = tkr_limits_reserve(run->watcher, &start, &held);
+    } while (result == TKR_ELIMIT && check(run, a).used > limit.used);
+    if (result != TKR_OK || held.slot == 0 || limit.remaining != LIMIT_TOKENS - limit.used)
+        return fail(run, "an account that has room is refused");
+    tkr_limits_release(run->watcher, &held);
+    return 0;
+}
+
+/*
+ * Two gateways live, of which one may keep calls open already: both do, then end them, then go on. What they hold is what is
+ * reserved, by until_ms and for some sweeps of the collector's from then on.
+ */
+static int look_at_reservations(struct run *run, int one, int other, long until_ms)
+{
+    if (tell(run, one, CRASH_HOLD) != 0 || tell(run, other, CRASH_HOLD) != 0 || look_at_reserved(run, until_ms) != 0)
+        return -1;
+    process_sleep_ms(SWEEPS_MS);
+    if (look_at_reserved(run, 0) != 0)
+        return -1;
+    if (tell(run, one, CRASH_REST) != 0 || tell(run, other, CRASH_REST) != 0 || look_at_reserved(run, settled_ms()) != 0)
+        return -1;
+    for (int a = 0; a < CRASH_ACCOUNTS; a++) {
+        if (look_at_room(run, a) != 0)
+            return -1;
+    }
+    tkr_close(run->watcher);
+    run->watcher = NULL;
+    return tell(run, one, CRASH_GO_ON) != 0 || tell(run, other, CRASH_GO_ON) != 0 ? -1 : 0;
+}
+
 /* --- the ways to die --- */
 
 static int crash_producer(struct run *run)
@@ -263,6 +475,19 @@ static void tell_enough(struct run *run)
         atomic_store(&run->truth[g]->enough, 1);
 }
 
+/* One of the others keeps calls open while the first dies, the last makes them. */
+static int crash_holder(struct run *run)
+{
+    if (set_limits(run) != 0 || start_collector(run, "TOKENRING_WORKERS=1", NULL) != 0 || start_gateway(run, 1, NULL) != 0 ||
+        start_gateway(run, 2, NULL) != 0)
+        return fail(run, "cannot start");
+    if (watch_accounts(run) != 0 || tell(run, 1, CRASH_HOLD) != 0)
+        return -1;
+    if (start_gateway(run, 0, run->env_crash) != 0 || wait_killed(run, &run->gateway[0]) != 0)
+        return -1;
+    return look_at_reservations(run, 1, 2, settled_ms());
+}
+
 static int crash_collector(struct run *run)
 {
     if (start_collector(run, "TOKENRING_WORKERS=2", run->env_crash) != 0)
@@ -275,6 +500,36 @@ static int crash_collector(struct run *run)
     if (wait_killed(run, &run->collector) != 0 || look_at_the_dead(run) != 0)
         return -1;
     return start_collector(run, "TOKENRING_WORKERS=1", NULL);
+}
+
+/* A collector dies there, and another one then knows all accounts. */
+static int crash_making_board(struct run *run)
+{
+    if (start_collector(run, "TOKENRING_WORKERS=1", run->env_crash) != 0 || wait_killed(run, &run->collector) != 0)
+        return fail(run, "cannot make a board");
+    if (look_at_the_dead(run) != 0)
+        return -1;
+    if (start_collector(run, "TOKENRING_WORKERS=1", NULL) != 0 ||
+        process_wait_text(&run->collector, PROCESS_STDERR, "collecting in", DEADLINE_MS) != 0)
+        return fail(run, "cannot start"); /* from then on the last board is retired, however fresh what it says */
+    return watch_accounts(run);
+}
+
+/*
+ * The first board is made, and then one that takes the place of another. Calls that hold on that one end while others hold on the new
+ * one.
+ */
+static int crash_board(struct run *run)
+{
+    if (set_limits(run) != 0 || start_gateways(run) != 0 || crash_making_board(run) != 0 || tell(run, 0, CRASH_HOLD) != 0)
+        return -1;
+    process_signal(&run->collector, SIGKILL);
+    process_signal(&run->gateway[VICTIM], SIGKILL);
+    if (crash_making_board(run) != 0 || tell(run, 2, CRASH_HOLD) != 0 || tell(run, 0, CRASH_REST) != 0 ||
+        tell(run, 0, CRASH_GO_ON) != 0)
+        return -1;
+    process_sleep_ms(BOARD_FOUND_MS);
+    return look_at_reservations(run, 0, 2, settled_ms());
 }
 
 /*
@@ -341,19 +596,6 @@ static int take_name(const char *source, uint64_t seen, void *argument)
     (void)seen;
     (void)snprintf(argument, 17, "%s", source);
     return 1;
-}
-
-static tkr_sink *open_ledger(struct run *run)
-{
-    static struct tkr_sink_config config;
-    tkr_message message = {""};
-    tkr_sink *sink = NULL;
-
-    config.kind = TKR_SINK_SQLITE;
-    (void)snprintf(config.ledger, sizeof(config.ledger), "%s/ledger.db", run->state);
-    if (tkr_sink_open(&config, &sink, &message) != 0)
-        (void)fail(run, message.text);
-    return sink;
 }
 
 static bool is_forget(const struct run *run)
@@ -587,7 +829,11 @@ static int run_once(const struct point *point, int pass, const char *broken)
     run.daemon = TEST_BIN_DIR "/tokenringd";
     run.command = TEST_BIN_DIR "/tokenring";
     result = prepare(&run);
-    if (result == 0 && point->side == PRODUCER)
+    if (result == 0 && strncmp(point->name, "HOLD_", strlen("HOLD_")) == 0)
+        result = crash_holder(&run);
+    else if (result == 0 && strncmp(point->name, "BOARD_", strlen("BOARD_")) == 0)
+        result = crash_board(&run);
+    else if (result == 0 && point->side == PRODUCER)
         result = crash_producer(&run);
     else if (result == 0 && point->side == COMMAND)
         result = prepare_command(&run);

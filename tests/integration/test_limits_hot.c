@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Limits as gateways see them, with a real collector, on Redis and on the ledger. */
 #include "integration/collector_stage.h"
+#include "support/procfs.h"
 #include "support/sink.h"
 
 #define WAIT_MS 15000
@@ -8,6 +9,8 @@
 #define CALLS_EACH 63
 #define RESERVE 1000
 #define ROOM_FOR 400
+#define STATED_AGE_MS 10000 /* limit_max_age_ms, where it is 0 */
+#define TICK_MS 20          /* of the clock that a check reads, at most */
 
 static void set_limit(const struct stage *stage, const char *id, uint32_t cycle, int64_t tokens)
 {
@@ -181,32 +184,6 @@ static void test_limit_is_unknown_while_no_collector_looks_and_comes_back(void *
     stage_collector_end(stage, 0);
 }
 
-static void test_counting_goes_on_while_redis_is_away(void **state)
-{
-    struct stage *stage = *state;
-    tkr_producer *producer;
-    int64_t age_ns;
-
-    set_limit(stage, "alice", 0, 1000);
-    stage_collector_start(stage, "1");
-    producer = open_producer(stage, 600000);
-    (void)wait_for_verdict(producer, "alice", 0, TKR_LIMIT_ALLOWED);
-    redis_server_kill(&stage->server);
-    age_ns = check(producer, "alice", 0).age_ns;
-    record(producer, "alice", 900);
-    assert_int_equal(check(producer, "alice", 0).verdict, TKR_LIMIT_SOFT);
-    record(producer, "alice", 100);
-    assert_int_equal(check(producer, "alice", 0).verdict, TKR_LIMIT_REFUSED);
-    while (check(producer, "alice", 0).age_ns < age_ns + 300000000)
-        nap();
-    assert_int_equal(redis_server_restart(&stage->server), 0);
-    while (check(producer, "alice", 0).age_ns > 200000000)
-        nap();
-    assert_true(check(producer, "alice", 0).used >= 1000);
-    tkr_close(producer);
-    stage_collector_end(stage, 0);
-}
-
 /* --- holding --- */
 
 static void test_reserve_is_held_until_the_end_and_refused_beyond_the_limit(void **state)
@@ -233,62 +210,119 @@ static void test_reserve_is_held_until_the_end_and_refused_beyond_the_limit(void
     stage_collector_end(stage, 0);
 }
 
-/* A gateway that begins what it can, notes how many, waits for the others, ends them all honestly, and leaves. */
-static void gateway_of_a_crowd(const struct stage *stage)
+/* What gateways of a crowd note. */
+enum { CROWD_EXCESS_STEP, CROWD_CALLS_A_ROUND, CROWD_ARRIVED, CROWD_BEGUN, CROWD_EXCESS };
+
+/* Tokens that a call uses beyond its reserve: seven in eight do. */
+static int64_t excess_of(const struct stage *stage, int call)
 {
-    tkr_producer *producer = open_producer(stage, 0);
+    return (int64_t)atomic_load(&stage->truth->note[CROWD_EXCESS_STEP]) * (call % 8);
+}
+
+/* Waits until all gateways are here. */
+static void meet(const struct stage *stage)
+{
+    _Atomic uint64_t *arrived = &stage->truth->note[CROWD_ARRIVED];
+    uint64_t all = (atomic_fetch_add(arrived, 1) / GATEWAYS + 1) * GATEWAYS;
+
+    while (atomic_load(arrived) < all)
+        nap();
+}
+
+/* Begins what it can of the calls from first to before last, waits for the others, ends them all, and until all is counted. */
+static void make_a_round(const struct stage *stage, tkr_producer *producer, int first, int last)
+{
     tkr_call call[CALLS_EACH];
+    int64_t used[CALLS_EACH];
+    int64_t excess = 0;
     int open = 0;
 
-    (void)wait_for_verdict(producer, "crowd", 0, TKR_LIMIT_ALLOWED);
-    (void)atomic_fetch_add(&stage->truth->note[0], 1);
-    while (atomic_load(&stage->truth->note[0]) < GATEWAYS)
-        nap();
-    for (int i = 0; i < CALLS_EACH; i++) {
+    for (int i = first; i < last; i++) {
         int result = begin(producer, "crowd", RESERVE, &call[open]);
         if (result != TKR_OK && result != TKR_ELIMIT)
             exit(2);
-        open += result == TKR_OK;
+        if (result != TKR_OK)
+            continue;
+        excess += excess_of(stage, i);
+        used[open++] = RESERVE + excess_of(stage, i);
     }
-    (void)atomic_fetch_add(&stage->truth->note[1], (uint64_t)open);
-    (void)atomic_fetch_add(&stage->truth->note[2], 1);
-    while (atomic_load(&stage->truth->note[2]) < GATEWAYS)
-        nap();
-    while (open > 0)
-        end(producer, call[--open], RESERVE);
+    (void)atomic_fetch_add(&stage->truth->note[CROWD_BEGUN], (uint64_t)open);
+    (void)atomic_fetch_add(&stage->truth->note[CROWD_EXCESS], (uint64_t)excess);
+    meet(stage);
+    while (open-- > 0)
+        end(producer, call[open], used[open]);
     if (tkr_sync(producer, WAIT_MS) != TKR_OK)
         exit(3);
+    meet(stage);
+}
+
+static int gateway_of_a_crowd(struct stage *stage, int number)
+{
+    const int calls = (int)atomic_load(&stage->truth->note[CROWD_CALLS_A_ROUND]);
+    tkr_producer *producer = open_producer(stage, 0);
+
+    (void)wait_for_verdict(producer, "crowd", 0, TKR_LIMIT_ALLOWED);
+    meet(stage);
+    for (int i = 0; i < CALLS_EACH; i += calls)
+        make_a_round(stage, producer, number * CALLS_EACH + i, number * CALLS_EACH + i + calls);
     tkr_close(producer);
-    exit(0);
+    return 0;
+}
+
+/*
+ * A crowd of gateways that all make so many calls at once, wait until they have ended, and begin again, with an account that has
+ * room for ROOM_FOR. Returns what is used in the end, when nothing is held.
+ */
+static int64_t let_a_crowd_call(struct stage *stage, uint64_t calls_a_round, uint64_t excess_step)
+{
+    _Atomic uint64_t *note = stage->truth->note;
+    pid_t gateway[GATEWAYS];
+    tkr_producer *producer;
+    int64_t used;
+
+    set_limit(stage, "crowd", 0, (int64_t)ROOM_FOR * RESERVE);
+    atomic_store(&note[CROWD_CALLS_A_ROUND], calls_a_round);
+    atomic_store(&note[CROWD_EXCESS_STEP], excess_step);
+    stage_collector_start(stage, "2");
+    for (int i = 0; i < GATEWAYS; i++)
+        gateway[i] = stage_fork(stage, gateway_of_a_crowd, i);
+    for (int i = 0; i < GATEWAYS; i++)
+        assert_int_equal(stage_exit_code(gateway[i]), 0);
+    used = (int64_t)(atomic_load(&note[CROWD_BEGUN]) * RESERVE + atomic_load(&note[CROWD_EXCESS]));
+    producer = open_producer(stage, 0);
+    (void)wait_for_verdict(producer, "crowd", RESERVE, used > (ROOM_FOR - 1) * RESERVE ? TKR_LIMIT_REFUSED : TKR_LIMIT_SOFT);
+    wait_for_reserved(producer, "crowd", 0, 0);
+    wait_for_used(producer, "crowd", used);
+    tkr_close(producer);
+    stage_collector_end(stage, 0);
+    return used;
 }
 
 static void test_crowd_of_reserving_calls_stays_within_the_limit(void **state)
 {
     struct stage *stage = *state;
-    tkr_producer *producer;
-    uint64_t begun;
+    int64_t used = let_a_crowd_call(stage, CALLS_EACH, 0);
 
-    set_limit(stage, "crowd", 0, (int64_t)ROOM_FOR * RESERVE);
-    stage_collector_start(stage, "2");
-    for (unsigned i = 0; i < GATEWAYS; i++) {
-        if (fork() == 0)
-            gateway_of_a_crowd(stage);
-    }
-    for (unsigned i = 0; i < GATEWAYS; i++) {
-        int status;
-        assert_true(wait(&status) > 0);
-        assert_int_equal(status, 0);
-    }
-    begun = atomic_load(&stage->truth->note[1]);
-    print_message("%u reserving calls from %u processes: %llu begun, room for %u\n", GATEWAYS * CALLS_EACH, GATEWAYS,
-                  (unsigned long long)begun, ROOM_FOR);
-    assert_true(begun <= ROOM_FOR && begun > ROOM_FOR / 2);
-    producer = open_producer(stage, 0);
-    wait_for_reserved(producer, "crowd", 0, 0);
-    wait_for_used(producer, "crowd", (int64_t)begun * RESERVE);
-    (void)wait_for_verdict(producer, "crowd", 0, begun == ROOM_FOR ? TKR_LIMIT_REFUSED : TKR_LIMIT_SOFT);
-    tkr_close(producer);
-    stage_collector_end(stage, 0);
+    print_message("%d reserving calls from %d processes: %lld begun, room for %d\n", GATEWAYS * CALLS_EACH, GATEWAYS,
+                  (long long)used / RESERVE, ROOM_FOR);
+    assert_true(used <= (int64_t)ROOM_FOR * RESERVE && used > (int64_t)ROOM_FOR * RESERVE / 2);
+}
+
+/* Calls that were begun within the limit use more than they had reserved, which leaves less to those of the rounds that follow. */
+static void test_crowd_that_reserves_too_little_exceeds_the_limit_by_no_more_than_it_reserved_too_little(void **state)
+{
+    const int64_t limit = (int64_t)ROOM_FOR * RESERVE;
+    struct stage *stage = *state;
+    int64_t used = let_a_crowd_call(stage, CALLS_EACH / 9, RESERVE / 10);
+    int64_t excess = (int64_t)atomic_load(&stage->truth->note[CROWD_EXCESS]);
+    uint64_t begun = atomic_load(&stage->truth->note[CROWD_BEGUN]);
+
+    print_message("%d calls that reserve too little: %llu begun, limit %lld, used %lld, beyond it %lld, bound %lld\n",
+                  GATEWAYS * CALLS_EACH, (unsigned long long)begun, (long long)limit, (long long)used, (long long)(used - limit),
+                  (long long)excess);
+    assert_true(begun < ROOM_FOR);
+    assert_true(used <= limit + excess);
+    assert_true(used > limit - RESERVE); /* the last round was refused */
 }
 
 static void gateway_that_is_killed(const struct stage *stage, unsigned number)
@@ -378,6 +412,131 @@ static void test_collector_outlives_reservations_that_somebody_cuts(void **state
     record(producer, "alice", 5); /* counting goes on */
     tkr_close(producer);
     stage_collector_end(stage, 0);
+}
+
+/* --- a collector that is away, under load --- */
+
+/* What gateways under load note: how many are at work, and what their calls used. */
+enum { LOAD_GATEWAYS = 4, LOAD_STARTED = 0, LOAD_CALLS, LOAD_USED };
+
+/* A gateway that makes honest calls and checks, some hundred a second, until it is told to stop and all is counted. */
+static int gateway_under_load(struct stage *stage, int number)
+{
+    tkr_producer *producer = open_producer(stage, 0);
+    int64_t used = 0;
+    uint64_t calls = 0;
+    tkr_call call;
+
+    (void)wait_for_verdict(producer, "busy", 0, TKR_LIMIT_ALLOWED);
+    (void)atomic_fetch_add(&stage->truth->note[LOAD_STARTED], 1);
+    for (; !atomic_load(&stage->truth->stop); calls++) {
+        int64_t tokens = 1 + (number + (int64_t)calls) % RESERVE;
+        if (begin(producer, "busy", RESERVE, &call) != TKR_OK)
+            return 2;
+        nap();
+        (void)check(producer, "busy", RESERVE);
+        end(producer, call, tokens);
+        used += tokens;
+    }
+    (void)atomic_fetch_add(&stage->truth->note[LOAD_CALLS], calls);
+    (void)atomic_fetch_add(&stage->truth->note[LOAD_USED], (uint64_t)used);
+    if (tkr_sync(producer, WAIT_MS) != TKR_OK)
+        return 3;
+    tkr_close(producer);
+    return 0;
+}
+
+/*
+ * Watches the verdict until so long after the collector went away: it is known until the stated age has passed since the last
+ * look at the sink, and from then on unknown. Returns that age, in ms, when it was first unknown.
+ */
+static long watch_it_go(tkr_producer *producer, long away_ms)
+{
+    long end_ms = process_now_ms() + away_ms;
+    long looked_ms = 0;
+    long unknown_ms = 0;
+
+    while (process_now_ms() < end_ms) {
+        long before_ms = process_now_ms();
+        tkr_limit limit = check(producer, "busy", RESERVE);
+        if (limit.verdict == TKR_LIMIT_UNKNOWN && unknown_ms == 0)
+            unknown_ms = process_now_ms();
+        if (unknown_ms == 0)
+            looked_ms = before_ms - (long)(limit.age_ns / 1000000);
+        assert_int_equal(limit.verdict, unknown_ms == 0 ? TKR_LIMIT_ALLOWED : TKR_LIMIT_UNKNOWN);
+        nap();
+    }
+    assert_true(unknown_ms > 0);
+    return unknown_ms - looked_ms;
+}
+
+/* The collector is away for a minute, while gateways make calls that reserve: away and back are what happens to it. */
+static void go_without_a_collector(struct stage *stage, void (*away)(struct stage *stage), void (*back)(struct stage *stage))
+{
+    const long away_ms = procfs_instrumented() ? STATED_AGE_MS + 2000 : 60000;
+    pid_t gateway[LOAD_GATEWAYS];
+    tkr_producer *producer;
+    long unknown_ms;
+    long back_ms;
+
+    set_limit(stage, "busy", 0, INT64_C(1000000000));
+    stage_collector_start(stage, "1");
+    for (int i = 0; i < LOAD_GATEWAYS; i++)
+        gateway[i] = stage_fork(stage, gateway_under_load, i);
+    while (atomic_load(&stage->truth->note[LOAD_STARTED]) < LOAD_GATEWAYS)
+        nap();
+    producer = open_producer(stage, 0);
+    (void)wait_for_verdict(producer, "busy", 0, TKR_LIMIT_ALLOWED);
+    away(stage);
+    unknown_ms = watch_it_go(producer, away_ms);
+    back_ms = process_now_ms();
+    back(stage);
+    (void)wait_for_verdict(producer, "busy", 0, TKR_LIMIT_ALLOWED);
+    back_ms = process_now_ms() - back_ms;
+    print_message("away for %ld ms: unknown at an age of %ld ms, known again within %ld ms\n", away_ms, unknown_ms, back_ms);
+    assert_true(unknown_ms >= STATED_AGE_MS - TICK_MS && unknown_ms <= STATED_AGE_MS + 1000);
+    assert_true(back_ms < 5000);
+    atomic_store(&stage->truth->stop, true);
+    for (int i = 0; i < LOAD_GATEWAYS; i++)
+        assert_int_equal(stage_exit_code(gateway[i]), 0);
+    wait_for_reserved(producer, "busy", 0, 1000);
+    wait_for_used(producer, "busy", (int64_t)atomic_load(&stage->truth->note[LOAD_USED]));
+    print_message("%llu calls went on, and came to %llu tokens\n",
+                  (unsigned long long)atomic_load(&stage->truth->note[LOAD_CALLS]),
+                  (unsigned long long)atomic_load(&stage->truth->note[LOAD_USED]));
+    tkr_close(producer);
+    stage_collector_end(stage, 0);
+}
+
+static void stop_it(struct stage *stage)
+{
+    process_signal(&stage->collector, SIGSTOP);
+}
+
+static void continue_it(struct stage *stage)
+{
+    process_signal(&stage->collector, SIGCONT);
+}
+
+static void kill_it(struct stage *stage)
+{
+    process_signal(&stage->collector, SIGKILL);
+    assert_int_equal(process_wait(&stage->collector, WAIT_MS), 0);
+}
+
+static void start_another(struct stage *stage)
+{
+    stage_collector_start(stage, "2");
+}
+
+static void test_limit_is_unknown_at_the_stated_age_while_the_collector_is_stopped_and_comes_back(void **state)
+{
+    go_without_a_collector(*state, stop_it, continue_it);
+}
+
+static void test_limit_is_unknown_at_the_stated_age_after_the_collector_died_and_comes_back(void **state)
+{
+    go_without_a_collector(*state, kill_it, start_another);
 }
 
 /* --- two hosts --- */
@@ -509,21 +668,83 @@ static void test_commands_show_what_gateways_see(void **state)
     stage_collector_end(stage, 0);
 }
 
+/* --- Redis away --- */
+
+/* The age in ms that a command tells of an account, which it has to name. */
+static int64_t told_age_ms(struct stage *stage, const char *const argv[], const char *id)
+{
+    char *said = run(stage, argv);
+    char account[64];
+    const char *at;
+    int64_t age_ms;
+
+    (void)snprintf(account, sizeof(account), "{\"account\":\"%s\"", id);
+    expect(said, account);
+    at = strstr(strstr(said, account), "\"age_ms\":");
+    assert_non_null(at);
+    age_ms = atoll(at + strlen("\"age_ms\":"));
+    free(said);
+    return age_ms;
+}
+
+/* What is known, held and counted here goes on; how old the rest is, gateways and commands are told. */
+static void test_limits_go_on_and_tell_their_age_while_redis_is_away(void **state)
+{
+    const char *const watch[] = {TEST_BIN_DIR "/tokenring", "limit", "watch", "--once", "--json", NULL};
+    const char *const stat[] = {TEST_BIN_DIR "/tokenring", "stat", "--json", NULL};
+    const int64_t waited_ms = 1500;
+    struct stage *stage = *state;
+    tkr_producer *producer;
+    int64_t age_ms;
+    tkr_call call;
+    tkr_call other;
+
+    set_limit(stage, "alice", 0, 1000);
+    stage_collector_start(stage, "1");
+    producer = open_producer(stage, 600000);
+    (void)wait_for_verdict(producer, "alice", 0, TKR_LIMIT_ALLOWED);
+    redis_server_kill(&stage->server);
+    age_ms = check(producer, "alice", 0).age_ns / 1000000;
+    process_sleep_ms((int)waited_ms);
+    assert_true(check(producer, "alice", 0).age_ns / 1000000 >= waited_ms - TICK_MS);
+    assert_true(check(producer, "alice", 0).age_ns / 1000000 <= age_ms + waited_ms + 1000);
+    record(producer, "alice", 500);
+    assert_int_equal(check(producer, "alice", 0).used, 500);
+    assert_int_equal(begin(producer, "alice", 400, &call), TKR_OK);
+    assert_int_equal(check(producer, "alice", 0).reserved, 400);
+    assert_int_equal(check(producer, "alice", 0).verdict, TKR_LIMIT_SOFT);
+    assert_int_equal(begin(producer, "alice", 101, &other), TKR_ELIMIT);
+    assert_true(told_age_ms(stage, watch, "alice") >= waited_ms);
+    assert_true(told_age_ms(stage, stat, "alice") >= waited_ms);
+    end(producer, call, 500);
+    assert_int_equal(tkr_sync(producer, WAIT_MS), TKR_OK);
+    assert_int_equal(check(producer, "alice", 0).reserved, 0);
+    assert_int_equal(check(producer, "alice", 0).verdict, TKR_LIMIT_REFUSED);
+    assert_int_equal(redis_server_restart(&stage->server), 0);
+    while (check(producer, "alice", 0).age_ns > 200000000)
+        nap();
+    assert_true(check(producer, "alice", 0).used >= 1000);
+    tkr_close(producer);
+    stage_collector_end(stage, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         IN_BOTH(test_verdict_follows_what_is_counted),
         IN_BOTH(test_account_without_limit_is_allowed),
         IN_BOTH(test_limit_is_unknown_while_no_collector_looks_and_comes_back),
-        {"test_counting_goes_on_while_redis_is_away", test_counting_goes_on_while_redis_is_away, stage_set_up_redis,
-         stage_tear_down, NULL},
         IN_BOTH(test_reserve_is_held_until_the_end_and_refused_beyond_the_limit),
         IN_BOTH(test_crowd_of_reserving_calls_stays_within_the_limit),
+        IN_BOTH(test_crowd_that_reserves_too_little_exceeds_the_limit_by_no_more_than_it_reserved_too_little),
         IN_BOTH(test_reserve_of_the_killed_is_given_back_while_the_living_keep_theirs),
         {"test_overshoot_of_two_hosts_is_within_its_bound", test_overshoot_of_two_hosts_is_within_its_bound, stage_set_up_redis,
          stage_tear_down, NULL},
+        IN_REDIS(test_limit_is_unknown_at_the_stated_age_while_the_collector_is_stopped_and_comes_back),
+        IN_LEDGER(test_limit_is_unknown_at_the_stated_age_after_the_collector_died_and_comes_back),
         IN_BOTH(test_collector_outlives_reservations_that_somebody_cuts),
         IN_BOTH(test_commands_show_what_gateways_see),
+        IN_REDIS(test_limits_go_on_and_tell_their_age_while_redis_is_away),
         IN_BOTH(test_open_calls_go_on_with_the_board_of_the_next_collector),
     };
 
