@@ -108,7 +108,7 @@ bool tkr_reaper_sweep_begin(struct tkr_reaper *reaper)
 static bool note_live(struct tkr_reaper *reaper, const struct tkr_view_hold *hold)
 {
     if (hold->word != 0 || !hold->stable)
-        tkr_sweep_note(&reaper->guarded->board, &reaper->sweep, hold->word, hold->more);
+        tkr_sweep_note(&reaper->guarded->board, &reaper->sweep, hold->word, hold->more, hold->reserve);
     return hold->stable;
 }
 
@@ -132,10 +132,9 @@ int tkr_reaper_open(struct tkr_guarded_board *guarded, uint32_t entries_max, str
 
     if (reaper != NULL) {
         reaper->guarded = guarded;
-        reaper->sweep.draining = calloc(entries_max, sizeof(*reaper->sweep.draining));
-        reaper->sweep.named = calloc(entries_max, sizeof(*reaper->sweep.named));
+        reaper->sweep.entry = calloc(entries_max, sizeof(*reaper->sweep.entry));
     }
-    if (reaper == NULL || reaper->sweep.draining == NULL || reaper->sweep.named == NULL) {
+    if (reaper == NULL || reaper->sweep.entry == NULL) {
         tkr_reaper_close(reaper);
         return tkr_message_set(ret_message, "no memory for limits");
     }
@@ -147,7 +146,6 @@ void tkr_reaper_close(struct tkr_reaper *reaper)
 {
     if (reaper == NULL)
         return;
-    free(reaper->sweep.draining);
-    free(reaper->sweep.named);
+    free(reaper->sweep.entry);
     free(reaper);
 }

@@ -4,13 +4,13 @@
  * argument).
  *
  *   discovery: an owner died   -> its slots              -> what they held is given back, once: tkr_reaper_bury
- *              each so often   -> slots of all who live  -> which cells they name
- *                                                        -> an old cell that nobody names is made 0: tkr_reaper_sweep_*
+ *              each so often   -> slots of all who live  -> what they hold in which cell
+ *                                                        -> an old cell that has more is made that: tkr_reaper_sweep_*
  *
  * The first is exact for calls whose hold was whole. The second mends what is left: of calls that a kill found half joined or
- * half gone, and of additions that came late. Its rounds go by epochs: new calls are sent to the entry's other cell, and the old
- * one drains; a round in which nobody names it, and in which every slot was seen, ends it. A round in which some region or slot
- * could not be seen ends nothing, and the next one tries again.
+ * half gone, and of additions that came late. Its rounds go by epochs: new calls are sent to the entry's other cell, so that
+ * the old one only loses; what it has beyond what slots hold there is nobody's. A round in which some region or slot could not be
+ * seen, or in which the cell changed, ends nothing, and the next one tries again.
  *
  * Who writes: epochs and all of the reaper, the collector's main thread; cells, besides, gateways.
  *

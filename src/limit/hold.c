@@ -246,29 +246,67 @@ static uint8_t begin_one(struct tkr_board_entry *entry, const struct tkr_board_c
     return (uint8_t)(1 + cell);
 }
 
+static _Atomic int64_t *drained(const struct tkr_board *board, const struct tkr_sweep *sweep, uint64_t i)
+{
+    return &board->cells[i].cell[sweep->entry[i].draining - 1];
+}
+
 bool tkr_sweep_begin(const struct tkr_board *board, struct tkr_sweep *sweep)
 {
     uint64_t used = entries_used(board);
     bool any = false;
 
-    memset(sweep->named, 0, used);
     for (uint64_t i = 0; i < used; i++) {
-        if (sweep->draining[i] == 0)
-            sweep->draining[i] = begin_one(&board->entry[i], &board->cells[i]);
-        any |= sweep->draining[i] != 0;
+        struct tkr_sweep_entry *entry = &sweep->entry[i];
+        if (entry->draining == 0)
+            entry->draining = begin_one(&board->entry[i], &board->cells[i]);
+        any |= entry->draining != 0;
     }
-    atomic_thread_fence(memory_order_seq_cst); /* epochs before the slots that are looked at next (P4) */
+    atomic_thread_fence(memory_order_seq_cst); /* epochs before cells and slots (P4) */
+    for (uint64_t i = 0; any && i < used; i++) {
+        struct tkr_sweep_entry *entry = &sweep->entry[i];
+        if (entry->draining == 0)
+            continue;
+        entry->before = atomic_load_explicit(drained(board, sweep, i), memory_order_acquire); /* before the slots */
+        entry->held = 0;
+        entry->busy = false;
+    }
     return any;
 }
 
-void tkr_sweep_note(const struct tkr_board *board, struct tkr_sweep *sweep, uint64_t word, uint64_t more)
+/* Beyond what a cell is read as, nobody needs to know more. */
+static int64_t sum(int64_t held, int64_t tokens)
+{
+    bool fits = tokens >= 0 && tokens <= TKR_TOKENS_MAX && held < INT64_MAX / 4;
+
+    return fits ? held + tokens : held;
+}
+
+void tkr_sweep_note(const struct tkr_board *board, struct tkr_sweep *sweep, uint64_t word, uint64_t more, int64_t tokens)
 {
     struct tkr_hold hold;
 
     if (!tkr_hold_parse(board, word, more, &hold))
         return;
-    for (uint32_t i = 0; i < hold.count; i++)
-        sweep->named[hold.entry[i]] |= (uint8_t)(1u << hold.cell[i]);
+    for (uint32_t i = 0; i < hold.count; i++) {
+        struct tkr_sweep_entry *entry = &sweep->entry[hold.entry[i]];
+        if (entry->draining != 1 + hold.cell[i])
+            continue;
+        entry->busy |= (word & TKR_HOLD_STATE_MASK) != TKR_HOLD_HELD;
+        entry->held = sum(entry->held, tokens);
+    }
+}
+
+/* false: it has changed meanwhile, and the next round looks at it again. */
+static bool end_one(_Atomic int64_t *cell, const struct tkr_sweep_entry *entry, uint32_t *mended)
+{
+    int64_t before = entry->before;
+
+    if (entry->busy ||
+        !atomic_compare_exchange_strong_explicit(cell, &before, entry->held, memory_order_acq_rel, memory_order_relaxed))
+        return false;
+    *mended += before != entry->held;
+    return true;
 }
 
 uint32_t tkr_sweep_end(const struct tkr_board *board, struct tkr_sweep *sweep)
@@ -277,11 +315,8 @@ uint32_t tkr_sweep_end(const struct tkr_board *board, struct tkr_sweep *sweep)
     uint32_t mended = 0;
 
     for (uint64_t i = 0; i < used; i++) {
-        uint32_t old = sweep->draining[i] - 1u;
-        if (sweep->draining[i] == 0 || (sweep->named[i] >> old & 1) != 0)
-            continue;
-        mended += atomic_exchange_explicit(&board->cells[i].cell[old], 0, memory_order_relaxed) != 0; /* nobody's (I1) */
-        sweep->draining[i] = 0;
+        if (sweep->entry[i].draining != 0 && end_one(drained(board, sweep, i), &sweep->entry[i], &mended))
+            sweep->entry[i].draining = 0;
     }
     return mended;
 }

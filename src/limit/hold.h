@@ -24,9 +24,8 @@
  *
  * What a kill leaves: NONE, nothing. HELD, what the collector takes off when it finds the process dead: once, since a board lives
  * no longer than its collector. JOINING and LEAVING: some of the cells have it and others do not; nothing is taken off, so that a
- * cell may be too high, and never too low: this is drift, as is what came late (I3, I4). It is mended when the entry's epoch has
- * moved on and no slot of a living process names the old cell, which is then made 0 (tkr_sweep_*). A call that goes on keeps its
- * entry's epoch where it is, and the drift.
+ * cell may be too high, and never too low: this is drift, as is what came late (I3, I4). It is mended once the entry's epoch has
+ * moved on: what the old cell has beyond what slots hold there is nobody's (tkr_sweep_*).
  *
  * A board that was replaced: its tag is not that of the slot, and what was held goes with it.
  */
@@ -95,10 +94,20 @@ void tkr_hold_give_dead(const struct tkr_board *board, uint64_t word, uint64_t m
 
 /* --- mending, by one thread of the collector --- */
 
-/* What it keeps, by entry. */
+/*
+ * What it keeps of an entry. A round drains a cell that is not for new calls: what was in it when the round began, and what slots
+ * hold there. Nothing is added to it any more that counts (I3), and who leaves it takes off what they held: so if it is the same
+ * at the end of the round, it is what slots hold, or there is drift, and it is made that.
+ */
+struct tkr_sweep_entry {
+    int64_t before;
+    int64_t held;
+    uint8_t draining; /* 1 + the cell; 0: none */
+    bool busy;        /* a slot is joining it or leaving it: the round says nothing of it */
+};
+
 struct tkr_sweep {
-    uint8_t *draining; /* 1 + the old cell, of which it is not known yet whether it is still named; 0: none */
-    uint8_t *named;    /* in this round: bit 0 and 1, the cells that slots name */
+    struct tkr_sweep_entry *entry; /* of each entry of the board; zeros at first */
 };
 
 /*
@@ -107,10 +116,10 @@ struct tkr_sweep {
  */
 bool tkr_sweep_begin(const struct tkr_board *board, struct tkr_sweep *sweep);
 
-/* Notes what a slot of a living process says. */
-void tkr_sweep_note(const struct tkr_board *board, struct tkr_sweep *sweep, uint64_t word, uint64_t more);
+/* Notes what a slot says, of all processes whose dead are not given back yet. */
+void tkr_sweep_note(const struct tkr_board *board, struct tkr_sweep *sweep, uint64_t word, uint64_t more, int64_t tokens);
 
-/* Ends a round in which all slots were seen: what nobody names is made 0. Returns the cells that held drift. */
+/* Ends a round in which all slots were seen. Returns the cells that held drift. */
 uint32_t tkr_sweep_end(const struct tkr_board *board, struct tkr_sweep *sweep);
 
 #endif

@@ -28,7 +28,7 @@
  *       later adds to counted after the first. So what is flushed between is in it twice, until the next lookup; never not at
  *       all.
  *   I3  An entry changes hands only while both its cells are 0.
- *   I4  A cell that is not of the entry's epoch, and that no slot of a living process carries, is 0 or drift (limit/hold.h).
+ *   I4  What a cell that is not of the entry's epoch has beyond what slots of living processes hold there is drift (limit/hold.h).
  *
  * Barrier pairs
  *   P1  key, then seq (release); a reader loads seq (acquire), key (acquire), seq: as table/layout.h P1.

@@ -364,21 +364,6 @@ static void sum_held(const struct run *run, int64_t held[CRASH_ACCOUNTS])
     }
 }
 
-/*
- * What may be left of the call of the dead until the calls of the living have ended, on accounts on which those hold something:
- * drift, of the points at which some cells have it and others do not (limit/hold.h).
- */
-static void sum_drift(const struct run *run, int64_t drift[CRASH_ACCOUNTS])
-{
-    static const char *const drifting[] = {"HOLD_ADDED", "HOLD_LEAVING", "HOLD_TAKEN_OFF"};
-    struct crash_call call = crash_call_make(0, 0, atomic_load(&run->truth[0]->finished[0]));
-
-    for (size_t i = 0; i < sizeof(drifting) / sizeof(drifting[0]); i++) {
-        if (strcmp(run->point->name, drifting[i]) == 0)
-            add_reserve(drift, &call);
-    }
-}
-
 /* When it must have come to what the living hold, after something that happened now. */
 static long settled_ms(void)
 {
@@ -389,17 +374,13 @@ static long settled_ms(void)
 static int look_at_reserved(struct run *run, long until_ms)
 {
     int64_t held[CRASH_ACCOUNTS] = {0};
-    int64_t drift[CRASH_ACCOUNTS] = {0};
 
     sum_held(run, held);
-    sum_drift(run, drift);
     for (int a = 0; a < CRASH_ACCOUNTS; a++) {
-        int64_t more = held[a] > 0 ? drift[a] : 0;
         int64_t reserved;
-        while ((reserved = check(run, a).reserved) < held[a] || reserved > held[a] + more) {
+        while ((reserved = check(run, a).reserved) != held[a]) {
             if (process_now_ms() > until_ms) {
-                (void)fprintf(stderr, "account %d: reserved %lld, held %lld, drift up to %lld\n", a, (long long)reserved,
-                              (long long)held[a], (long long)more);
+                (void)fprintf(stderr, "account %d: reserved %lld, held %lld\n", a, (long long)reserved, (long long)held[a]);
                 return fail(run, "what is reserved is not what the living hold");
             }
             process_sleep_ms(1);

@@ -9,7 +9,7 @@
  *              look             tkr_board_read: the two cells, one after the other
  *              die              SIGKILL between any two steps; what is in the buffer is seen all the same
  *   collector: bury             tkr_hold_give_dead, for each of the dead once
- *              sweep            tkr_sweep_begin, the slots of the living, tkr_sweep_end
+ *              sweep            tkr_sweep_begin, the slots of those who live or are not buried, tkr_sweep_end
  *
  * Each call holds 1, and the limit is 1: whoever holds must hold alone.
  *
@@ -18,8 +18,8 @@
  *
  * Broken on purpose: LOOKED_FIRST (a check, then an addition), SLOT_AFTER_ADDITION, ADDITION_NO_FENCE, EPOCH_NOT_LOOKED_AT_AGAIN,
  * PARITY_LOOKED_AT (an epoch that has moved on by two is taken for the same),
- * TAKEN_BACK (a late addition is subtracted, though the cell may have been made 0 in between), ZEROED_WHILE_NAMED,
- * OTHER_CELL_FORGOTTEN (late additions stay), DEAD_JOINING_TAKEN_OFF, NONE_BEFORE_SUBTRACTION.
+ * TAKEN_BACK (a late addition is subtracted, though it may have been mended in between), BUSY_TAKEN_FOR_NONE,
+ * EPOCH_KEPT, OTHER_CELL_FORGOTTEN (late additions stay), DEAD_JOINING_TAKEN_OFF, NONE_BEFORE_SUBTRACTION.
  */
 #define GATEWAYS 2
 #define SWEEPS 3
@@ -186,7 +186,16 @@ inline note(g)
 {
     atomic {
         if
-        :: !buried[g] && STATE(word[g]) != NONE && CELL(word[g]) == drained - 1 -> named = true
+        :: !buried[g] && STATE(word[g]) != NONE && CELL(word[g]) == drained - 1 ->
+            if
+            :: STATE(word[g]) == HELD -> sum++
+            :: else ->
+#ifdef BUSY_TAKEN_FOR_NONE
+                skip
+#else
+                busy = true
+#endif
+            fi
         :: else
         fi
     }
@@ -194,12 +203,14 @@ inline note(g)
 
 inline sweep()
 {
-    atomic { named = false }
     if
     :: drained > 0
     :: else ->
         if
-        :: cell[epoch % 2] != 0 -> drained = 1 + epoch % 2; epoch++
+        :: cell[epoch % 2] != 0 -> drained = 1 + epoch % 2;
+#ifndef EPOCH_KEPT
+            epoch++
+#endif
         :: else ->
 #ifndef OTHER_CELL_FORGOTTEN
             if
@@ -211,24 +222,32 @@ inline sweep()
 #endif
         fi
     fi;
+    atomic {
+        sum = 0;
+        busy = false;
+        if
+        :: drained > 0 -> before = cell[drained - 1]
+        :: else
+        fi
+    }
     note(0);
     note(1);
     atomic {
         if
-#ifdef ZEROED_WHILE_NAMED
-        :: drained > 0 -> cell[drained - 1] = 0; drained = 0
-#else
-        :: drained > 0 && !named -> cell[drained - 1] = 0; drained = 0
-#endif
+        :: drained > 0 && !busy && cell[drained - 1] == before -> cell[drained - 1] = sum; drained = 0
         :: else
-        fi
+        fi;
+        sum = 0;
+        busy = false;
+        before = 0
     }
 }
 
 active proctype collector()
 {
     byte sweeps, drained; /* 1 + the cell; 0: none */
-    bool named;
+    bool busy;
+    short sum, before;
 
     run gateway(0);
     run gateway(1);

@@ -20,15 +20,23 @@ struct fixture {
     struct tkr_hold_claim claim[TKR_ACCOUNTS_MAX];
 };
 
-/* A slot, as it lies in a region. */
+/* A slot, as it lies in a region; what it reserves is written before it holds. */
 struct slot {
     _Atomic uint64_t word;
     _Atomic uint64_t more;
+    _Atomic int64_t tokens;
 };
 
 static struct tkr_hold_slot words(struct slot *slot)
 {
     return (struct tkr_hold_slot){&slot->word, &slot->more};
+}
+
+static enum tkr_hold_result take(const struct tkr_board *board, struct slot *slot, const struct tkr_hold_claim *claim,
+                                 uint32_t count, int64_t tokens)
+{
+    atomic_store(&slot->tokens, tokens);
+    return tkr_hold_take(board, words(slot), claim, count, tokens);
 }
 
 static int set_up(void **state)
@@ -41,9 +49,8 @@ static int set_up(void **state)
         return -1;
     f->board_memory = aligned_alloc(4096, (bytes + 4095) / 4096 * 4096);
     f->reservations_memory = aligned_alloc(4096, (tkr_reservations_bytes(ENTRIES) + 4095) / 4096 * 4096);
-    f->sweep.draining = calloc(ENTRIES, 1);
-    f->sweep.named = calloc(ENTRIES, 1);
-    if (f->board_memory == NULL || f->reservations_memory == NULL || f->sweep.draining == NULL || f->sweep.named == NULL)
+    f->sweep.entry = calloc(ENTRIES, sizeof(*f->sweep.entry));
+    if (f->board_memory == NULL || f->reservations_memory == NULL || f->sweep.entry == NULL)
         return -1;
     memset(f->board_memory, 0, bytes);
     memset(f->reservations_memory, 0, tkr_reservations_bytes(ENTRIES));
@@ -68,8 +75,7 @@ static int tear_down(void **state)
 
     free(f->board_memory);
     free(f->reservations_memory);
-    free(f->sweep.draining);
-    free(f->sweep.named);
+    free(f->sweep.entry);
     free(f);
     return 0;
 }
@@ -87,7 +93,8 @@ static uint32_t mend(struct fixture *f, const struct slot *slot, uint32_t count)
     if (!tkr_sweep_begin(&f->board, &f->sweep))
         return 0;
     for (uint32_t i = 0; i < count; i++)
-        tkr_sweep_note(&f->board, &f->sweep, atomic_load(&slot[i].word), atomic_load(&slot[i].more));
+        tkr_sweep_note(&f->board, &f->sweep, atomic_load(&slot[i].word), atomic_load(&slot[i].more),
+                       atomic_load(&slot[i].tokens));
     return tkr_sweep_end(&f->board, &f->sweep);
 }
 
@@ -111,7 +118,7 @@ static void test_hold_is_taken_from_all_accounts_and_given_back(void **state)
     struct slot slot = {0};
 
     for (uint32_t count = 1; count <= TKR_ACCOUNTS_MAX; count++) {
-        assert_int_equal(tkr_hold_take(&f->board, words(&slot), f->claim, count, 400), TKR_HOLD_OK);
+        assert_int_equal(take(&f->board, &slot, f->claim, count, 400), TKR_HOLD_OK);
         for (uint32_t i = 0; i < TKR_ACCOUNTS_MAX; i++)
             assert_int_equal(held(f, i), i < count ? 400 : 0);
         tkr_hold_give(&f->board, words(&slot), 400);
@@ -127,12 +134,12 @@ static void test_hold_over_one_limit_is_held_on_none(void **state)
     struct slot slot = {0};
     struct slot other = {0};
 
-    assert_int_equal(tkr_hold_take(&f->board, words(&other), &f->claim[2], 1, 700), TKR_HOLD_OK);
-    assert_int_equal(tkr_hold_take(&f->board, words(&slot), f->claim, 4, 301), TKR_HOLD_REFUSED);
+    assert_int_equal(take(&f->board, &other, &f->claim[2], 1, 700), TKR_HOLD_OK);
+    assert_int_equal(take(&f->board, &slot, f->claim, 4, 301), TKR_HOLD_REFUSED);
     assert_int_equal(atomic_load(&slot.word), 0);
     for (uint32_t i = 0; i < TKR_ACCOUNTS_MAX; i++)
         assert_int_equal(held(f, i), i == 2 ? 700 : 0);
-    assert_int_equal(tkr_hold_take(&f->board, words(&slot), f->claim, 4, 300), TKR_HOLD_OK);
+    assert_int_equal(take(&f->board, &slot, f->claim, 4, 300), TKR_HOLD_OK);
 }
 
 static void test_account_without_limit_holds_whatever_is_asked(void **state)
@@ -141,7 +148,7 @@ static void test_account_without_limit_holds_whatever_is_asked(void **state)
     struct slot slot = {0};
 
     tkr_board_publish(&f->board, f->claim[0].number, 0, 5000, 1);
-    assert_int_equal(tkr_hold_take(&f->board, words(&slot), f->claim, 1, TKR_TOKENS_MAX), TKR_HOLD_OK);
+    assert_int_equal(take(&f->board, &slot, f->claim, 1, TKR_TOKENS_MAX), TKR_HOLD_OK);
     assert_int_equal(held(f, 0), TKR_TOKENS_MAX);
 }
 
@@ -151,7 +158,7 @@ static void test_hold_on_an_entry_that_changed_hands_is_given_back(void **state)
     struct slot slot = {0};
 
     f->claim[1].seq += 2;
-    assert_int_equal(tkr_hold_take(&f->board, words(&slot), f->claim, 2, 5), TKR_HOLD_MOVED);
+    assert_int_equal(take(&f->board, &slot, f->claim, 2, 5), TKR_HOLD_MOVED);
     assert_int_equal(held(f, 0), 0);
     assert_int_equal(held(f, 1), 0);
     assert_int_equal(atomic_load(&slot.word), 0);
@@ -162,7 +169,7 @@ static void test_hold_of_another_board_is_let_go_of(void **state)
     struct fixture *f = *state;
     struct slot slot = {0};
 
-    assert_int_equal(tkr_hold_take(&f->board, words(&slot), f->claim, 1, 5), TKR_HOLD_OK);
+    assert_int_equal(take(&f->board, &slot, f->claim, 1, 5), TKR_HOLD_OK);
     f->board.generation = 3;
     tkr_hold_give_dead(&f->board, atomic_load(&slot.word), atomic_load(&slot.more), 5);
     tkr_hold_give(&f->board, words(&slot), 5);
@@ -175,7 +182,7 @@ static void test_what_the_dead_held_is_given_back_and_never_more(void **state)
     struct fixture *f = *state;
     struct slot slot = {0};
 
-    assert_int_equal(tkr_hold_take(&f->board, words(&slot), f->claim, 3, 5), TKR_HOLD_OK);
+    assert_int_equal(take(&f->board, &slot, f->claim, 3, 5), TKR_HOLD_OK);
     tkr_hold_give_dead(&f->board, atomic_load(&slot.word), atomic_load(&slot.more), -1);
     tkr_hold_give_dead(&f->board, atomic_load(&slot.word), atomic_load(&slot.more), TKR_TOKENS_MAX + 1);
     assert_int_equal(held(f, 1), 5);
@@ -207,16 +214,18 @@ static void test_each_leaving_of_a_kill_is_mended_and_the_living_keep_theirs(voi
         for (uint32_t added = 0; added <= 3; added++) {
             struct slot dead = {0};
             struct slot living = {0};
-            assert_int_equal(tkr_hold_take(&f->board, words(&living), f->claim, 3, 100), TKR_HOLD_OK);
+            assert_int_equal(take(&f->board, &living, f->claim, 3, 100), TKR_HOLD_OK);
             leave_behind(f, &dead, (enum tkr_hold_state)hold_state, added);
             tkr_hold_give_dead(&f->board, atomic_load(&dead.word), atomic_load(&dead.more), 50);
             for (uint32_t i = 0; i < 3; i++)
                 assert_int_equal(held(f, i), i < added ? 150 : 100); /* too high, never too low */
-            for (int round = 0; round < 3; round++)
-                assert_int_equal(mend(f, &living, 1), 0); /* the living names the cell */
+            assert_int_equal(mend(f, &living, 1), added);
+            for (int round = 0; round < 3; round++) {
+                for (uint32_t i = 0; i < 3; i++)
+                    assert_int_equal(held(f, i), 100); /* what the living hold, who go on */
+                assert_int_equal(mend(f, &living, 1), 0);
+            }
             tkr_hold_give(&f->board, words(&living), 100);
-            for (int round = 0; round < 2; round++)
-                (void)mend(f, &living, 1);
             for (uint32_t i = 0; i < 3; i++)
                 assert_int_equal(held(f, i), 0);
         }
@@ -229,9 +238,9 @@ static void test_new_calls_go_to_the_other_cell_while_old_ones_keep_theirs(void 
     struct slot slot[2] = {0};
     const struct tkr_board_cells *cells = &f->board.cells[f->claim[0].number];
 
-    assert_int_equal(tkr_hold_take(&f->board, words(&slot[0]), f->claim, 1, 10), TKR_HOLD_OK);
+    assert_int_equal(take(&f->board, &slot[0], f->claim, 1, 10), TKR_HOLD_OK);
     assert_int_equal(mend(f, slot, 2), 0);
-    assert_int_equal(tkr_hold_take(&f->board, words(&slot[1]), f->claim, 1, 20), TKR_HOLD_OK);
+    assert_int_equal(take(&f->board, &slot[1], f->claim, 1, 20), TKR_HOLD_OK);
     assert_int_equal(atomic_load(&cells->cell[0]), 10);
     assert_int_equal(atomic_load(&cells->cell[1]), 20);
     assert_int_equal(mend(f, slot, 2), 0);
@@ -288,7 +297,7 @@ static void *hold_and_give(void *argument)
     struct slot *slot = &crowd->slot[atomic_fetch_add(&crowd->next, 1)];
 
     for (uint32_t i = 0; i < ROUNDS; i++) {
-        if (tkr_hold_take(&crowd->f->board, words(slot), crowd->f->claim, 2, 400) != TKR_HOLD_OK)
+        if (take(&crowd->f->board, slot, crowd->f->claim, 2, 400) != TKR_HOLD_OK)
             continue;
         note_most(crowd, atomic_fetch_add(&crowd->now, 400) + 400);
         (void)atomic_fetch_sub(&crowd->now, 400);
@@ -330,6 +339,55 @@ static void test_threads_never_hold_more_than_the_limit_while_cells_are_mended(v
     assert_int_equal(held(crowd.f, 1), 0);
 }
 
+/* Drift in either cell, while calls hold in both. */
+static void test_drift_is_mended_beside_calls_that_go_on_in_both_cells(void **state)
+{
+    struct fixture *f = *state;
+    struct tkr_board_cells *cells = &f->board.cells[f->claim[0].number];
+    struct slot slot[2] = {0};
+
+    assert_int_equal(take(&f->board, &slot[0], f->claim, 1, 10), TKR_HOLD_OK);
+    assert_int_equal(mend(f, slot, 2), 0);
+    assert_int_equal(take(&f->board, &slot[1], f->claim, 1, 20), TKR_HOLD_OK);
+    for (int round = 0; round < 4; round++) {
+        (void)atomic_fetch_add(&cells->cell[round & 1], 7);
+        assert_int_equal(held(f, 0), 37);
+        assert_int_equal(mend(f, slot, 2) + mend(f, slot, 2), 1);
+        assert_int_equal(atomic_load(&cells->cell[0]), 10);
+        assert_int_equal(atomic_load(&cells->cell[1]), 20);
+    }
+}
+
+/* What joins or leaves while a round goes on, and what somebody claims to hold beyond what there is. */
+static void test_round_that_saw_a_change_ends_nothing(void **state)
+{
+    struct fixture *f = *state;
+    struct tkr_board_cells *cells = &f->board.cells[f->claim[0].number];
+    struct slot slot = {0};
+    struct slot leaving = {0};
+
+    assert_int_equal(take(&f->board, &slot, f->claim, 1, 10), TKR_HOLD_OK);
+    leave_behind(f, &leaving, TKR_HOLD_LEAVING, 1);
+    assert_true(tkr_sweep_begin(&f->board, &f->sweep));
+    tkr_sweep_note(&f->board, &f->sweep, slot.word, slot.more, 10);
+    tkr_sweep_note(&f->board, &f->sweep, leaving.word, leaving.more, 50);
+    assert_int_equal(tkr_sweep_end(&f->board, &f->sweep), 0); /* one is leaving */
+    assert_true(tkr_sweep_begin(&f->board, &f->sweep));
+    tkr_sweep_note(&f->board, &f->sweep, slot.word, slot.more, 10);
+    (void)atomic_fetch_add(&cells->cell[0], 5);
+    assert_int_equal(tkr_sweep_end(&f->board, &f->sweep), 0); /* something came late */
+    assert_int_equal(held(f, 0), 65);
+    assert_int_equal(mend(f, &slot, 1), 1);
+    assert_int_equal(held(f, 0), 10);
+    for (int64_t tokens = -1; tokens < 2; tokens += 2) {
+        assert_true(tkr_sweep_begin(&f->board, &f->sweep));
+        tkr_sweep_note(&f->board, &f->sweep, slot.word, slot.more, tokens > 0 ? INT64_MAX : INT64_MIN);
+        tkr_sweep_note(&f->board, &f->sweep, slot.word, slot.more, 10);
+        assert_int_equal(tkr_sweep_end(&f->board, &f->sweep), 0);
+    }
+    assert_int_equal(held(f, 0), 10);
+}
+
 static void test_late_addition_is_mended_in_whichever_cell_it_is(void **state)
 {
     struct fixture *f = *state;
@@ -356,6 +414,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_each_leaving_of_a_kill_is_mended_and_the_living_keep_theirs, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_new_calls_go_to_the_other_cell_while_old_ones_keep_theirs, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_any_words_name_no_entry_beyond_the_board, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_drift_is_mended_beside_calls_that_go_on_in_both_cells, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_round_that_saw_a_change_ends_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_late_addition_is_mended_in_whichever_cell_it_is, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_threads_never_hold_more_than_the_limit_while_cells_are_mended, set_up, tear_down),
     };
