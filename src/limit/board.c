@@ -15,7 +15,7 @@ uint32_t tkr_board_buckets(uint32_t entries_max)
 {
     uint32_t buckets = 1;
 
-    while ((uint64_t)buckets * TKR_BOARD_SLOTS < 2 * (uint64_t)entries_max)
+    while ((uint64_t)buckets * TKR_BOARD_SLOTS < 4 * (uint64_t)entries_max) /* most are found at the first place */
         buckets *= 2;
     return buckets;
 }
@@ -121,12 +121,12 @@ void tkr_board_key(const struct tkr_board *board, uint64_t kind, const char *id,
     ret_key->kind = kind;
     ret_key->shape = (uint64_t)id_len << 32 | cycle;
     ret_key->words = last + 1;
-    for (uint32_t i = 0; i < last; i++) {
-        memcpy(&ret_key->id[i], id + (size_t)i * 8, 8);
-        hash = mix(hash ^ ret_key->id[i], salt);
-    }
     ret_key->id[last] = last_word(id, id_len);
-    ret_key->hash = mix(mix(hash ^ ret_key->id[last], salt), UINT64_C(0x589965cc75374cc3));
+    for (uint32_t i = 0; i < last; i++)
+        memcpy(&ret_key->id[i], id + (size_t)i * 8, 8);
+    for (uint32_t i = 0; i < last; i += 2) /* two words at once; the last one may be in it twice */
+        hash = mix(hash ^ ret_key->id[i], salt ^ ret_key->id[i + 1]);
+    ret_key->hash = mix(hash ^ ret_key->id[last], salt ^ UINT64_C(0x589965cc75374cc3));
 }
 
 /* --- finding and reading --- */

@@ -5,8 +5,8 @@
  *
  *   "board", read by gateways, written by the collector alone
  *        0   header, 4096 bytes: identity and geometry (constant), the mark that it was replaced
- *     4096   index: buckets x 32 slots of 4 bytes; a slot is 11 bits of the hash << 21 | number of the entry + 1;
- *            0: nobody was ever here
+ *     4096   index: buckets x 32 slots of 4 bytes, four for each entry; a slot is 11 bits of the hash << 21 | number of the
+ *            entry + 1; 0: nobody was ever here
  *   entries  entries_max x 320 bytes
  *
  *   "reservations", written by all
@@ -63,7 +63,7 @@
 
 #define TKR_BOARD_MAGIC UINT64_C(0x314452414f425254)        /* "TRBOARD1" */
 #define TKR_RESERVATIONS_MAGIC UINT64_C(0x3156525345525254) /* "TRRESRV1" */
-#define TKR_BOARD_MAJOR 1u
+#define TKR_BOARD_MAJOR 2u
 #define TKR_BOARD_MINOR 0u
 #define TKR_BOARD_NAME "board"
 #define TKR_RESERVATIONS_NAME "reservations"
