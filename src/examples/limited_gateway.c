@@ -88,7 +88,7 @@ int main(void)
     }
     if (result == 0) {
         wait_for(950, producer, &alice, &limit);
-        printf("used %lld; room for 100 more: %s\n", (long long)limit.used, limit.verdict == TKR_LIMIT_REFUSED ? "no" : "yes");
+        printf("used %lld, room for 100 more: %s\n", (long long)limit.used, limit.verdict == TKR_LIMIT_REFUSED ? "no" : "yes");
     }
     tkr_repository_close(repository);
     tkr_close(producer);

@@ -407,9 +407,12 @@ static struct sums sum_up(const struct stage *stage)
 
 static int record_strangers(struct stage *stage, int first)
 {
-    tkr_producer *producer = stage_producer(stage);
+    tkr_options options = TKR_OPTIONS_INIT;
+    tkr_producer *producer;
 
-    if (producer == NULL)
+    options.runtime_dir = stage->runtime;
+    options.lane_bytes = 1u << 20; /* one lane: who is recorded first is counted first, and finds room */
+    if (tkr_open(&options, &producer) != TKR_OK)
         return 1;
     for (int i = first; i < STRANGERS; i++) {
         tkr_start start = TKR_START_INIT;
