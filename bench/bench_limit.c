@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What a limit costs its caller: a check of an account that is hot, and of any of a million; a call that reserves against one
- * that does not. One thread; against the floor, a frame of a plain call that is copied into a lane and published. Every verdict is looked at, every call is read back, and at the end nothing is reserved.
+ * that does not. One thread; against the floor, a frame of a plain call that is copied into a lane and published. Every verdict
+ * is looked at, every call is read back, and at the end nothing is reserved.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -17,6 +18,7 @@
 #include "harness/bench.h"
 #include "harness/consumer.h"
 #include "ring/lane.h"
+#include "support/random.h"
 #include "support/tempdir.h"
 #include "tokenring/tokenring.h"
 
@@ -190,16 +192,12 @@ static void put(const char *id)
 static int fill_board(void)
 {
     uint32_t *order = calloc(stage.accounts, sizeof(*order));
-    uint64_t random = UINT64_C(88172645463325252);
+    struct test_random random = {1}; /* the same each time */
 
     if (order == NULL)
         return bench_wrong("no memory");
     for (uint32_t i = 0; i < stage.accounts; i++) {
-        uint32_t j;
-        random ^= random << 13; /* xorshift64 (Marsaglia 2003) */
-        random ^= random >> 7;
-        random ^= random << 17;
-        j = (uint32_t)(random % (i + 1)); /* Fisher-Yates, from the inside out */
+        uint32_t j = (uint32_t)test_random_below(&random, i + 1); /* Fisher-Yates, from the inside out */
         order[i] = order[j];
         order[j] = i;
     }

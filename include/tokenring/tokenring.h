@@ -309,7 +309,7 @@ typedef struct tkr_limit {
  * An account that nobody asked for of late is TKR_LIMIT_UNKNOWN at first, or TKR_LIMIT_REFUSED without figures with
  * TKR_LIMIT_CLOSED; the collector is told, and knows it within its flush interval or so.
  * Results: 0 with the verdict; TKR_EINVAL, TKR_ESIZE, TKR_EACCOUNT, TKR_EKIND, TKR_ECYCLE, TKR_ERANGE.
- * Threads: any. Progress: lock-free, some ten nanoseconds, no system call; but for a thread that finds the collector's board
+ * Threads: any. Progress: lock-free, some 25 nanoseconds, no system call; but for a thread that finds the collector's board
  * missing or replaced and looks for it, ten times a second at most.
  */
 TKR_API TKR_MUST_CHECK int tkr_limit_check(tkr_producer *producer, const tkr_account *account, uint32_t cycle,

@@ -69,6 +69,18 @@ static tkr_limit wait_for_verdict(tkr_producer *producer, const char *id, int64_
     return limit;
 }
 
+/* A collector that knows alice's limit of 1,000 tokens, and a producer that has seen it. */
+static tkr_producer *start_with_alice(struct stage *stage, uint32_t max_age_ms)
+{
+    tkr_producer *producer;
+
+    set_limit(stage, "alice", 0, 1000);
+    stage_collector_start(stage, "1");
+    producer = open_producer(stage, max_age_ms);
+    (void)wait_for_verdict(producer, "alice", 0, TKR_LIMIT_ALLOWED);
+    return producer;
+}
+
 static void wait_for_reserved(tkr_producer *producer, const char *id, int64_t reserved, int64_t within_ms)
 {
     int64_t deadline = process_now_ms() + within_ms;
@@ -171,10 +183,7 @@ static void test_limit_is_unknown_while_no_collector_looks_and_comes_back(void *
     struct stage *stage = *state;
     tkr_producer *producer;
 
-    set_limit(stage, "alice", 0, 1000);
-    stage_collector_start(stage, "1");
-    producer = open_producer(stage, 500);
-    (void)wait_for_verdict(producer, "alice", 0, TKR_LIMIT_ALLOWED);
+    producer = start_with_alice(stage, 500);
     stage_collector_end(stage, 0);
     assert_true(wait_for_verdict(producer, "alice", 0, TKR_LIMIT_UNKNOWN).age_ns > 500000000);
     assert_int_equal(check(producer, "alice", 0).limit, 1000); /* what was known last is told all the same */
@@ -193,10 +202,7 @@ static void test_reserve_is_held_until_the_end_and_refused_beyond_the_limit(void
     tkr_call call;
     tkr_call other;
 
-    set_limit(stage, "alice", 0, 1000);
-    stage_collector_start(stage, "1");
-    producer = open_producer(stage, 0);
-    (void)wait_for_verdict(producer, "alice", 0, TKR_LIMIT_ALLOWED);
+    producer = start_with_alice(stage, 0);
     assert_int_equal(begin(producer, "alice", 600, &call), TKR_OK);
     assert_int_equal(check(producer, "alice", 0).reserved, 600);
     assert_int_equal(begin(producer, "alice", 401, &other), TKR_ELIMIT);
@@ -376,10 +382,7 @@ static void test_open_calls_go_on_with_the_board_of_the_next_collector(void **st
     tkr_producer *producer;
     tkr_call call;
 
-    set_limit(stage, "alice", 0, 1000);
-    stage_collector_start(stage, "1");
-    producer = open_producer(stage, 0);
-    (void)wait_for_verdict(producer, "alice", 0, TKR_LIMIT_ALLOWED);
+    producer = start_with_alice(stage, 0);
     assert_int_equal(begin(producer, "alice", 600, &call), TKR_OK);
     process_signal(&stage->collector, SIGKILL);
     assert_int_equal(process_wait(&stage->collector, WAIT_MS), 0);
@@ -399,10 +402,7 @@ static void test_collector_outlives_reservations_that_somebody_cuts(void **state
     tkr_producer *producer;
     char path[2 * STAGE_PATH_BYTES];
 
-    set_limit(stage, "alice", 0, 1000);
-    stage_collector_start(stage, "1");
-    producer = open_producer(stage, 0);
-    (void)wait_for_verdict(producer, "alice", 0, TKR_LIMIT_ALLOWED);
+    producer = start_with_alice(stage, 0);
     tkr_close(producer); /* it would not survive: limit/layout.h */
     (void)snprintf(path, sizeof(path), "%s/reservations", stage->runtime);
     assert_int_equal(truncate(path, 0), 0);
@@ -699,10 +699,7 @@ static void test_limits_go_on_and_tell_their_age_while_redis_is_away(void **stat
     tkr_call call;
     tkr_call other;
 
-    set_limit(stage, "alice", 0, 1000);
-    stage_collector_start(stage, "1");
-    producer = open_producer(stage, 600000);
-    (void)wait_for_verdict(producer, "alice", 0, TKR_LIMIT_ALLOWED);
+    producer = start_with_alice(stage, 600000);
     redis_server_kill(&stage->server);
     age_ms = check(producer, "alice", 0).age_ns / 1000000;
     process_sleep_ms((int)waited_ms);
