@@ -66,12 +66,18 @@ static void prepare(void)
 
 /* --- the thread --- */
 
+/* The next event, NULL: none is there. Nothing of it may be read before `whole`: its acquire pairs with the event's making. */
+static struct tkr_event_parcel *take(struct asynchronous *self)
+{
+    struct tkr_event_parcel *parcel = tkr_queue_take(self->queue);
+
+    return parcel != NULL && atomic_load_explicit(&parcel->whole, memory_order_acquire) ? parcel : NULL;
+}
+
 static void hand_on(struct asynchronous *self, struct tkr_event_parcel *parcel)
 {
     tkr_callback_context *context = &parcel->call->context;
 
-    if (!atomic_load_explicit(&parcel->whole, memory_order_acquire)) /* it is: pairs with its making */
-        return;
     if (parcel->kind == TKR_PARCEL_START)
         (void)tkr_callback_run_start(self->member, parcel->message, parcel->count, context); /* it counts its failures itself */
     else if (parcel->kind == TKR_PARCEL_END)
@@ -98,7 +104,7 @@ static void serve(struct asynchronous *self)
     for (;;) {
         while (sem_wait(&self->waiting) != 0)
             continue; /* a signal */
-        parcel = tkr_queue_take(self->queue);
+        parcel = take(self);
         if (parcel == NULL && atomic_load_explicit(&self->closing, memory_order_acquire))
             return;
         if (parcel == NULL)
@@ -115,7 +121,7 @@ static void free_all(struct asynchronous *self)
 {
     struct tkr_event_parcel *parcel;
 
-    while ((parcel = tkr_queue_take(self->queue)) != NULL)
+    while ((parcel = take(self)) != NULL)
         let_go(self, parcel);
     tkr_callback_release(self->member);
     tkr_queue_close(self->queue);
