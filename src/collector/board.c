@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/crash.h"
+#include "base/huge.h"
 #include "base/log.h"
 #include "region/guard.h"
 
@@ -36,6 +37,22 @@ static int allocate(int fd, uint64_t bytes)
     return failure;
 }
 
+/* Its readers look at it anywhere, so it is worth huge pages. */
+static int map_part(int fd, struct part *part)
+{
+    void *span = tkr_huge_reserve(part->bytes, PROT_NONE);
+
+    if (span == NULL)
+        return ENOMEM;
+    part->base = mmap(span, part->bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0);
+    if (part->base == MAP_FAILED) {
+        (void)munmap(span, part->bytes);
+        return ENOMEM;
+    }
+    tkr_huge_gather(part->base, part->bytes);
+    return 0;
+}
+
 /* Makes it under its temporary name and maps it. 0, or an error number. */
 static int make_part(int directory, struct part *part)
 {
@@ -50,10 +67,8 @@ static int make_part(int directory, struct part *part)
         failure = errno;
     if (failure == 0)
         failure = allocate(fd, part->bytes);
-    if (failure == 0) {
-        part->base = mmap(NULL, part->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-        failure = part->base == MAP_FAILED ? errno : 0;
-    }
+    if (failure == 0)
+        failure = map_part(fd, part);
     (void)close(fd);
     return failure;
 }
@@ -91,14 +106,14 @@ static int make_files(int directory, struct part part[2])
     return failure != 0 ? failure : make_part(directory, &part[1]);
 }
 
-static int format(const struct part part[2], uint32_t entries_max)
+static int format(const struct part part[2], uint32_t accounts_max)
 {
     uint8_t boot_id[TKR_BOOT_ID_BYTES];
     uint64_t random[2]; /* generation, seed */
 
     if (!tkr_boot_id(boot_id) || !tkr_random(random, sizeof(random)))
         return EIO;
-    tkr_board_format(part[0].base, part[1].base, entries_max, random[0], random[1], boot_id);
+    tkr_board_format(part[0].base, part[1].base, accounts_max, random[0], random[1], boot_id);
     TKR_CRASH(BOARD_WRITTEN);
     return 0;
 }
@@ -112,16 +127,16 @@ static void drop_files(int directory, const struct part part[2])
     }
 }
 
-int tkr_board_make(int runtime, uint32_t entries_max, struct tkr_board *ret_board, tkr_message *ret_message)
+int tkr_board_make(int runtime, uint32_t accounts_max, struct tkr_board *ret_board, tkr_message *ret_message)
 {
-    struct part part[2] = {{TKR_BOARD_NAME, NAME_NEW TKR_BOARD_NAME, BOARD_MODE,
-                            tkr_board_bytes(entries_max, tkr_board_buckets(entries_max)), MAP_FAILED},
-                           {TKR_RESERVATIONS_NAME, NAME_NEW TKR_RESERVATIONS_NAME, RESERVATIONS_MODE,
-                            tkr_reservations_bytes(entries_max), MAP_FAILED}};
+    struct part part[2] = {
+        {TKR_BOARD_NAME, NAME_NEW TKR_BOARD_NAME, BOARD_MODE, tkr_board_bytes(tkr_board_places(accounts_max)), MAP_FAILED},
+        {TKR_RESERVATIONS_NAME, NAME_NEW TKR_RESERVATIONS_NAME, RESERVATIONS_MODE,
+         tkr_reservations_bytes(tkr_board_places(accounts_max)), MAP_FAILED}};
     int failure = make_files(runtime, part);
 
     if (failure == 0)
-        failure = format(part, entries_max);
+        failure = format(part, accounts_max);
     retire_last(runtime); /* also when there is no new one: nobody goes on with what is kept no more */
     TKR_CRASH(BOARD_RETIRED);
     if (failure == 0)
@@ -141,8 +156,8 @@ void tkr_board_unmap(struct tkr_board *board)
 {
     if (board->header == NULL)
         return;
-    (void)munmap((char *)board->cells - TKR_BOARD_HEADER_BYTES, tkr_reservations_bytes(board->entries_max));
-    (void)munmap(board->header, tkr_board_bytes(board->entries_max, board->buckets));
+    (void)munmap((char *)board->cells - TKR_BOARD_HEADER_BYTES, tkr_reservations_bytes(board->places));
+    (void)munmap(board->header, tkr_board_bytes(board->places));
     board->header = NULL;
 }
 

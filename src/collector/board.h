@@ -14,7 +14,7 @@
 #include "limit/board.h"
 
 /* Makes a board for so many accounts in the runtime directory. 0, or -1 with the reason: then no gateway finds one. */
-int tkr_board_make(int runtime, uint32_t entries_max, struct tkr_board *ret_board, tkr_message *ret_message);
+int tkr_board_make(int runtime, uint32_t accounts_max, struct tkr_board *ret_board, tkr_message *ret_message);
 
 /* The board that this collector serves. Zeroed until it is made. */
 struct tkr_guarded_board {

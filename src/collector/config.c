@@ -69,7 +69,7 @@ int tkr_collector_config_read(struct tkr_collector_config *ret_config, tkr_messa
     if (read_number("TOKENRING_WORKERS", 1, WORKERS_MAX, workers_default(), &config->workers, ret_message) != 0 ||
         read_number("TOKENRING_MAX_ACCOUNTS", 1000, 10000000, ACCOUNTS_DEFAULT, &config->accounts_max, ret_message) != 0 ||
         read_number("TOKENRING_MODELS", 0, TKR_MODELS_MAX, MODELS_DEFAULT, &config->models_max, ret_message) != 0 ||
-        read_number("TOKENRING_BOARD_ACCOUNTS", TKR_BOARD_ENTRIES_MIN, TKR_BOARD_ENTRIES_MAX, BOARD_ACCOUNTS_DEFAULT,
+        read_number("TOKENRING_BOARD_ACCOUNTS", TKR_BOARD_ACCOUNTS_MIN, TKR_BOARD_ACCOUNTS_MAX, BOARD_ACCOUNTS_DEFAULT,
                     &config->board_accounts, ret_message) != 0 ||
         read_number("TOKENRING_FLUSH_INTERVAL_MS", 10, 3600000, FLUSH_INTERVAL_DEFAULT_MS, &config->flush_interval_ms,
                     ret_message) != 0 ||

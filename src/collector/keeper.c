@@ -276,7 +276,7 @@ static void ask_for(struct tkr_keeper *keeper, struct question *question, uint32
 
     question->row[i] = (struct tkr_usage_row){.kind = atomic_load_explicit(&entry->kind, memory_order_relaxed),
                                               .id = (const char *)entry->id,
-                                              .id_len = (uint32_t)(shape >> 32),
+                                              .id_len = tkr_board_id_len(shape),
                                               .cycle = (uint32_t)shape};
     question->number[i] = number;
     question->counted[i] = atomic_load_explicit(&entry->counted, memory_order_acquire);
@@ -405,19 +405,17 @@ static bool answer(struct tkr_keeper *keeper, struct question *question, struct 
 /* Looks up what is due. Returns when something is again. */
 static int64_t look_up_due(struct tkr_keeper *keeper, int64_t now_ns)
 {
-    const struct tkr_board_header *header = keeper->guarded->board.header;
-    uint64_t used = atomic_load_explicit(&header->entries_used, memory_order_relaxed); /* the thread's own */
     uint64_t resolved = resolved_by_all(keeper);
     struct question *question = &keeper->question[0];
     int64_t next_ns = INT64_MAX;
 
     question->count = 0;
-    for (uint64_t i = 0; i < used; i++) {
+    for (uint32_t i = 0; tkr_board_next(&keeper->guarded->board, &i); i++) {
         const struct kept *kept = &keeper->kept[i];
         bool waits = kept->due_ns > now_ns;
         int64_t at_ns = waits ? kept->due_ns : now_ns + SOON_NS; /* looked up again below, or its workers are waited for */
         if (!waits && kept->taken <= resolved) {
-            ask_for(keeper, question, (uint32_t)i);
+            ask_for(keeper, question, i);
             if (question->count == CHUNK) {
                 if (!answer(keeper, question, &keeper->question[1]))
                     return keeper->not_before_ns;
@@ -477,10 +475,12 @@ static bool make_wake(struct tkr_keeper *keeper)
 }
 
 /* Zeroed memory that is taken when it is used. */
-static bool allocate(struct tkr_keeper *keeper, uint32_t entries_max)
+static bool allocate(struct tkr_keeper *keeper, uint32_t accounts_max)
 {
-    keeper->kept = calloc(entries_max, sizeof(*keeper->kept));
-    keeper->link = calloc((size_t)entries_max * keeper->shard_count, sizeof(*keeper->link));
+    uint32_t places = tkr_board_places(accounts_max);
+
+    keeper->kept = calloc(places, sizeof(*keeper->kept));
+    keeper->link = calloc((size_t)places * keeper->shard_count, sizeof(*keeper->link));
     keeper->resolved = calloc(keeper->shard_count, sizeof(*keeper->resolved));
     keeper->question = calloc(2, sizeof(*keeper->question));
     return keeper->kept != NULL && keeper->link != NULL && keeper->resolved != NULL && keeper->question != NULL &&

@@ -125,16 +125,17 @@ void tkr_reaper_sweep_end(struct tkr_reaper *reaper, bool whole)
 
 /* --- life --- */
 
-int tkr_reaper_open(struct tkr_guarded_board *guarded, uint32_t entries_max, struct tkr_reaper **ret_reaper,
+int tkr_reaper_open(struct tkr_guarded_board *guarded, uint32_t accounts_max, struct tkr_reaper **ret_reaper,
                     tkr_message *ret_message)
 {
     struct tkr_reaper *reaper = calloc(1, sizeof(*reaper));
 
     if (reaper != NULL) {
         reaper->guarded = guarded;
-        reaper->sweep.entry = calloc(entries_max, sizeof(*reaper->sweep.entry));
+        reaper->sweep.entry = calloc(tkr_board_places(accounts_max), sizeof(*reaper->sweep.entry));
+        reaper->sweep.number = calloc(accounts_max, sizeof(*reaper->sweep.number));
     }
-    if (reaper == NULL || reaper->sweep.entry == NULL) {
+    if (reaper == NULL || reaper->sweep.entry == NULL || reaper->sweep.number == NULL) {
         tkr_reaper_close(reaper);
         return tkr_message_set(ret_message, "no memory for limits");
     }
@@ -147,5 +148,6 @@ void tkr_reaper_close(struct tkr_reaper *reaper)
     if (reaper == NULL)
         return;
     free(reaper->sweep.entry);
+    free(reaper->sweep.number);
     free(reaper);
 }

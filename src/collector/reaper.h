@@ -32,7 +32,7 @@
 struct tkr_reaper;
 
 /* The board, of so many accounts, stays the caller's and may be made later. 0, or -1 with the reason: no memory. */
-int tkr_reaper_open(struct tkr_guarded_board *guarded, uint32_t entries_max, struct tkr_reaper **ret_reaper,
+int tkr_reaper_open(struct tkr_guarded_board *guarded, uint32_t accounts_max, struct tkr_reaper **ret_reaper,
                     tkr_message *ret_message);
 
 /* Accepts NULL. */

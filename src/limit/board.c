@@ -3,86 +3,84 @@
 
 #include <string.h>
 
-#define TAG_SHIFT (64 - (32 - TKR_BOARD_NUMBER_BITS))
-#define NUMBER_MASK ((UINT32_C(1) << TKR_BOARD_NUMBER_BITS) - 1)
-#define LEFT (UINT32_C(1) << TKR_BOARD_NUMBER_BITS) /* in a slot: whoever was here has left, and others may follow */
-#define CANDIDATES 32u                              /* among which the one asked for longest ago leaves */
-_Static_assert(TKR_BOARD_ENTRIES_MAX <= NUMBER_MASK, "the number of an entry plus one fits its slot");
+#define REACH_MAX 63u  /* places from home at most: with twice as many as accounts, nearly none is beyond a few */
+#define CANDIDATES 64u /* places at which the account asked for longest ago is looked for, to leave */
+_Static_assert(REACH_MAX < TKR_BOARD_ACCOUNTS_MIN && REACH_MAX <= 0xff, "a reach is within the board and its bits");
 
 /* --- geometry --- */
 
-uint32_t tkr_board_buckets(uint32_t entries_max)
+uint32_t tkr_board_places(uint32_t accounts_max)
 {
-    uint32_t buckets = 1;
+    uint32_t places = 1;
 
-    while ((uint64_t)buckets * TKR_BOARD_SLOTS < 4 * (uint64_t)entries_max) /* most are found at the first place */
-        buckets *= 2;
-    return buckets;
+    while (places < 2 * (uint64_t)accounts_max)
+        places *= 2;
+    return places;
 }
 
-static uint64_t entries_offset(uint32_t buckets)
+static uint64_t entries_offset(uint32_t places)
 {
-    return TKR_BOARD_HEADER_BYTES + (uint64_t)buckets * TKR_BOARD_SLOTS * sizeof(uint32_t);
+    return TKR_BOARD_HEADER_BYTES + places / 8;
 }
 
-uint64_t tkr_board_bytes(uint32_t entries_max, uint32_t buckets)
+uint64_t tkr_board_bytes(uint32_t places)
 {
-    return entries_offset(buckets) + (uint64_t)entries_max * sizeof(struct tkr_board_entry);
+    return entries_offset(places) + (uint64_t)places * sizeof(struct tkr_board_entry);
 }
 
-uint64_t tkr_reservations_bytes(uint32_t entries_max)
+uint64_t tkr_reservations_bytes(uint32_t places)
 {
-    return TKR_BOARD_HEADER_BYTES + (uint64_t)entries_max * sizeof(struct tkr_board_cells);
+    return TKR_BOARD_HEADER_BYTES + (uint64_t)places * sizeof(struct tkr_board_cells);
 }
 
 bool tkr_board_fits(const struct tkr_board_header *board, uint64_t board_bytes, const struct tkr_board_header *reservations,
                     uint64_t reservations_bytes, const uint8_t boot_id[TKR_BOOT_ID_BYTES])
 {
-    uint32_t max = board->entries_max;
+    uint32_t max = board->accounts_max;
 
     return board->magic == TKR_BOARD_MAGIC && reservations->magic == TKR_RESERVATIONS_MAGIC && board->major == TKR_BOARD_MAJOR &&
            reservations->major == TKR_BOARD_MAJOR && memcmp(board->boot_id, boot_id, TKR_BOOT_ID_BYTES) == 0 &&
-           board->generation == reservations->generation && max >= TKR_BOARD_ENTRIES_MIN && max <= TKR_BOARD_ENTRIES_MAX &&
-           reservations->entries_max == max && board->buckets == tkr_board_buckets(max) &&
-           board_bytes == tkr_board_bytes(max, board->buckets) && reservations_bytes == tkr_reservations_bytes(max);
+           board->generation == reservations->generation && max >= TKR_BOARD_ACCOUNTS_MIN && max <= TKR_BOARD_ACCOUNTS_MAX &&
+           reservations->accounts_max == max && board->places == tkr_board_places(max) &&
+           board_bytes == tkr_board_bytes(board->places) && reservations_bytes == tkr_reservations_bytes(board->places);
 }
 
 void tkr_board_lay(struct tkr_board *board, void *board_memory, void *reservations_memory, const struct tkr_board_header *header)
 {
     board->header = board_memory;
-    board->index = (_Atomic uint32_t *)((char *)board_memory + TKR_BOARD_HEADER_BYTES);
-    board->entry = (struct tkr_board_entry *)((char *)board_memory + entries_offset(header->buckets));
+    board->taken = (_Atomic uint64_t *)((char *)board_memory + TKR_BOARD_HEADER_BYTES);
+    board->entry = (struct tkr_board_entry *)((char *)board_memory + entries_offset(header->places));
     board->cells = (struct tkr_board_cells *)((char *)reservations_memory + TKR_BOARD_HEADER_BYTES);
     board->seed = header->seed;
     board->generation = header->generation;
-    board->entries_max = header->entries_max;
-    board->buckets = header->buckets;
+    board->accounts_max = header->accounts_max;
+    board->places = header->places;
     board->turn = NULL;
     board->shown = 0;
 }
 
-static void format_one(struct tkr_board_header *header, uint32_t entries_max, uint64_t generation,
+static void format_one(struct tkr_board_header *header, uint32_t accounts_max, uint64_t generation,
                        const uint8_t boot_id[TKR_BOOT_ID_BYTES])
 {
     header->major = TKR_BOARD_MAJOR;
     header->minor = TKR_BOARD_MINOR;
     memcpy(header->boot_id, boot_id, TKR_BOOT_ID_BYTES);
     header->generation = generation;
-    header->entries_max = entries_max;
-    header->buckets = tkr_board_buckets(entries_max);
+    header->accounts_max = accounts_max;
+    header->places = tkr_board_places(accounts_max);
 }
 
-void tkr_board_format(void *board_memory, void *reservations_memory, uint32_t entries_max, uint64_t generation, uint64_t seed,
+void tkr_board_format(void *board_memory, void *reservations_memory, uint32_t accounts_max, uint64_t generation, uint64_t seed,
                       const uint8_t boot_id[TKR_BOOT_ID_BYTES])
 {
     struct tkr_board_header *board = board_memory;
     struct tkr_board_header *reservations = reservations_memory;
 
-    format_one(board, entries_max, generation, boot_id);
-    format_one(reservations, entries_max, generation, boot_id);
+    format_one(board, accounts_max, generation, boot_id);
+    format_one(reservations, accounts_max, generation, boot_id);
     board->seed = seed;
-    board->bytes = tkr_board_bytes(entries_max, board->buckets);
-    reservations->bytes = tkr_reservations_bytes(entries_max);
+    board->bytes = tkr_board_bytes(board->places);
+    reservations->bytes = tkr_reservations_bytes(reservations->places);
     reservations->magic = TKR_RESERVATIONS_MAGIC;
     board->magic = TKR_BOARD_MAGIC;
 }
@@ -119,25 +117,36 @@ void tkr_board_key(const struct tkr_board *board, uint64_t kind, const char *id,
     uint32_t last = (id_len + 7) / 8 - 1;
 
     ret_key->kind = kind;
-    ret_key->shape = (uint64_t)id_len << 32 | cycle;
     ret_key->words = last + 1;
     ret_key->id[last] = last_word(id, id_len);
     for (uint32_t i = 0; i < last; i++)
         memcpy(&ret_key->id[i], id + (size_t)i * 8, 8);
     for (uint32_t i = 0; i < last; i += 2) /* two words at once; the last one may be in it twice */
         hash = mix(hash ^ ret_key->id[i], salt ^ ret_key->id[i + 1]);
-    ret_key->hash = mix(hash ^ ret_key->id[last], salt ^ UINT64_C(0x589965cc75374cc3));
+    hash = mix(hash ^ ret_key->id[last], salt ^ UINT64_C(0x589965cc75374cc3));
+    ret_key->hash = hash;
+    ret_key->shape = (uint64_t)id_len << TKR_BOARD_LEN_SHIFT | cycle | hash >> TKR_BOARD_TAG_SHIFT << TKR_BOARD_TAG_SHIFT;
 }
 
 /* --- finding and reading --- */
+
+static inline uint32_t place_at(const struct tkr_board *board, uint64_t hash, uint32_t distance)
+{
+    return ((uint32_t)hash + distance) & (board->places - 1);
+}
+
+static inline uint32_t reach_of(uint64_t shape)
+{
+    return (uint32_t)((shape & TKR_BOARD_REACH_MASK) >> TKR_BOARD_REACH_SHIFT);
+}
 
 /* false: the entry is another's, or changing hands. */
 static inline bool entry_is(const struct tkr_board_entry *entry, const struct tkr_board_key *key, uint64_t *ret_seq)
 {
     uint64_t seq = atomic_load_explicit(&entry->seq, memory_order_acquire); /* P1 */
 
-    if (seq % 2 != 0 || atomic_load_explicit(&entry->kind, memory_order_acquire) != key->kind ||
-        atomic_load_explicit(&entry->shape, memory_order_acquire) != key->shape)
+    if (((atomic_load_explicit(&entry->shape, memory_order_acquire) ^ key->shape) & ~TKR_BOARD_REACH_MASK) != 0 || seq % 2 != 0 ||
+        atomic_load_explicit(&entry->kind, memory_order_acquire) != key->kind)
         return false;
     for (uint32_t i = 0; i < key->words; i++) {
         if (atomic_load_explicit(&entry->id[i], memory_order_acquire) != key->id[i])
@@ -147,52 +156,64 @@ static inline bool entry_is(const struct tkr_board_entry *entry, const struct tk
     return atomic_load_explicit(&entry->seq, memory_order_relaxed) == seq; /* all loads before are acquire */
 }
 
-static _Atomic uint32_t *bucket_of(const struct tkr_board *board, uint64_t hash)
+/* Fetches what will be wanted of a place, before any of it is waited for. */
+static inline void prefetch(const struct tkr_board *board, uint32_t number, uint32_t words)
 {
-    return &board->index[(hash & (board->buckets - 1)) * TKR_BOARD_SLOTS];
-}
-
-/* The slots of a bucket are tried from a place on that the hash tells: an account is found at the first or second. */
-static inline uint32_t place(uint64_t hash, uint32_t i)
-{
-    return ((uint32_t)(hash >> 32) + i) % TKR_BOARD_SLOTS;
+    __builtin_prefetch(&board->entry[number]);
+    __builtin_prefetch(&board->cells[number]);
+    for (uint32_t i = 0; i < words; i += 8)
+        __builtin_prefetch(&board->entry[number].id[i]);
 }
 
 bool tkr_board_find(const struct tkr_board *board, const struct tkr_board_key *key, uint32_t *ret_number, uint64_t *ret_seq)
 {
-    const _Atomic uint32_t *slot = bucket_of(board, key->hash);
-    uint32_t tag = (uint32_t)(key->hash >> TAG_SHIFT);
+    uint32_t number = place_at(board, key->hash, 0);
+    uint32_t reach = 0;
 
-    for (uint32_t i = 0; i < TKR_BOARD_SLOTS; i++) {
-        uint32_t word = atomic_load_explicit(&slot[place(key->hash, i)],
-                                             memory_order_relaxed); /* the entry's seq vouches for what is there */
-        uint32_t number = (word & NUMBER_MASK) - 1;
-        if (word == 0)
-            return false; /* nobody was ever here, nor behind */
-        if (word >> TKR_BOARD_NUMBER_BITS != tag || number >= board->entries_max)
-            continue;
-        __builtin_prefetch(&board->entry[number].id); /* with the entry's first line: all will be wanted */
-        __builtin_prefetch(&board->cells[number]);
+    prefetch(board, number, key->words);
+    for (uint32_t distance = 0; distance <= reach; distance++) {
+        uint32_t next = place_at(board, key->hash, distance + 1);
+        prefetch(board, next, key->words); /* one in four is there, or farther */
         if (entry_is(&board->entry[number], key, ret_seq)) {
             *ret_number = number;
             return true;
         }
+        if (distance == 0)
+            reach = reach_of(atomic_load_explicit(&board->entry[number].shape, memory_order_acquire)); /* I5 */
+        number = next;
     }
     return false;
 }
 
-static bool copy_key(const struct tkr_board_entry *entry, struct tkr_board_account *ret_account, uint64_t *ret_seq)
+bool tkr_board_next(const struct tkr_board *board, uint32_t *number)
 {
+    uint32_t at = *number;
+
+    while (at < board->places) {
+        uint64_t bits = atomic_load_explicit(&board->taken[at / 64], memory_order_acquire) >> (at % 64);
+        if (bits != 0) {
+            *number = at + (uint32_t)__builtin_ctzll(bits);
+            return true;
+        }
+        at = (at / 64 + 1) * 64;
+    }
+    *number = board->places;
+    return false;
+}
+
+static bool copy_key(const struct tkr_board *board, uint32_t number, struct tkr_board_account *ret_account, uint64_t *ret_seq)
+{
+    const struct tkr_board_entry *entry = &board->entry[number];
     uint64_t seq = atomic_load_explicit(&entry->seq, memory_order_acquire); /* P1 */
     uint64_t shape = atomic_load_explicit(&entry->shape, memory_order_acquire);
 
-    if (seq % 2 != 0 || shape >> 32 < 1 || shape >> 32 > TKR_ID_BYTES_MAX)
+    if (seq % 2 != 0 || tkr_board_id_len(shape) == 0)
         return false;
     ret_account->kind = atomic_load_explicit(&entry->kind, memory_order_acquire);
     ret_account->cycle = (uint32_t)shape;
-    ret_account->id_len = (uint32_t)(shape >> 32);
+    ret_account->id_len = tkr_board_id_len(shape);
     for (uint32_t i = 0; i < TKR_BOARD_ID_WORDS; i++) {
-        uint64_t word = atomic_load_explicit(&entry->id[i], memory_order_acquire);
+        uint64_t word = atomic_load_explicit(&board->entry[number].id[i], memory_order_acquire);
         memcpy(ret_account->id + i * sizeof(word), &word, sizeof(word));
     }
     *ret_seq = seq;
@@ -203,39 +224,63 @@ bool tkr_board_copy_key(const struct tkr_board *board, uint32_t number, struct t
 {
     uint64_t seq;
 
-    return copy_key(&board->entry[number], ret_account, &seq);
+    return copy_key(board, number, ret_account, &seq);
 }
 
 bool tkr_board_copy(const struct tkr_board *board, uint32_t number, struct tkr_board_account *ret_account)
 {
     uint64_t seq;
 
-    return copy_key(&board->entry[number], ret_account, &seq) && tkr_board_read(board, number, seq, &ret_account->figures);
+    return copy_key(board, number, ret_account, &seq) && tkr_board_read(board, number, seq, &ret_account->figures);
 }
 
-/* --- the keeper's --- */
+/* --- the keeper's: its own words are read relaxed --- */
 
-static uint64_t hash_of(const struct tkr_board *board, const struct tkr_board_entry *entry)
+static uint64_t shape_of(const struct tkr_board *board, uint32_t number)
+{
+    return atomic_load_explicit(&board->entry[number].shape, memory_order_relaxed);
+}
+
+static bool is_taken(const struct tkr_board *board, uint32_t number)
+{
+    return (atomic_load_explicit(&board->taken[number / 64], memory_order_relaxed) >> (number % 64) & 1) != 0;
+}
+
+/* Somebody's from now on, or nobody's. */
+static void turn_taken(struct tkr_board *board, uint32_t number, bool taken)
+{
+    _Atomic uint64_t *word = &board->taken[number / 64];
+    uint64_t accounts = atomic_load_explicit(&board->header->accounts, memory_order_relaxed);
+
+    atomic_store_explicit(word, atomic_load_explicit(word, memory_order_relaxed) ^ UINT64_C(1) << (number % 64),
+                          memory_order_release);
+    atomic_store_explicit(&board->header->accounts, taken ? accounts + 1 : accounts - 1, memory_order_relaxed);
+}
+
+static uint32_t home_of(const struct tkr_board *board, uint32_t number)
 {
     struct tkr_board_key key;
-    uint64_t shape = atomic_load_explicit(&entry->shape, memory_order_relaxed); /* the keeper's own words, as in all below */
+    uint64_t shape = shape_of(board, number);
 
-    tkr_board_key(board, atomic_load_explicit(&entry->kind, memory_order_relaxed), (const char *)entry->id,
-                  (uint32_t)(shape >> 32), (uint32_t)shape, &key);
-    return key.hash;
+    tkr_board_key(board, atomic_load_explicit(&board->entry[number].kind, memory_order_relaxed),
+                  (const char *)board->entry[number].id, tkr_board_id_len(shape), (uint32_t)shape, &key);
+    return place_at(board, key.hash, 0);
 }
 
-/* A slot that nobody follows is as if it had never been used. */
-static void unlist(struct tkr_board *board, uint32_t number)
+static void set_reach(struct tkr_board *board, uint32_t home, uint32_t reach)
 {
-    uint64_t hash = hash_of(board, &board->entry[number]);
-    _Atomic uint32_t *slot = bucket_of(board, hash);
+    uint64_t shape = shape_of(board, home);
 
-    for (uint32_t i = 0; i < TKR_BOARD_SLOTS; i++) {
-        uint32_t next = atomic_load_explicit(&slot[(i + 1) % TKR_BOARD_SLOTS], memory_order_relaxed);
-        if ((atomic_load_explicit(&slot[i], memory_order_relaxed) & NUMBER_MASK) == number + 1)
-            atomic_store_explicit(&slot[i], next == 0 ? 0 : LEFT, memory_order_relaxed);
-    }
+    atomic_store_explicit(&board->entry[home].shape, (shape & ~TKR_BOARD_REACH_MASK) | (uint64_t)reach << TKR_BOARD_REACH_SHIFT,
+                          memory_order_release);
+}
+
+/* After the last account but those nearer has left a home. */
+static void lower_reach(struct tkr_board *board, uint32_t home, uint32_t reach)
+{
+    while (reach > 0 && !(is_taken(board, place_at(board, home, reach)) && home_of(board, place_at(board, home, reach)) == home))
+        reach--;
+    set_reach(board, home, reach);
 }
 
 /* Takes an entry out of its account's hands. false: its calls hold something, and it stays. */
@@ -244,15 +289,17 @@ static bool vacate(struct tkr_board *board, uint32_t number)
     struct tkr_board_entry *entry = &board->entry[number];
     struct tkr_board_cells *cells = &board->cells[number];
     uint64_t seq = atomic_load_explicit(&entry->seq, memory_order_relaxed);
+    uint32_t home = home_of(board, number);
 
     atomic_store_explicit(&entry->seq, seq + 1, memory_order_seq_cst); /* P3 */
-    if (atomic_load_explicit(&cells->cell[0], memory_order_seq_cst) == 0 &&
-        atomic_load_explicit(&cells->cell[1], memory_order_seq_cst) == 0) {
-        unlist(board, number);
-        return true;
+    if (atomic_load_explicit(&cells->cell[0], memory_order_seq_cst) != 0 ||
+        atomic_load_explicit(&cells->cell[1], memory_order_seq_cst) != 0) {
+        atomic_store_explicit(&entry->seq, seq + 2, memory_order_release);
+        return false;
     }
-    atomic_store_explicit(&entry->seq, seq + 2, memory_order_release);
-    return false;
+    turn_taken(board, number, false);
+    lower_reach(board, home, reach_of(shape_of(board, home)));
+    return true;
 }
 
 static uint64_t asked_of(const struct tkr_board *board, uint32_t number)
@@ -260,95 +307,97 @@ static uint64_t asked_of(const struct tkr_board *board, uint32_t number)
     return atomic_load_explicit(&board->cells[number].asked_s, memory_order_relaxed); /* a hint */
 }
 
-/* Of the entries that number() names, the one asked for longest ago leaves. false: it holds something, or there is none. */
-static bool leave_oldest(struct tkr_board *board, const uint32_t *number, uint32_t count, uint32_t *ret_number)
+static bool holds(const struct tkr_board *board, uint32_t number)
 {
+    const struct tkr_board_cells *cells = &board->cells[number];
+
+    return atomic_load_explicit(&cells->cell[0], memory_order_relaxed) != 0 ||
+           atomic_load_explicit(&cells->cell[1], memory_order_relaxed) != 0;
+}
+
+/* Of the accounts at these places, the one asked for longest ago leaves. false: each holds something, or there is none. */
+static bool leave_oldest(struct tkr_board *board, const uint32_t *number, uint32_t count)
+{
+    uint32_t oldest = 0;
     bool found = false;
 
     for (uint32_t i = 0; i < count; i++) {
-        const struct tkr_board_cells *cells = &board->cells[number[i]];
-        if (atomic_load_explicit(&cells->cell[0], memory_order_relaxed) != 0 ||
-            atomic_load_explicit(&cells->cell[1], memory_order_relaxed) != 0)
+        if (!is_taken(board, number[i]) || holds(board, number[i]))
             continue;
-        if (!found || asked_of(board, number[i]) < asked_of(board, *ret_number))
-            *ret_number = number[i];
+        if (!found || asked_of(board, number[i]) < asked_of(board, oldest))
+            oldest = number[i];
         found = true;
     }
-    return found && vacate(board, *ret_number);
+    return found && vacate(board, oldest);
 }
 
-/* The bucket's free slot. NULL: it is full. */
-static _Atomic uint32_t *slot_free(const struct tkr_board *board, uint64_t hash)
-{
-    _Atomic uint32_t *slot = bucket_of(board, hash);
-
-    for (uint32_t i = 0; i < TKR_BOARD_SLOTS; i++) {
-        if ((atomic_load_explicit(&slot[place(hash, i)], memory_order_relaxed) & NUMBER_MASK) == 0)
-            return &slot[place(hash, i)];
-    }
-    return NULL;
-}
-
-static bool leave_of_bucket(struct tkr_board *board, uint64_t hash, uint32_t *ret_number)
-{
-    const _Atomic uint32_t *slot = bucket_of(board, hash);
-    uint32_t number[TKR_BOARD_SLOTS];
-
-    for (uint32_t i = 0; i < TKR_BOARD_SLOTS; i++)
-        number[i] = (atomic_load_explicit(&slot[i], memory_order_relaxed) & NUMBER_MASK) - 1;
-    return leave_oldest(board, number, TKR_BOARD_SLOTS, ret_number);
-}
-
-/* Some entries that the hash chooses: each time others. */
-static bool leave_of_any(struct tkr_board *board, uint64_t hash, uint32_t *ret_number)
+/* Of places that the hash chooses: each time others. */
+static bool leave_any(struct tkr_board *board, uint64_t hash)
 {
     uint32_t number[CANDIDATES];
 
     for (uint32_t i = 0; i < CANDIDATES; i++) {
         hash = mix(hash, UINT64_C(0x9e3779b97f4a7c15));
-        number[i] = (uint32_t)(hash % board->entries_max);
+        number[i] = place_at(board, hash, 0);
     }
-    return leave_oldest(board, number, CANDIDATES, ret_number);
+    return leave_oldest(board, number, CANDIDATES);
 }
 
-/* An entry that is nobody's. */
-static bool entry_free(struct tkr_board *board, uint64_t hash, uint32_t *ret_number)
+/* Of the places at which an account may be. */
+static bool leave_near(struct tkr_board *board, uint64_t hash)
 {
-    uint64_t used = atomic_load_explicit(&board->header->entries_used, memory_order_relaxed);
+    uint32_t number[REACH_MAX + 1];
 
-    if (slot_free(board, hash) == NULL)
-        return leave_of_bucket(board, hash, ret_number);
-    if (used >= board->entries_max)
-        return leave_of_any(board, hash, ret_number);
-    *ret_number = (uint32_t)used;
-    atomic_store_explicit(&board->entry[used].seq, 1, memory_order_release);
-    atomic_store_explicit(&board->header->entries_used, used + 1, memory_order_release);
-    return true;
+    for (uint32_t i = 0; i <= REACH_MAX; i++)
+        number[i] = place_at(board, hash, i);
+    return leave_oldest(board, number, REACH_MAX + 1);
 }
 
-static void store_key(struct tkr_board_entry *entry, const struct tkr_board_key *key)
+/* How far from home the next free place is. false: beyond all reach. */
+static bool find_free(const struct tkr_board *board, uint64_t hash, uint32_t *ret_distance)
 {
+    for (uint32_t i = 0; i <= REACH_MAX; i++) {
+        *ret_distance = i;
+        if (!is_taken(board, place_at(board, hash, i)))
+            return true;
+    }
+    return false;
+}
+
+/* seq is odd. */
+static void store_key(struct tkr_board *board, uint32_t number, const struct tkr_board_key *key)
+{
+    struct tkr_board_entry *entry = &board->entry[number];
+    uint64_t reach = shape_of(board, number) & TKR_BOARD_REACH_MASK; /* of the place, whoever is in it */
+
     atomic_store_explicit(&entry->fresh_ns, 0, memory_order_release);
     atomic_store_explicit(&entry->limit, 0, memory_order_release);
     atomic_store_explicit(&entry->kind, key->kind, memory_order_release); /* P1: with the odd seq before it */
-    atomic_store_explicit(&entry->shape, key->shape, memory_order_release);
+    atomic_store_explicit(&entry->shape, key->shape | reach, memory_order_release);
     for (uint32_t i = 0; i < TKR_BOARD_ID_WORDS; i++)
-        atomic_store_explicit(&entry->id[i], i < key->words ? key->id[i] : 0, memory_order_release);
+        atomic_store_explicit(&board->entry[number].id[i], i < key->words ? key->id[i] : 0, memory_order_release);
 }
 
 bool tkr_board_take(struct tkr_board *board, const struct tkr_board_key *key, uint32_t *ret_number)
 {
+    bool full = atomic_load_explicit(&board->header->accounts, memory_order_relaxed) >= board->accounts_max;
+    uint32_t home = place_at(board, key->hash, 0);
+    uint32_t distance;
     uint32_t number;
-    _Atomic uint32_t *slot;
     uint64_t seq;
 
-    if (!entry_free(board, key->hash, &number))
+    if (full && !leave_any(board, key->hash))
         return false;
-    slot = slot_free(board, key->hash); /* there is one: whoever left it full has left */
-    store_key(&board->entry[number], key);
-    seq = atomic_load_explicit(&board->entry[number].seq, memory_order_relaxed);
+    if (!find_free(board, key->hash, &distance) && !(leave_near(board, key->hash) && find_free(board, key->hash, &distance)))
+        return false;
+    number = place_at(board, key->hash, distance);
+    seq = atomic_load_explicit(&board->entry[number].seq, memory_order_relaxed) | 1; /* the first time it is even */
+    atomic_store_explicit(&board->entry[number].seq, seq, memory_order_release);
+    store_key(board, number, key);
+    if (distance > reach_of(shape_of(board, home)))
+        set_reach(board, home, distance);                                            /* I5 */
     atomic_store_explicit(&board->entry[number].seq, seq + 1, memory_order_release); /* key before seq (P1) */
-    atomic_store_explicit(slot, (uint32_t)(key->hash >> TAG_SHIFT) << TKR_BOARD_NUMBER_BITS | (number + 1), memory_order_release);
+    turn_taken(board, number, true);
     *ret_number = number;
     return true;
 }

@@ -16,13 +16,13 @@
 /* Where a board lies. All but the pointers' targets is constant. */
 struct tkr_board {
     struct tkr_board_header *header;
-    _Atomic uint32_t *index;
+    _Atomic uint64_t *taken; /* a bit for each place */
     struct tkr_board_entry *entry;
     struct tkr_board_cells *cells;
     uint64_t seed;
     uint64_t generation;
-    uint32_t entries_max;
-    uint32_t buckets;
+    uint32_t accounts_max;
+    uint32_t places;
     const _Atomic uint64_t *turn; /* of the window through which it is seen (limit/window.h); NULL: it is never replaced */
     uint64_t shown;               /* what turn is as long as it is this board's */
 };
@@ -36,7 +36,7 @@ static inline bool tkr_board_shown(const struct tkr_board *board)
 /* Whom an entry is about, in words. */
 struct tkr_board_key {
     uint64_t kind;
-    uint64_t shape;
+    uint64_t shape; /* without a reach */
     uint64_t hash;
     uint32_t words;
     uint64_t id[TKR_BOARD_ID_WORDS];
@@ -50,10 +50,10 @@ struct tkr_board_figures {
     int64_t fresh_ns; /* 0: not looked up yet */
 };
 
-/* Bytes of the two files, and the number of buckets of so many entries. */
-uint32_t tkr_board_buckets(uint32_t entries_max);
-uint64_t tkr_board_bytes(uint32_t entries_max, uint32_t buckets);
-uint64_t tkr_reservations_bytes(uint32_t entries_max);
+/* The places of a board for so many accounts, and the bytes of its files with so many places. */
+uint32_t tkr_board_places(uint32_t accounts_max);
+uint64_t tkr_board_bytes(uint32_t places);
+uint64_t tkr_reservations_bytes(uint32_t places);
 
 /* Are these the headers of a board and its reservations that this version reads, in files of so many bytes, of this boot? */
 bool tkr_board_fits(const struct tkr_board_header *board, uint64_t board_bytes, const struct tkr_board_header *reservations,
@@ -63,7 +63,7 @@ bool tkr_board_fits(const struct tkr_board_header *board, uint64_t board_bytes, 
 void tkr_board_lay(struct tkr_board *board, void *board_memory, void *reservations_memory, const struct tkr_board_header *header);
 
 /* Keeper: writes the headers of a new board to zeroed memory; magic last. */
-void tkr_board_format(void *board_memory, void *reservations_memory, uint32_t entries_max, uint64_t generation, uint64_t seed,
+void tkr_board_format(void *board_memory, void *reservations_memory, uint32_t accounts_max, uint64_t generation, uint64_t seed,
                       const uint8_t boot_id[TKR_BOOT_ID_BYTES]);
 
 /* The key of an account, whose id has 1..255 bytes, in a cycle. */
@@ -100,6 +100,14 @@ static inline bool tkr_board_read(const struct tkr_board *board, uint32_t number
     return atomic_load_explicit(&entry->seq, memory_order_seq_cst) == seq; /* P3 */
 }
 
+/* Finds the first place from *number on that is somebody's. false: there is none, and *number is the number of places. */
+bool tkr_board_next(const struct tkr_board *board, uint32_t *number);
+
+static inline uint32_t tkr_board_id_len(uint64_t shape)
+{
+    return (uint32_t)(shape >> TKR_BOARD_LEN_SHIFT) & 0xff;
+}
+
 /* Whom an entry is about, and what it says, for those who look at all of them. */
 struct tkr_board_account {
     uint64_t kind;
@@ -109,7 +117,7 @@ struct tkr_board_account {
     struct tkr_board_figures figures;
 };
 
-/* Copies an entry, number below entries_used; of its figures nothing (no cells are touched), or all. false: it is nobody's, or
+/* Copies an entry; of its figures nothing (no cells are touched), or all. false: it is nobody's, or
  * changing hands. */
 bool tkr_board_copy_key(const struct tkr_board *board, uint32_t number, struct tkr_board_account *ret_account);
 bool tkr_board_copy(const struct tkr_board *board, uint32_t number, struct tkr_board_account *ret_account);
@@ -124,8 +132,8 @@ static inline void tkr_board_ask(const struct tkr_board *board, uint32_t number,
 }
 
 /*
- * Keeper: gives a key an entry: an unused one, else that of the account that was asked for longest ago, of those looked at, and
- * that holds nothing. It says nothing yet (fresh_ns 0). false: none is to be had at present.
+ * Keeper: gives a key an entry that says nothing yet (fresh_ns 0). On a full board the account leaves that was asked for longest
+ * ago, of those looked at, and that holds nothing. false: none is to be had at present.
  */
 bool tkr_board_take(struct tkr_board *board, const struct tkr_board_key *key, uint32_t *ret_number);
 

@@ -9,9 +9,9 @@
 #define COUNT_SHIFT 2
 #define CELL_SHIFT 5
 #define ENTRY_SHIFT 9
-#define TAG_SHIFT 49
-#define TAG_LOW_BITS 15
-#define MORE_TAG_SHIFT 40
+#define TAG_SHIFT (ENTRY_SHIFT + 2 * TKR_HOLD_ENTRY_BITS)
+#define TAG_LOW_BITS (64 - TAG_SHIFT)
+#define MORE_TAG_SHIFT (2 * TKR_HOLD_ENTRY_BITS)
 #define ENTRY_MASK ((UINT64_C(1) << TKR_HOLD_ENTRY_BITS) - 1)
 #define INLINE static inline __attribute__((always_inline)) /* one account is the usual: what follows is made for it, too */
 #define TRIES 8 /* of a hold whose entries' epochs keep changing: they change some times a second at most */
@@ -54,7 +54,7 @@ INLINE bool parse(const struct tkr_board *board, uint64_t word, uint64_t more, s
         uint64_t from = i < 2 ? word >> (ENTRY_SHIFT + i * TKR_HOLD_ENTRY_BITS) : more >> ((i - 2) * TKR_HOLD_ENTRY_BITS);
         ret_hold->cell[i] = (uint32_t)(word >> (CELL_SHIFT + i)) & 1;
         ret_hold->entry[i] = (uint32_t)(from & ENTRY_MASK);
-        if (ret_hold->entry[i] >= board->entries_max)
+        if (ret_hold->entry[i] >= board->places)
             return false;
     }
     return true;
@@ -226,11 +226,6 @@ void tkr_hold_give_dead(const struct tkr_board *board, uint64_t word, uint64_t m
 
 /* --- mending --- */
 
-static uint64_t entries_used(const struct tkr_board *board)
-{
-    return atomic_load_explicit(&board->header->entries_used, memory_order_acquire);
-}
-
 /* What is to be drained of an entry: the cell for new calls, which go on to the other one; else what late additions left there. */
 static uint8_t begin_one(struct tkr_board_entry *entry, const struct tkr_board_cells *cells)
 {
@@ -246,32 +241,30 @@ static uint8_t begin_one(struct tkr_board_entry *entry, const struct tkr_board_c
     return (uint8_t)(1 + cell);
 }
 
-static _Atomic int64_t *drained(const struct tkr_board *board, const struct tkr_sweep *sweep, uint64_t i)
+static _Atomic int64_t *drained(const struct tkr_board *board, const struct tkr_sweep *sweep, uint32_t number)
 {
-    return &board->cells[i].cell[sweep->entry[i].draining - 1];
+    return &board->cells[number].cell[sweep->entry[number].draining - 1];
 }
 
 bool tkr_sweep_begin(const struct tkr_board *board, struct tkr_sweep *sweep)
 {
-    uint64_t used = entries_used(board);
-    bool any = false;
-
-    for (uint64_t i = 0; i < used; i++) {
+    sweep->count = 0;
+    for (uint32_t i = 0; sweep->count < board->accounts_max && tkr_board_next(board, &i); i++) {
         struct tkr_sweep_entry *entry = &sweep->entry[i];
         if (entry->draining == 0)
             entry->draining = begin_one(&board->entry[i], &board->cells[i]);
-        any |= entry->draining != 0;
+        if (entry->draining != 0)
+            sweep->number[sweep->count++] = i;
     }
     atomic_thread_fence(memory_order_seq_cst); /* epochs before cells and slots (P4) */
-    for (uint64_t i = 0; any && i < used; i++) {
-        struct tkr_sweep_entry *entry = &sweep->entry[i];
-        if (entry->draining == 0)
-            continue;
-        entry->before = atomic_load_explicit(drained(board, sweep, i), memory_order_acquire); /* before the slots */
+    for (uint32_t i = 0; i < sweep->count; i++) {
+        struct tkr_sweep_entry *entry = &sweep->entry[sweep->number[i]];
+        entry->before =
+            atomic_load_explicit(drained(board, sweep, sweep->number[i]), memory_order_acquire); /* before the slots */
         entry->held = 0;
         entry->busy = false;
     }
-    return any;
+    return sweep->count > 0;
 }
 
 /* Beyond what a cell is read as, nobody needs to know more. */
@@ -311,12 +304,12 @@ static bool end_one(_Atomic int64_t *cell, const struct tkr_sweep_entry *entry, 
 
 uint32_t tkr_sweep_end(const struct tkr_board *board, struct tkr_sweep *sweep)
 {
-    uint64_t used = entries_used(board);
     uint32_t mended = 0;
 
-    for (uint64_t i = 0; i < used; i++) {
-        if (sweep->entry[i].draining != 0 && end_one(drained(board, sweep, i), &sweep->entry[i], &mended))
-            sweep->entry[i].draining = 0;
+    for (uint32_t i = 0; i < sweep->count; i++) {
+        struct tkr_sweep_entry *entry = &sweep->entry[sweep->number[i]];
+        if (end_one(drained(board, sweep, sweep->number[i]), entry, &mended))
+            entry->draining = 0;
     }
     return mended;
 }

@@ -3,8 +3,8 @@
  * Holds: what a call reserves against the limits of its accounts, in the cells of their entries, and the slot that vouches for
  * it.
  *
- *   slot:  word = state | count << 2 | cell of each << 5 | entry 0 << 9 | entry 1 << 29 | low 15 bits of the board's tag << 49
- *          more = entry 2 | entry 3 << 20 | the tag's other 24 bits << 40
+ *   slot:  word = state | count << 2 | cell of each << 5 | entry 0 << 9 | entry 1 << 30 | low 13 bits of the board's tag << 51
+ *          more = entry 2 | entry 3 << 21 | the tag's other 22 bits << 42
  *          and, beside them, how many tokens
  *
  *   NONE --written--> JOINING --added to each cell--> HELD --its end--> LEAVING --taken off each cell--> NONE
@@ -37,15 +37,15 @@
 enum tkr_hold_state { TKR_HOLD_NONE = 0, TKR_HOLD_JOINING = 1, TKR_HOLD_HELD = 2, TKR_HOLD_LEAVING = 3 };
 
 #define TKR_HOLD_STATE_MASK UINT64_C(3)
-#define TKR_HOLD_ENTRY_BITS 20
-_Static_assert((TKR_BOARD_ENTRIES_MAX - 1) >> TKR_HOLD_ENTRY_BITS == 0, "an entry's number fits a slot");
+#define TKR_HOLD_ENTRY_BITS 21
+_Static_assert((TKR_BOARD_PLACES_MAX - 1) >> TKR_HOLD_ENTRY_BITS == 0, "an entry's number fits a slot");
 
 /* Entries and cells of a hold. */
 struct tkr_hold {
     uint32_t count;
     uint32_t entry[TKR_ACCOUNTS_MAX];
     uint32_t cell[TKR_ACCOUNTS_MAX];
-    uint64_t tag; /* of the board, 39 bits */
+    uint64_t tag; /* of the board, 35 bits */
 };
 
 /* Where a slot keeps it. */
@@ -54,7 +54,7 @@ struct tkr_hold_slot {
     _Atomic uint64_t *more;
 };
 
-#define TKR_HOLD_TAG_MASK ((UINT64_C(1) << 39) - 1)
+#define TKR_HOLD_TAG_MASK ((UINT64_C(1) << 35) - 1)
 
 static inline uint64_t tkr_hold_tag(const struct tkr_board *board)
 {
@@ -107,7 +107,9 @@ struct tkr_sweep_entry {
 };
 
 struct tkr_sweep {
-    struct tkr_sweep_entry *entry; /* of each entry of the board; zeros at first */
+    struct tkr_sweep_entry *entry; /* of each place of the board; zeros at first */
+    uint32_t *number;              /* room for each account: the entries of this round */
+    uint32_t count;
 };
 
 /*

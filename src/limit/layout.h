@@ -5,19 +5,23 @@
  *
  *   "board", read by gateways, written by the collector alone
  *        0   header, 4096 bytes: identity and geometry (constant), the mark that it was replaced
- *     4096   index: buckets x 32 slots of 4 bytes, four for each entry; a slot is 11 bits of the hash << 21 | number of the
- *            entry + 1; 0: nobody was ever here
- *   entries  entries_max x 320 bytes
+ *     4096   a bit for each place: is it somebody's?
+ *        .   places x 320 bytes: entries
  *
  *   "reservations", written by all
  *        0   header, 4096 bytes: the same identity
- *     4096   entries_max x 64 bytes: two cells, and when somebody last asked
+ *     4096   places x 64 bytes: two cells, and when somebody last asked
+ *
+ * The board is a hash table, with two places for each account or more. What is said of an account is at one place of both files: its
+ * home, which is the hash's, or the next that was free. So a check of an account that nobody asked for lately waits for
+ * memory once: all that it will read is fetched before any of it is. Accounts never move; how far those of a home are from it at
+ * most is its reach, so that none that left need be remembered.
  *
  * Both are allocated whole before they are renamed into place, reservations first, and are never cut or written over by their
  * maker: a collector that starts makes both anew, marks the board that is there as retired, and renames. What belongs together
  * carries the same generation.
  *
- * Who writes: header, index, key and figures of entries: the collector's keeper (one thread); `counted`: its workers (atomic
+ * Who writes: header, bits, key and figures of entries: the collector's keeper (one thread); `counted`: its workers (atomic
  * additions); `epoch`: its main thread; cells: any gateway, and the collector's main thread; `asked_s`: any gateway.
  *
  * Invariants
@@ -28,6 +32,8 @@
  *       later adds to counted after the first. So what is flushed between is in it twice, until the next lookup; never not at
  *       all.
  *   I3  An entry changes hands only while both its cells are 0.
+ *   I5  No account that is on the board is farther from its home than the home's reach: it is raised before the account's seq is
+ *       even, and lowered after it is odd.
  *   I4  What a cell that is not of the entry's epoch has beyond what slots of living processes hold there is drift (limit/hold.h).
  *
  * Barrier pairs
@@ -49,7 +55,7 @@
  * Totals are not in these files.
  *
  * Rejected: reservations in the regions (a check would have to look at each gateway); one cell (drift could never be told from
- * what is held).
+ * what is held); an index of entry numbers (half the memory, but a cold check waits for memory twice, and took twice as long).
  */
 #ifndef TKR_LIMIT_LAYOUT_H
 #define TKR_LIMIT_LAYOUT_H
@@ -63,15 +69,14 @@
 
 #define TKR_BOARD_MAGIC UINT64_C(0x314452414f425254)        /* "TRBOARD1" */
 #define TKR_RESERVATIONS_MAGIC UINT64_C(0x3156525345525254) /* "TRRESRV1" */
-#define TKR_BOARD_MAJOR 2u
+#define TKR_BOARD_MAJOR 3u
 #define TKR_BOARD_MINOR 0u
 #define TKR_BOARD_NAME "board"
 #define TKR_RESERVATIONS_NAME "reservations"
 #define TKR_BOARD_HEADER_BYTES 4096u
-#define TKR_BOARD_SLOTS 32u /* of a bucket: two lines, all that is ever looked at */
-#define TKR_BOARD_ENTRIES_MIN 1024u
-#define TKR_BOARD_ENTRIES_MAX (UINT32_C(1) << 20)
-#define TKR_BOARD_NUMBER_BITS 21
+#define TKR_BOARD_ACCOUNTS_MIN 1024u
+#define TKR_BOARD_ACCOUNTS_MAX (UINT32_C(1) << 20)
+#define TKR_BOARD_PLACES_MAX (2 * TKR_BOARD_ACCOUNTS_MAX)
 #define TKR_BOARD_ID_WORDS 32u /* 255 bytes and a zero */
 
 /* At the start of both files. */
@@ -83,22 +88,28 @@ struct tkr_board_header {
     uint64_t generation; /* random; the same in both files */
     uint64_t seed;       /* of the hashes */
     uint64_t bytes;      /* of the file */
-    uint32_t entries_max;
-    uint32_t buckets;                      /* a power of two */
+    uint32_t accounts_max;
+    uint32_t places;                       /* a power of two */
     alignas(128) _Atomic uint64_t retired; /* not 0: replaced, or about to be */
-    _Atomic uint64_t entries_used;         /* entries that have ever had a key; only grows */
+    _Atomic uint64_t accounts;             /* that are on it */
 };
 _Static_assert(sizeof(struct tkr_board_header) <= TKR_BOARD_HEADER_BYTES, "the header fits its page");
+
+/* The shape of a key, and beside it what is not the key's but its place's: the reach. */
+#define TKR_BOARD_LEN_SHIFT 32
+#define TKR_BOARD_REACH_SHIFT 40
+#define TKR_BOARD_TAG_SHIFT 48
+#define TKR_BOARD_REACH_MASK (UINT64_C(0xff) << TKR_BOARD_REACH_SHIFT)
 
 struct tkr_board_entry {
     alignas(64) _Atomic uint64_t seq; /* odd: it is changing hands, or nobody's */
     _Atomic uint64_t kind;
-    _Atomic uint64_t shape;                  /* cycle | bytes of the id << 32 */
-    _Atomic int64_t limit;                   /* tokens that hold; 0: no limit */
-    _Atomic int64_t base;                    /* used = base + counted (I2) */
-    _Atomic uint64_t counted;                /* by this collector, since it began; modulo 2^64 */
-    _Atomic int64_t fresh_ns;                /* monotonic, of the last lookup; 0: not looked up yet */
-    _Atomic uint64_t epoch;                  /* its lowest bit is the cell for new calls */
+    _Atomic uint64_t shape;   /* cycle | bytes of the id << 32 | reach of this place << 40 | 16 bits of the hash << 48 */
+    _Atomic int64_t limit;    /* tokens that hold; 0: no limit */
+    _Atomic int64_t base;     /* used = base + counted (I2) */
+    _Atomic uint64_t counted; /* by this collector, since it began; modulo 2^64 */
+    _Atomic int64_t fresh_ns; /* monotonic, of the last lookup; 0: not looked up yet */
+    _Atomic uint64_t epoch;   /* its lowest bit is the cell for new calls */
     _Atomic uint64_t id[TKR_BOARD_ID_WORDS]; /* zeros behind it */
 };
 _Static_assert(sizeof(struct tkr_board_entry) == 320, "entries have no holes");

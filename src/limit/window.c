@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/huge.h"
 
 #define RETRY_NS (100 * TKR_NS_PER_MS)
 #define BOARD 0
@@ -120,6 +121,16 @@ static void *map_zeros(void *at, uint64_t bytes, int protection)
     return map(at, bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
 }
 
+/* Zeros at addresses of their own, for a file whose maker may have found huge pages for it. */
+static void *map_span(uint64_t bytes, int protection)
+{
+    void *span = tkr_huge_reserve(bytes, protection);
+
+    if (span != NULL)
+        (void)madvise(span, bytes, MADV_DONTFORK);
+    return span;
+}
+
 static struct tkr_window_view *make_view(struct tkr_window *window)
 {
     struct tkr_window_page *page = window->page;
@@ -152,7 +163,7 @@ static bool make_span(struct tkr_window *window, struct tkr_window_view *view, u
 
     if (window->span_bytes >= bytes)
         return true;
-    span = map_zeros(NULL, bytes, PROT_READ);
+    span = map_span(bytes, PROT_READ);
     if (span == NULL)
         return false;
     view->outgrown = window->span;
@@ -183,7 +194,7 @@ static bool make_cells(struct tkr_window *window, struct tkr_window_view *view, 
                        const void *context)
 {
     if (!inherit_cells(window, view, bytes, named, context)) {
-        view->cells = map_zeros(NULL, bytes, PROT_READ | PROT_WRITE);
+        view->cells = map_span(bytes, PROT_READ | PROT_WRITE);
         view->cells_bytes = bytes;
     }
     if (view->cells == NULL)

@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/account.h"
@@ -26,7 +27,8 @@ static const char help[] =
     "the\n"
     "sink, and what this host has counted since), what open calls of this host reserve, what remains, how old the look is, and "
     "the\n"
-    "verdict that a gateway with default options gets. An account is on the board when a gateway has asked for its limit.\n\n"
+    "verdict that a gateway with default options gets. Those that have used most of their limit come first. An account is on the "
+    "board when a gateway has asked for its limit.\n\n"
     "Options:\n"
     "  --once             show them once\n" TKR_COMMAND_LOOK_HELP "  --json             print one JSON object a line\n"
     "  --help             this text\n\n" TKR_COMMAND_EXIT_HELP "1 also says that no collector makes a board there.\n";
@@ -127,46 +129,72 @@ static int open_board(const char *runtime_dir, struct tkr_board *ret_board, tkr_
     return result;
 }
 
-/* The array of those that are asked for. */
-static json_t *accounts_json(const struct tkr_board *board, bool only_near)
+struct accounts {
+    struct tkr_board_account *account;
+    size_t count;
+};
+
+/* Limit or none; then how much of it is left; then their names. */
+static int compare_accounts(const void *left, const void *right)
 {
-    uint64_t used = atomic_load_explicit(&board->header->entries_used, memory_order_acquire);
-    struct tkr_board_account account;
+    const struct tkr_board_account *a = left;
+    const struct tkr_board_account *b = right;
+    double of_a = a->figures.limit > 0 ? (double)taken(&a->figures) / (double)a->figures.limit : -1;
+    double of_b = b->figures.limit > 0 ? (double)taken(&b->figures) / (double)b->figures.limit : -1;
+
+    return of_a != of_b ? (of_a < of_b ? 1 : -1) : memcmp(a->id, b->id, sizeof(a->id));
+}
+
+/* Copies those that are asked for, the nearest to their limit first. false: no memory. */
+static bool copy_accounts(const struct tkr_board *board, bool only_near, struct accounts *ret_accounts)
+{
+    ret_accounts->account = calloc(board->accounts_max, sizeof(*ret_accounts->account));
+    ret_accounts->count = 0;
+    if (ret_accounts->account == NULL)
+        return false;
+    for (uint32_t i = 0; ret_accounts->count < board->accounts_max && tkr_board_next(board, &i); i++) {
+        struct tkr_board_account *account = &ret_accounts->account[ret_accounts->count];
+        if (tkr_board_copy(board, i, account) && (!only_near || near(&account->figures)))
+            ret_accounts->count++;
+    }
+    qsort(ret_accounts->account, ret_accounts->count, sizeof(*ret_accounts->account), compare_accounts);
+    return true;
+}
+
+static json_t *accounts_json(const struct accounts *accounts)
+{
     json_t *array = json_array();
 
-    for (uint32_t i = 0; i < used && i < board->entries_max; i++) {
-        if (tkr_board_copy(board, i, &account) && (!only_near || near(&account.figures)))
-            (void)json_array_append_new(array, account_json(&account));
-    }
+    for (size_t i = 0; i < accounts->count; i++)
+        (void)json_array_append_new(array, account_json(&accounts->account[i]));
     return array;
 }
 
-static void print_accounts(const struct tkr_board *board)
+static void print_accounts(const struct accounts *accounts)
 {
-    uint64_t used = atomic_load_explicit(&board->header->entries_used, memory_order_acquire);
-    struct tkr_board_account account;
-
     (void)printf("%-8s %-12s %-12s %16s %16s %16s %16s %8s  %s\n", "verdict", "kind", "cycle", "limit", "used", "reserved",
                  "remaining", "age, ms", "account");
-    for (uint32_t i = 0; i < used && i < board->entries_max; i++) {
-        if (tkr_board_copy(board, i, &account))
-            print_account(&account);
-    }
+    for (size_t i = 0; i < accounts->count; i++)
+        print_account(&accounts->account[i]);
 }
 
 static int show(const struct watch *watch)
 {
     struct tkr_board board;
+    struct accounts accounts;
     tkr_message message = {""};
     int result = open_board(watch->look.runtime_dir, &board, &message);
 
     if (result != 1)
         return tkr_command_failed("limit", "%s", message.text[0] != '\0' ? message.text : "no collector makes a board there");
     result = TKR_COMMAND_OK;
-    if (watch->look.json)
-        result = tkr_command_json_print("limit", json_pack("{s:o}", "accounts", accounts_json(&board, false)));
+    if (!copy_accounts(&board, false, &accounts))
+        result = tkr_command_failed("limit", "no memory");
+    else if (watch->look.json)
+        result = tkr_command_json_print("limit", json_pack("{s:o}", "accounts", accounts_json(&accounts)));
     else
-        print_accounts(&board);
+        print_accounts(&accounts);
+    free(accounts.account);
     tkr_board_unmap(&board);
     return result == TKR_COMMAND_OK ? tkr_command_end("limit", result) : result;
 }
@@ -174,12 +202,14 @@ static int show(const struct watch *watch)
 json_t *tkr_command_limits_near_json(const char *runtime_dir)
 {
     struct tkr_board board;
+    struct accounts accounts;
     tkr_message message;
     json_t *array;
 
     if (open_board(runtime_dir, &board, &message) != 1)
         return json_array();
-    array = accounts_json(&board, true);
+    array = copy_accounts(&board, true, &accounts) ? accounts_json(&accounts) : json_array();
+    free(accounts.account);
     tkr_board_unmap(&board);
     return array;
 }

@@ -17,7 +17,7 @@ static int limit_setup(void **state)
 
     if (callback_setup(state) != 0 || (directory = open(fixture_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
         return -1;
-    made = tkr_board_make(directory, TKR_BOARD_ENTRIES_MIN, &board, &message);
+    made = tkr_board_make(directory, TKR_BOARD_ACCOUNTS_MIN, &board, &message);
     (void)close(directory);
     return made;
 }

@@ -25,7 +25,7 @@ static int set_up(void **state)
     if (f == NULL || tempdir_make(f->path) != 0)
         return -1;
     f->directory = open(f->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    return f->directory < 0 ? -1 : tkr_board_make(f->directory, TKR_BOARD_ENTRIES_MIN, &f->guarded.board, &message);
+    return f->directory < 0 ? -1 : tkr_board_make(f->directory, TKR_BOARD_ACCOUNTS_MIN, &f->guarded.board, &message);
 }
 
 static int tear_down(void **state)

@@ -7,7 +7,7 @@
 #include "limit/board.h"
 #include "support/test.h"
 
-#define ENTRIES TKR_BOARD_ENTRIES_MIN
+#define ACCOUNTS TKR_BOARD_ACCOUNTS_MIN
 #define CYCLE UINT32_C(20261101)
 
 struct fixture {
@@ -25,14 +25,14 @@ static int set_up(void **state)
 
     if (f == NULL)
         return -1;
-    f->board_bytes = tkr_board_bytes(ENTRIES, tkr_board_buckets(ENTRIES));
+    f->board_bytes = tkr_board_bytes(tkr_board_places(ACCOUNTS));
     f->board_memory = aligned_alloc(4096, (f->board_bytes + 4095) / 4096 * 4096);
-    f->reservations_memory = aligned_alloc(4096, (tkr_reservations_bytes(ENTRIES) + 4095) / 4096 * 4096);
+    f->reservations_memory = aligned_alloc(4096, (tkr_reservations_bytes(tkr_board_places(ACCOUNTS)) + 4095) / 4096 * 4096);
     if (f->board_memory == NULL || f->reservations_memory == NULL)
         return -1;
     memset(f->board_memory, 0, f->board_bytes);
-    memset(f->reservations_memory, 0, tkr_reservations_bytes(ENTRIES));
-    tkr_board_format(f->board_memory, f->reservations_memory, ENTRIES, 77, 99, boot_id);
+    memset(f->reservations_memory, 0, tkr_reservations_bytes(tkr_board_places(ACCOUNTS)));
+    tkr_board_format(f->board_memory, f->reservations_memory, ACCOUNTS, 77, 99, boot_id);
     tkr_board_lay(&f->board, f->board_memory, f->reservations_memory, f->board_memory);
     *state = f;
     return 0;
@@ -128,14 +128,14 @@ static void test_full_board_lets_the_one_leave_that_nobody_asked_for(void **stat
     uint32_t number;
     uint32_t lost = 0;
 
-    for (uint32_t i = 0; i < 3 * ENTRIES; i++) {
+    for (uint32_t i = 0; i < 3 * ACCOUNTS; i++) {
         (void)snprintf(id, sizeof(id), "user-%u", i);
         assert_true(take(f, id, &number));
-        assert_true(number < ENTRIES);
+        assert_true(number < f->board.places);
         tkr_board_ask(&f->board, number, 1000 + i);
         assert_true(find(f, id, &number));
     }
-    for (uint32_t i = 3 * ENTRIES - 100; i < 3 * ENTRIES; i++) { /* among the last, few have left */
+    for (uint32_t i = 3 * ACCOUNTS - 100; i < 3 * ACCOUNTS; i++) { /* among the last, few have left */
         (void)snprintf(id, sizeof(id), "user-%u", i);
         lost += !find(f, id, &number);
     }
@@ -151,14 +151,14 @@ static void test_account_whose_calls_hold_something_stays(void **state)
 
     assert_true(take(f, "holds", &keeper));
     atomic_store(&f->board.cells[keeper].cell[1], 1);
-    for (uint32_t i = 0; i < 4 * ENTRIES; i++) {
+    for (uint32_t i = 0; i < 4 * ACCOUNTS; i++) {
         (void)snprintf(id, sizeof(id), "user-%u", i);
         if (take(f, id, &number))
             tkr_board_ask(&f->board, number, 1000 + i);
     }
     assert_true(find(f, "holds", &number));
     assert_int_equal(number, keeper);
-    for (uint32_t i = 0; i < ENTRIES; i++)
+    for (uint32_t i = 0; i < f->board.places; i++)
         atomic_store(&f->board.cells[i].cell[0], 1);
     assert_false(take(f, "no room", &number));
     assert_false(find(f, "no room", &number));
@@ -171,18 +171,92 @@ static void test_reader_of_an_account_that_left_is_told(void **state)
     struct tkr_board_figures figures;
     char id[32];
     uint32_t number;
+    uint32_t left;
     uint64_t seq;
 
     assert_true(take(f, "user-0", &number));
-    assert_true(tkr_board_find(&f->board, &key, &number, &seq));
-    for (uint32_t i = 1; find(f, "user-0", &number) && i < 64 * ENTRIES; i++) {
+    assert_true(tkr_board_find(&f->board, &key, &left, &seq));
+    for (uint32_t i = 1; find(f, "user-0", &number) && i < 64 * ACCOUNTS; i++) {
         uint32_t other;
         (void)snprintf(id, sizeof(id), "user-%u", i);
         assert_true(take(f, id, &other));
         tkr_board_ask(&f->board, other, 1000 + i);
     }
     assert_false(find(f, "user-0", &number));
-    assert_false(tkr_board_read(&f->board, 0, seq, &figures));
+    assert_false(tkr_board_read(&f->board, left, seq, &figures));
+}
+
+/* As many accounts as a board takes, while they come and go: all that are on it are found, where a walk comes to them. */
+static void test_walk_comes_to_those_that_are_found(void **state)
+{
+    struct fixture *f = *state;
+    struct tkr_board_account account;
+    uint64_t seen = 0;
+    uint32_t farthest = 0;
+    uint32_t at;
+
+    for (uint32_t i = 0; i < 20 * ACCOUNTS; i++) {
+        char id[32];
+        (void)snprintf(id, sizeof(id), "user-%u", i);
+        assert_true(take(f, id, &at));
+        tkr_board_ask(&f->board, at, i);
+        assert_true(atomic_load(&f->board.header->accounts) <= ACCOUNTS);
+    }
+    for (uint32_t i = 0; tkr_board_next(&f->board, &i); i++) {
+        struct tkr_board_key key;
+        uint64_t seq;
+        uint32_t home;
+        assert_true(tkr_board_copy(&f->board, i, &account));
+        tkr_board_key(&f->board, account.kind, account.id, account.id_len, account.cycle, &key);
+        assert_true(tkr_board_find(&f->board, &key, &at, &seq));
+        assert_int_equal(at, i);
+        home = (uint32_t)key.hash & (f->board.places - 1);
+        farthest = (i - home) % f->board.places > farthest ? (i - home) % f->board.places : farthest;
+        seen++;
+    }
+    assert_int_equal(seen, ACCOUNTS);
+    assert_int_equal(seen, atomic_load(&f->board.header->accounts));
+    assert_true(farthest > 1); /* some are away from home */
+    at = f->board.places + 64;
+    assert_false(tkr_board_next(&f->board, &at));
+}
+
+/* Where nobody is left that is away from home, nobody is looked for there. */
+static void test_reach_is_of_those_that_are_there(void **state)
+{
+    struct fixture *f = *state;
+    struct tkr_board_key key;
+    char id[32];
+    uint32_t first = 0;
+    uint32_t second = 0;
+    uint32_t third;
+
+    assert_true(take(f, "user-0", &first));
+    for (uint32_t i = 1; second != (first + 1) % f->board.places; i++) { /* until one comes that has the same home */
+        (void)snprintf(id, sizeof(id), "user-%u", i);
+        key = key_of(f, id);
+        if (((uint32_t)key.hash & (f->board.places - 1)) == first)
+            assert_true(take(f, id, &second));
+    }
+    assert_int_equal((atomic_load(&f->board.entry[first].shape) & TKR_BOARD_REACH_MASK) >> TKR_BOARD_REACH_SHIFT, 1);
+    for (uint32_t i = 0; find(f, id, &third); i++) {
+        char other[32];
+        (void)snprintf(other, sizeof(other), "other-%u", i);
+        if (take(f, other, &third))
+            tkr_board_ask(&f->board, third, 1000 + i);
+        tkr_board_ask(&f->board, first, 2000000 + i); /* it is the other that leaves */
+    }
+    assert_true(find(f, "user-0", &third));
+    for (uint32_t i = 0; i < f->board.places; i++) {
+        uint64_t reach = (atomic_load(&f->board.entry[i].shape) & TKR_BOARD_REACH_MASK) >> TKR_BOARD_REACH_SHIFT;
+        uint32_t end = (uint32_t)(i + reach) % f->board.places;
+        struct tkr_board_account account;
+        if (reach == 0)
+            continue;
+        assert_true(tkr_board_copy(&f->board, end, &account)); /* the farthest of this home is there */
+        tkr_board_key(&f->board, account.kind, account.id, account.id_len, account.cycle, &key);
+        assert_int_equal((uint32_t)key.hash & (f->board.places - 1), i);
+    }
 }
 
 static void test_any_bytes_are_read_within_bounds(void **state)
@@ -206,8 +280,8 @@ static void test_any_bytes_are_read_within_bounds(void **state)
         (void)snprintf(id, sizeof(id), "%u", i);
         key = key_of(f, id);
         if (tkr_board_find(&f->board, &key, &number, &seq))
-            assert_true(number < ENTRIES);
-        (void)tkr_board_read(&f->board, i % ENTRIES, i, &figures);
+            assert_true(number < f->board.places);
+        (void)tkr_board_read(&f->board, i % f->board.places, i, &figures);
         assert_true(figures.reserved >= 0);
     }
 }
@@ -218,7 +292,7 @@ static void test_headers_that_do_not_fit_are_no_board(void **state)
     struct tkr_board_header board = *(struct tkr_board_header *)f->board_memory;
     struct tkr_board_header reservations = *(struct tkr_board_header *)f->reservations_memory;
     const uint8_t other_boot[TKR_BOOT_ID_BYTES] = {9};
-    uint64_t bytes = tkr_reservations_bytes(ENTRIES);
+    uint64_t bytes = tkr_reservations_bytes(tkr_board_places(ACCOUNTS));
     struct tkr_board_header changed;
 
     assert_true(tkr_board_fits(&board, f->board_bytes, &reservations, bytes, boot_id));
@@ -232,11 +306,11 @@ static void test_headers_that_do_not_fit_are_no_board(void **state)
     REFUSES(magic, 0);
     REFUSES(major, TKR_BOARD_MAJOR + 1);
     REFUSES(generation, 78);
-    REFUSES(entries_max, ENTRIES + 1);
-    REFUSES(entries_max, 0);
-    REFUSES(entries_max, UINT32_MAX);
-    REFUSES(buckets, 0);
-    REFUSES(buckets, UINT32_MAX);
+    REFUSES(accounts_max, ACCOUNTS + 1);
+    REFUSES(accounts_max, 0);
+    REFUSES(accounts_max, UINT32_MAX);
+    REFUSES(places, 0);
+    REFUSES(places, UINT32_MAX);
 #undef REFUSES
     changed = board;
     changed.minor = TKR_BOARD_MINOR + 1;
@@ -251,6 +325,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_full_board_lets_the_one_leave_that_nobody_asked_for, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_account_whose_calls_hold_something_stays, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_reader_of_an_account_that_left_is_told, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_walk_comes_to_those_that_are_found, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_reach_is_of_those_that_are_there, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_any_bytes_are_read_within_bounds, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_headers_that_do_not_fit_are_no_board, set_up, tear_down),
     };

@@ -7,7 +7,7 @@
 #include "limit/hold.h"
 #include "support/test.h"
 
-#define ENTRIES TKR_BOARD_ENTRIES_MIN
+#define ACCOUNTS TKR_BOARD_ACCOUNTS_MIN
 #define LIMIT 1000
 #define THREADS 4
 #define ROUNDS 20000
@@ -43,18 +43,19 @@ static int set_up(void **state)
 {
     static const uint8_t boot_id[TKR_BOOT_ID_BYTES];
     struct fixture *f = calloc(1, sizeof(*f));
-    uint64_t bytes = tkr_board_bytes(ENTRIES, tkr_board_buckets(ENTRIES));
+    uint64_t bytes = tkr_board_bytes(tkr_board_places(ACCOUNTS));
 
     if (f == NULL)
         return -1;
     f->board_memory = aligned_alloc(4096, (bytes + 4095) / 4096 * 4096);
-    f->reservations_memory = aligned_alloc(4096, (tkr_reservations_bytes(ENTRIES) + 4095) / 4096 * 4096);
-    f->sweep.entry = calloc(ENTRIES, sizeof(*f->sweep.entry));
-    if (f->board_memory == NULL || f->reservations_memory == NULL || f->sweep.entry == NULL)
+    f->reservations_memory = aligned_alloc(4096, (tkr_reservations_bytes(tkr_board_places(ACCOUNTS)) + 4095) / 4096 * 4096);
+    f->sweep.entry = calloc(tkr_board_places(ACCOUNTS), sizeof(*f->sweep.entry));
+    f->sweep.number = calloc(ACCOUNTS, sizeof(*f->sweep.number));
+    if (f->board_memory == NULL || f->reservations_memory == NULL || f->sweep.entry == NULL || f->sweep.number == NULL)
         return -1;
     memset(f->board_memory, 0, bytes);
-    memset(f->reservations_memory, 0, tkr_reservations_bytes(ENTRIES));
-    tkr_board_format(f->board_memory, f->reservations_memory, ENTRIES, UINT64_MAX - 1, 5, boot_id);
+    memset(f->reservations_memory, 0, tkr_reservations_bytes(tkr_board_places(ACCOUNTS)));
+    tkr_board_format(f->board_memory, f->reservations_memory, ACCOUNTS, UINT64_MAX - 1, 5, boot_id);
     tkr_board_lay(&f->board, f->board_memory, f->reservations_memory, f->board_memory);
     for (uint32_t i = 0; i < TKR_ACCOUNTS_MAX; i++) {
         char id[2] = {(char)('a' + (int)i), 0};
@@ -76,6 +77,7 @@ static int tear_down(void **state)
     free(f->board_memory);
     free(f->reservations_memory);
     free(f->sweep.entry);
+    free(f->sweep.number);
     free(f);
     return 0;
 }
@@ -268,7 +270,7 @@ static void test_any_words_name_no_entry_beyond_the_board(void **state)
             continue;
         assert_in_range(hold.count, 1, TKR_ACCOUNTS_MAX);
         for (uint32_t j = 0; j < hold.count; j++)
-            assert_true(hold.entry[j] < ENTRIES && hold.cell[j] < 2);
+            assert_true(hold.entry[j] < f->board.places && hold.cell[j] < 2);
     }
 }
 

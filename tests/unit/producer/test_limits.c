@@ -23,7 +23,7 @@ static void make_board(void)
     tkr_message message;
 
     tkr_board_unmap(&board);
-    if (tkr_board_make(directory, TKR_BOARD_ENTRIES_MIN, &board, &message) != 0)
+    if (tkr_board_make(directory, TKR_BOARD_ACCOUNTS_MIN, &board, &message) != 0)
         fail_msg("%s", message.text);
 }
 
@@ -285,11 +285,11 @@ static void test_board_of_another_size_takes_the_place_of_the_last(void **state)
     open_producer(0);
     put("alice", 1000, 0, 0);
     assert_int_equal(check("alice", 0).limit, 1000);
-    for (uint32_t entries = 16 * TKR_BOARD_ENTRIES_MIN; entries >= TKR_BOARD_ENTRIES_MIN; entries /= 4) {
+    for (uint32_t accounts = 16 * TKR_BOARD_ACCOUNTS_MIN; accounts >= TKR_BOARD_ACCOUNTS_MIN; accounts /= 4) {
         tkr_board_unmap(&board);
-        assert_int_equal(tkr_board_make(directory, entries, &board, &message), 0);
-        put("alice", entries, 0, 0);
-        (void)check_new_board("alice", entries);
+        assert_int_equal(tkr_board_make(directory, accounts, &board, &message), 0);
+        put("alice", accounts, 0, 0);
+        (void)check_new_board("alice", accounts);
     }
 }
 
