@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a limit costs its caller: a check of an account that is hot, and of any of a million; a call that reserves against one
- * that does not. One thread; against the floor, a frame of a plain call that is copied into a lane and published. Every verdict
+ * What a limit costs its caller: a check of accounts that are hot, and of any of a million; a call that reserves against one
+ * that does not. What is hot is some accounts in turn, of which the processor cannot foresee which are at home on the board; those
+ * whose calls reserve are one that is at home, as two in three are, and, without a bound, those in turn. One thread; against the floor, a frame of a plain call that is copied into a lane and published. Every verdict
  * is looked at, every call is read back, and at the end nothing is reserved.
  */
 #include <fcntl.h>
@@ -26,6 +27,7 @@
 #define CALLS 40000 /* at once: they fit a lane */
 #define ROUNDS 25
 #define ACCOUNTS 1000000u
+#define HOT 16u /* accounts */
 #define PROMPT 812
 #define COMPLETION 94
 #define LIMIT (INT64_C(1) << 50)
@@ -39,6 +41,9 @@ static struct {
     uint64_t checked;
     char (*id)[40];
     uint32_t cycle; /* this month's */
+    tkr_account hot[HOT];
+    uint32_t at_home; /* of them, one that is */
+    bool in_turn;
     tkr_start start;
     tkr_usage usage;
     int failed; /* a code, or a verdict that was not expected */
@@ -86,7 +91,7 @@ static void check(uint32_t i)
 static void check_hot(uint64_t count)
 {
     for (uint64_t i = 0; i < count; i++)
-        check(0);
+        check((uint32_t)(i % HOT));
 }
 
 static void check_cold(uint64_t count)
@@ -99,6 +104,7 @@ static void begin_end(uint64_t count)
 {
     for (uint64_t i = 0; i < count; i++) {
         tkr_call call = 0;
+        stage.start.account[0] = stage.hot[stage.in_turn ? i % HOT : stage.at_home];
         stage.failed |= tkr_call_begin(stage.producer, &stage.start, &call);
         stage.failed |= tkr_call_end(stage.producer, call, &stage.usage);
     }
@@ -109,6 +115,13 @@ static void reserve_end(uint64_t count)
     stage.start.reserve = PROMPT + COMPLETION;
     begin_end(count);
     stage.start.reserve = 0;
+}
+
+static void reserve_in_turn(uint64_t count)
+{
+    stage.in_turn = true;
+    reserve_end(count);
+    stage.in_turn = false;
 }
 
 /* Nanoseconds each; calls: as many are read back. Negative: it does not add up. */
@@ -163,14 +176,17 @@ static int make_accounts(void)
     return 0;
 }
 
-static bool is_there(const char *id)
+/* How far from home it is; -1: it is not there. */
+static int64_t distance_of(const char *id)
 {
     struct tkr_board_key key;
     uint32_t number;
     uint64_t seq;
 
     tkr_board_key(&stage.board, TKR_KIND_USER, id, (uint32_t)strlen(id), stage.cycle, &key);
-    return tkr_board_find(&stage.board, &key, &number, &seq);
+    if (!tkr_board_find(&stage.board, &key, &number, &seq))
+        return -1;
+    return (number - tkr_board_place(&stage.board, key.hash, 0)) & (stage.board.places - 1);
 }
 
 static void put(const char *id)
@@ -187,7 +203,7 @@ static void put(const char *id)
 
 /*
  * All accounts, each in an entry at random: a caller has the id that it asks for at hand, so it is the board alone that is cold.
- * In place of the few that left for others of a full bucket, the one before is asked for again.
+ * In place of any that left for others, the one before is asked for again.
  */
 static int fill_board(void)
 {
@@ -204,11 +220,15 @@ static int fill_board(void)
     for (uint32_t i = 0; i < stage.accounts; i++)
         put(stage.id[order[i]]);
     free(order);
-    if (!is_there(stage.id[0]))
+    if (distance_of(stage.id[0]) < 0)
         put(stage.id[0]);
     for (uint32_t i = 1; i < stage.accounts; i++) {
-        if (!is_there(stage.id[i]))
+        if (distance_of(stage.id[i]) < 0)
             memcpy(stage.id[i], stage.id[i - 1], sizeof(stage.id[i]));
+    }
+    for (uint32_t i = 0; i < HOT; i++) {
+        stage.hot[i] = account_of(i);
+        stage.at_home = distance_of(stage.id[i]) == 0 ? i : stage.at_home;
     }
     return stage.failed;
 }
@@ -267,6 +287,7 @@ static void look_at_reserved(void)
 {
     tkr_call call = 0;
 
+    stage.start.account[0] = account_of(0);
     expect_reserved(0);
     stage.start.reserve = PROMPT;
     stage.failed |= tkr_call_begin(stage.producer, &stage.start, &call);
@@ -283,10 +304,11 @@ static void bench_hot(void)
         void (*way)(uint64_t);
         bool calls;
     } ways[] = {{"floor: publish of a plain call's frame", publish, false},
-                {"check, one account", check_hot, false},
+                {"check, a hot account", check_hot, false},
                 {"check, any of 1,000,000 accounts", check_cold, false},
                 {"begin + end", begin_end, true},
-                {"begin with reserve + end", reserve_end, true}};
+                {"begin with reserve + end", reserve_end, true},
+                {"begin with reserve + end, accounts in turn", reserve_in_turn, true}};
     enum { WAYS = sizeof(ways) / sizeof(ways[0]) };
     struct bench_series ns[WAYS] = {{.count = 0}};
     struct bench_series ratio;
@@ -299,7 +321,7 @@ static void bench_hot(void)
     for (int way = 0; way < WAYS; way++)
         bench_figure(ways[way].name, "time", "ns", &ns[way]);
     ratio = bench_ratio(&ns[1], &ns[0]);
-    bench_bound("a check of one account against a raw publish", &ratio, BENCH_AT_MOST, 12.0);
+    bench_bound("a check of a hot account against a raw publish", &ratio, BENCH_AT_MOST, 12.0);
     ratio = bench_ratio(&ns[2], &ns[0]);
     bench_bound("a check of any account against a raw publish", &ratio, BENCH_AT_MOST, 100.0);
     ratio = bench_ratio(&ns[4], &ns[3]);

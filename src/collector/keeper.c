@@ -122,6 +122,7 @@ static void count_charge(struct tkr_keeper *keeper, uint32_t shard, const struct
     uint32_t reference;
 
     tkr_board_key(board, charge->kind, charge->id, charge->id_len, charge->cycle, &key);
+    tkr_board_prefetch(board, &key);
     if (!tkr_board_find(board, &key, &number, &seq))
         return;
     reference = (uint32_t)((uint64_t)((const unsigned char *)charge->entry - keeper->shard[shard]->arena) / TKR_ENTRY_UNIT) + 1;

@@ -13,7 +13,7 @@ uint32_t tkr_board_places(uint32_t accounts_max)
 {
     uint32_t places = 1;
 
-    while (places < 2 * (uint64_t)accounts_max)
+    while (places < TKR_BOARD_SPARSITY * (uint64_t)accounts_max)
         places *= 2;
     return places;
 }
@@ -130,11 +130,6 @@ void tkr_board_key(const struct tkr_board *board, uint64_t kind, const char *id,
 
 /* --- finding and reading --- */
 
-static inline uint32_t place_at(const struct tkr_board *board, uint64_t hash, uint32_t distance)
-{
-    return ((uint32_t)hash + distance) & (board->places - 1);
-}
-
 static inline uint32_t reach_of(uint64_t shape)
 {
     return (uint32_t)((shape & TKR_BOARD_REACH_MASK) >> TKR_BOARD_REACH_SHIFT);
@@ -156,31 +151,22 @@ static inline bool entry_is(const struct tkr_board_entry *entry, const struct tk
     return atomic_load_explicit(&entry->seq, memory_order_relaxed) == seq; /* all loads before are acquire */
 }
 
-/* Fetches what will be wanted of a place, before any of it is waited for. */
-static inline void prefetch(const struct tkr_board *board, uint32_t number, uint32_t words)
-{
-    __builtin_prefetch(&board->entry[number]);
-    __builtin_prefetch(&board->cells[number]);
-    for (uint32_t i = 0; i < words; i += 8)
-        __builtin_prefetch(&board->entry[number].id[i]);
-}
-
 bool tkr_board_find(const struct tkr_board *board, const struct tkr_board_key *key, uint32_t *ret_number, uint64_t *ret_seq)
 {
-    uint32_t number = place_at(board, key->hash, 0);
-    uint32_t reach = 0;
+    uint32_t number = tkr_board_place(board, key->hash, 0);
+    uint32_t reach;
 
-    prefetch(board, number, key->words);
-    for (uint32_t distance = 0; distance <= reach; distance++) {
-        uint32_t next = place_at(board, key->hash, distance + 1);
-        prefetch(board, next, key->words); /* one in four is there, or farther */
+    if (entry_is(&board->entry[number], key, ret_seq)) {
+        *ret_number = number;
+        return true;
+    }
+    reach = reach_of(atomic_load_explicit(&board->entry[number].shape, memory_order_acquire)); /* I5 */
+    for (uint32_t distance = 1; distance <= reach; distance++) {
+        number = tkr_board_place(board, key->hash, distance);
         if (entry_is(&board->entry[number], key, ret_seq)) {
             *ret_number = number;
             return true;
         }
-        if (distance == 0)
-            reach = reach_of(atomic_load_explicit(&board->entry[number].shape, memory_order_acquire)); /* I5 */
-        number = next;
     }
     return false;
 }
@@ -264,7 +250,7 @@ static uint32_t home_of(const struct tkr_board *board, uint32_t number)
 
     tkr_board_key(board, atomic_load_explicit(&board->entry[number].kind, memory_order_relaxed),
                   (const char *)board->entry[number].id, tkr_board_id_len(shape), (uint32_t)shape, &key);
-    return place_at(board, key.hash, 0);
+    return tkr_board_place(board, key.hash, 0);
 }
 
 static void set_reach(struct tkr_board *board, uint32_t home, uint32_t reach)
@@ -278,7 +264,8 @@ static void set_reach(struct tkr_board *board, uint32_t home, uint32_t reach)
 /* After the last account but those nearer has left a home. */
 static void lower_reach(struct tkr_board *board, uint32_t home, uint32_t reach)
 {
-    while (reach > 0 && !(is_taken(board, place_at(board, home, reach)) && home_of(board, place_at(board, home, reach)) == home))
+    while (reach > 0 &&
+           !(is_taken(board, tkr_board_place(board, home, reach)) && home_of(board, tkr_board_place(board, home, reach)) == home))
         reach--;
     set_reach(board, home, reach);
 }
@@ -338,7 +325,7 @@ static bool leave_any(struct tkr_board *board, uint64_t hash)
 
     for (uint32_t i = 0; i < CANDIDATES; i++) {
         hash = mix(hash, UINT64_C(0x9e3779b97f4a7c15));
-        number[i] = place_at(board, hash, 0);
+        number[i] = tkr_board_place(board, hash, 0);
     }
     return leave_oldest(board, number, CANDIDATES);
 }
@@ -349,7 +336,7 @@ static bool leave_near(struct tkr_board *board, uint64_t hash)
     uint32_t number[REACH_MAX + 1];
 
     for (uint32_t i = 0; i <= REACH_MAX; i++)
-        number[i] = place_at(board, hash, i);
+        number[i] = tkr_board_place(board, hash, i);
     return leave_oldest(board, number, REACH_MAX + 1);
 }
 
@@ -358,7 +345,7 @@ static bool find_free(const struct tkr_board *board, uint64_t hash, uint32_t *re
 {
     for (uint32_t i = 0; i <= REACH_MAX; i++) {
         *ret_distance = i;
-        if (!is_taken(board, place_at(board, hash, i)))
+        if (!is_taken(board, tkr_board_place(board, hash, i)))
             return true;
     }
     return false;
@@ -381,7 +368,7 @@ static void store_key(struct tkr_board *board, uint32_t number, const struct tkr
 bool tkr_board_take(struct tkr_board *board, const struct tkr_board_key *key, uint32_t *ret_number)
 {
     bool full = atomic_load_explicit(&board->header->accounts, memory_order_relaxed) >= board->accounts_max;
-    uint32_t home = place_at(board, key->hash, 0);
+    uint32_t home = tkr_board_place(board, key->hash, 0);
     uint32_t distance;
     uint32_t number;
     uint64_t seq;
@@ -390,7 +377,7 @@ bool tkr_board_take(struct tkr_board *board, const struct tkr_board_key *key, ui
         return false;
     if (!find_free(board, key->hash, &distance) && !(leave_near(board, key->hash) && find_free(board, key->hash, &distance)))
         return false;
-    number = place_at(board, key->hash, distance);
+    number = tkr_board_place(board, key->hash, distance);
     seq = atomic_load_explicit(&board->entry[number].seq, memory_order_relaxed) | 1; /* the first time it is even */
     atomic_store_explicit(&board->entry[number].seq, seq, memory_order_release);
     store_key(board, number, key);

@@ -70,6 +70,27 @@ void tkr_board_format(void *board_memory, void *reservations_memory, uint32_t ac
 void tkr_board_key(const struct tkr_board *board, uint64_t kind, const char *id, uint32_t id_len, uint32_t cycle,
                    struct tkr_board_key *ret_key);
 
+/* The place so far from a hash's home. */
+static inline uint32_t tkr_board_place(const struct tkr_board *board, uint64_t hash, uint32_t distance)
+{
+    return ((uint32_t)hash + distance) & (board->places - 1);
+}
+
+static inline void tkr_board_prefetch_place(const struct tkr_board *board, uint32_t number, uint32_t words)
+{
+    __builtin_prefetch(&board->entry[number]);
+    __builtin_prefetch(&board->cells[number]);
+    for (uint32_t i = 0; i < words; i += 8)
+        __builtin_prefetch(&board->entry[number].id[i]);
+}
+
+/* Fetches what finding and reading will want, so that none of it is waited for singly: as early as the key is known. */
+static inline void tkr_board_prefetch(const struct tkr_board *board, const struct tkr_board_key *key)
+{
+    tkr_board_prefetch_place(board, tkr_board_place(board, key->hash, 0), key->words);
+    tkr_board_prefetch_place(board, tkr_board_place(board, key->hash, 1), key->words); /* where one in seven is */
+}
+
 /*
  * Finds the entry of a key. ret_seq vouches for it: as long as the entry's is the same, the entry is this key's. false: not
  * there.

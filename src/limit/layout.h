@@ -55,7 +55,9 @@
  * Totals are not in these files.
  *
  * Rejected: reservations in the regions (a check would have to look at each gateway); one cell (drift could never be told from
- * what is held); an index of entry numbers (half the memory, but a cold check waits for memory twice, and took twice as long).
+ * what is held); an index of entry numbers (half the memory, but a cold check
+ * waits for memory twice, and took 1.6 times as long); four places for each account, and the choice between home and the next
+ * place without a branch (no faster).
  */
 #ifndef TKR_LIMIT_LAYOUT_H
 #define TKR_LIMIT_LAYOUT_H
@@ -76,7 +78,8 @@
 #define TKR_BOARD_HEADER_BYTES 4096u
 #define TKR_BOARD_ACCOUNTS_MIN 1024u
 #define TKR_BOARD_ACCOUNTS_MAX (UINT32_C(1) << 20)
-#define TKR_BOARD_PLACES_MAX (2 * TKR_BOARD_ACCOUNTS_MAX)
+#define TKR_BOARD_SPARSITY 2u /* places for each account, at least */
+#define TKR_BOARD_PLACES_MAX (TKR_BOARD_SPARSITY * TKR_BOARD_ACCOUNTS_MAX)
 #define TKR_BOARD_ID_WORDS 32u /* 255 bytes and a zero */
 
 /* At the start of both files. */

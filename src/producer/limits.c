@@ -170,10 +170,10 @@ static uint32_t cycle_of_now(const struct tkr_producer *producer, struct tkr_cha
 /* id fits. */
 static int check(struct tkr_producer *producer, const tkr_account *account, uint32_t cycle, int64_t want, tkr_limit *ret_limit)
 {
-    int64_t now_ns = tkr_clock_monotonic_coarse_ns();
     struct tkr_channel *channel;
     const struct tkr_board *board;
     struct tkr_board_key key;
+    int64_t now_ns;
     int result;
 
     if (tkr_producer_channel(producer, &channel) != TKR_OK)
@@ -183,8 +183,11 @@ static int check(struct tkr_producer *producer, const tkr_account *account, uint
     if (cycle == 0)
         cycle = cycle_of_now(producer, channel);
     board = board_of(producer);
-    if (board != NULL)
+    if (board != NULL) {
         tkr_board_key(board, account->kind, account->id, account->len, cycle, &key);
+        tkr_board_prefetch(board, &key);
+    }
+    now_ns = tkr_clock_monotonic_coarse_ns();
     if (board == NULL || !look(producer, board, &key, want, now_ns, ret_limit)) {
         result = check_key(account, cycle);
         if (result != TKR_OK)
@@ -246,6 +249,7 @@ static inline bool claim(const struct tkr_producer *producer, struct tkr_channel
     struct tkr_board_key key;
 
     tkr_board_key(board, account->kind, account->id, account->len, cycle, &key);
+    tkr_board_prefetch(board, &key);
     if (!tkr_board_find(board, &key, &ret_claim->number, &ret_claim->seq)) {
         tell(channel, account, cycle, key.hash, now_ns);
         return false;
