@@ -89,3 +89,16 @@ size_t tkr_text_character_bytes(const char *text, size_t len)
         return 0; /* the control characters U+0080..U+009F */
     return count + 1;
 }
+
+bool tkr_text_valid(const char *text, size_t len)
+{
+    size_t at = 0;
+
+    while (at < len) {
+        size_t bytes = tkr_text_character_bytes(text + at, len - at);
+        if (bytes == 0)
+            return false;
+        at += bytes;
+    }
+    return true;
+}

@@ -30,6 +30,7 @@ struct tkr_collector {
     struct tkr_worker *worker;
     uint32_t workers_started;
     struct tkr_notices notices;
+    struct tkr_monitor monitor;
     struct tkr_shard **shard;       /* of the posts, for the keeper */
     struct tkr_guarded_board board; /* of limits */
     struct tkr_keeper *keeper;      /* of it; NULL: there is none */
@@ -81,8 +82,8 @@ static int make_limits(struct tkr_collector *collector, tkr_message *ret_message
 {
     uint32_t accounts = collector->config.board_accounts;
 
-    if (tkr_keeper_open(&collector->config, &collector->board, collector->shard, collector->post_count, &collector->keeper,
-                        ret_message) != 0 ||
+    if (tkr_keeper_open(&collector->config, &collector->board, collector->shard, collector->post_count,
+                        &collector->monitor.keeper, &collector->keeper, ret_message) != 0 ||
         tkr_reaper_open(&collector->board, accounts, &collector->reaper, ret_message) != 0)
         return -1;
     return tkr_board_make(collector->home.runtime, accounts, &collector->board.board, ret_message);
@@ -128,6 +129,10 @@ int tkr_collector_open(const struct tkr_collector_config *config, struct tkr_col
     collector->config = *config;
     collector->home = (struct tkr_home)TKR_HOME_NONE;
     tkr_notices_open(&collector->notices);
+    if (!tkr_monitor_open(&collector->monitor, config->workers, config->users_shown)) {
+        (void)tkr_message_set(ret_message, "no memory for what the collector says of itself");
+        goto fail;
+    }
     collector->worker = aligned_alloc(64, config->workers * sizeof(*collector->worker));
     if (collector->worker == NULL) {
         (void)tkr_message_set(ret_message, "no memory for %u workers", config->workers);
@@ -146,7 +151,7 @@ int tkr_collector_open(const struct tkr_collector_config *config, struct tkr_col
     if (tkr_discovery_open(&collector->home, collector->post, collector->post_count, collector->reaper, &collector->discovery,
                            ret_message) != 0)
         goto fail;
-    tkr_flusher_notices(collector->flusher, &collector->notices);
+    tkr_flusher_attach(collector->flusher, &collector->notices, &collector->monitor);
     *ret_collector = collector;
     return 0;
 
@@ -168,6 +173,8 @@ static int start_workers(struct tkr_collector *collector, tkr_message *ret_messa
         worker->stop = &collector->stop_workers;
         worker->notices = &collector->notices;
         worker->keeper = collector->keeper;
+        worker->meter = collector->monitor.meter[i];
+        worker->pulse = &collector->monitor.worker[i];
         if (pthread_create(&worker->thread, NULL, tkr_worker_run, worker) != 0)
             return tkr_message_set(ret_message, "cannot start worker %u of %u", i + 1, collector->config.workers);
         collector->workers_started++;
@@ -194,8 +201,10 @@ int tkr_collector_run(struct tkr_collector *collector, const atomic_bool *stop, 
         result = tkr_keeper_start(collector->keeper, ret_message);
     while (result == 0 && !atomic_load_explicit(stop, memory_order_relaxed)) {
         tkr_discovery_look(collector->discovery);
+        tkr_pulse_beat(&collector->monitor.main);
         (void)nanosleep(&pause, NULL); /* a signal ends it early */
     }
+    tkr_pulse_set(&collector->monitor.main, 0);
     tkr_discovery_look(collector->discovery); /* a producer that came and went just now */
     end_workers(collector);
     tkr_keeper_end(collector->keeper);
@@ -205,6 +214,11 @@ int tkr_collector_run(struct tkr_collector *collector, const atomic_bool *stop, 
             ret_message, "the sink did not take %" PRIu64 " accounts in time; they stay in %s and go out at the next start", left,
             collector->config.runtime_path);
     return result;
+}
+
+struct tkr_monitor *tkr_collector_monitor(struct tkr_collector *collector)
+{
+    return &collector->monitor;
 }
 
 uint64_t tkr_collector_name(const struct tkr_collector *collector)
@@ -225,6 +239,7 @@ void tkr_collector_close(struct tkr_collector *collector)
     free(collector->shard);
     free(collector->worker);
     tkr_notices_close(&collector->notices);
+    tkr_monitor_close(&collector->monitor);
     tkr_home_close(&collector->home);
     free(collector);
 }

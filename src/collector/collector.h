@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 
 #include "collector/config.h"
+#include "collector/monitor.h"
 
 struct tkr_collector;
 
@@ -25,6 +26,9 @@ int tkr_collector_open(const struct tkr_collector_config *config, struct tkr_col
  * 0; -1 with the reason when threads could not be started, or when the sink did not take all (which stays in memory).
  */
 int tkr_collector_run(struct tkr_collector *collector, const atomic_bool *stop, tkr_message *ret_message);
+
+/* What it has to say of itself; its own, from open to close. */
+struct tkr_monitor *tkr_collector_monitor(struct tkr_collector *collector);
 
 /* Its name, as the sink knows it. */
 uint64_t tkr_collector_name(const struct tkr_collector *collector);

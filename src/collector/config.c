@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "collector/ranking.h"
 #include "limit/layout.h"
 #include "table/shard.h"
 #include "tokenring/tokenring.h"
@@ -13,6 +14,7 @@
 #define WORKERS_MAX 64
 #define ACCOUNTS_DEFAULT 1000000
 #define MODELS_DEFAULT 16
+#define USERS_SHOWN_DEFAULT 100
 #define BOARD_ACCOUNTS_DEFAULT 65536
 #define FLUSH_INTERVAL_DEFAULT_MS 1000
 #define FORGET_AFTER_DEFAULT_S 604800
@@ -69,6 +71,8 @@ int tkr_collector_config_read(struct tkr_collector_config *ret_config, tkr_messa
     if (read_number("TOKENRING_WORKERS", 1, WORKERS_MAX, workers_default(), &config->workers, ret_message) != 0 ||
         read_number("TOKENRING_MAX_ACCOUNTS", 1000, 10000000, ACCOUNTS_DEFAULT, &config->accounts_max, ret_message) != 0 ||
         read_number("TOKENRING_MODELS", 0, TKR_MODELS_MAX, MODELS_DEFAULT, &config->models_max, ret_message) != 0 ||
+        read_number("TOKENRING_METRICS_USERS", 0, TKR_RANKING_SHOWN_MAX, USERS_SHOWN_DEFAULT, &config->users_shown,
+                    ret_message) != 0 ||
         read_number("TOKENRING_BOARD_ACCOUNTS", TKR_BOARD_ACCOUNTS_MIN, TKR_BOARD_ACCOUNTS_MAX, BOARD_ACCOUNTS_DEFAULT,
                     &config->board_accounts, ret_message) != 0 ||
         read_number("TOKENRING_FLUSH_INTERVAL_MS", 10, 3600000, FLUSH_INTERVAL_DEFAULT_MS, &config->flush_interval_ms,

@@ -24,6 +24,7 @@ struct tkr_collector_config {
     uint32_t accounts_max;                   /* entries per shard */
     uint32_t board_accounts;                 /* whose limits gateways can look at */
     uint32_t models_max;                     /* of an account and cycle that are told apart; 0: none */
+    uint32_t users_shown;                    /* by name, in metrics */
     uint32_t flush_interval_ms;
     uint32_t parked_retry_ms; /* between tries of an account that the sink cannot take */
     uint32_t attempts;        /* of the sink that fail in a row before it is called failing */
@@ -35,7 +36,7 @@ struct tkr_collector_config {
 
 /*
  * TOKENRING_RUNTIME_DIR, TOKENRING_STATE_DIR, TOKENRING_WORKERS (1..64; default: a quarter of the processors, at least 1),
- * TOKENRING_MAX_ACCOUNTS (1000..10000000 per shard; default 1000000), TOKENRING_MODELS (0..16 of an account and cycle; default 16),
+ * TOKENRING_MAX_ACCOUNTS (1000..10000000 per shard; default 1000000), TOKENRING_MODELS (0..16 of an account and cycle; default 16), TOKENRING_METRICS_USERS (0..1000; default 100),
  * TOKENRING_BOARD_ACCOUNTS (1024..1048576; default 65536), TOKENRING_FLUSH_INTERVAL_MS (10..3600000; default 1000),
  * TOKENRING_PARKED_RETRY_MS (10..3600000; default 30000), TOKENRING_FORGET_AFTER_S (0: never, to 31536000; default 604800, a week),
  * TOKENRING_ORPHANS (streamed, prompt, reserve, zero; default streamed), CALLBACK_RETRY_ATTEMPTS (1..1000; default 3),

@@ -163,18 +163,25 @@ static int drain_queues(struct tkr_delivery *delivery, tkr_message *ret_message)
         if (delivery->sink->ops->collect(delivery->sink, &chunk, ret_message) != 0)
             return -1;
         TKR_CRASH(FLUSH_ANSWERED);
+        tkr_pulse_beat(delivery->monitor != NULL ? &delivery->monitor->flusher : NULL);
         in_flight--;
-        in_step = tkr_settle(&delivery->parking, (struct tkr_parcel *)chunk) &&
+        in_step = tkr_settle(&delivery->parking, delivery->monitor, (struct tkr_parcel *)chunk) &&
                   (in_step || in_flight == 0); /* the chunk is its first member */
     }
 }
 
 /* --- after the sink has gone back --- */
 
-static void note_rechecked(struct tkr_outlet *outlet, const struct tkr_parcel *parcel, uint64_t next)
+static void note_rechecked(struct tkr_delivery *delivery, struct tkr_outlet *outlet, const struct tkr_parcel *parcel,
+                           uint64_t next)
 {
+    uint64_t healed = 0;
+
     for (uint32_t i = 0; i < parcel->chunk.count; i++)
-        outlet->healed += parcel->chunk.item[i].outcome == TKR_OUTCOME_FOUND;
+        healed += parcel->chunk.item[i].outcome == TKR_OUTCOME_FOUND;
+    outlet->healed += healed;
+    if (delivery->monitor != NULL)
+        tkr_add_own(&delivery->monitor->flush.healed, healed);
     tkr_outlet_recheck_advance(outlet, next);
     if (!tkr_outlet_rechecking(outlet))
         tkr_log(TKR_LOG_INFO, "source %s: all accounts are compared with the sink; sent again: %" PRIu64, outlet->source,
@@ -196,9 +203,9 @@ static int recheck(struct tkr_delivery *delivery, struct tkr_outlet *outlet, tkr
     }
     if (submit(delivery, parcel, ret_message) != 0 || delivery->sink->ops->collect(delivery->sink, &chunk, ret_message) != 0)
         return -1;
-    if (tkr_settle(&delivery->parking, parcel) &&
+    if (tkr_settle(&delivery->parking, delivery->monitor, parcel) &&
         outlet->rechecks == rechecks) /* else it has gone back once more, and all begins again */
-        note_rechecked(outlet, parcel, next);
+        note_rechecked(delivery, outlet, parcel, next);
     delivery->recheck_ns = tkr_clock_monotonic_ns() + RECHECK_SHARE * (tkr_clock_monotonic_ns() - begun_ns);
     return 0;
 }
@@ -214,7 +221,7 @@ static int remove_records(struct tkr_delivery *delivery, struct tkr_outlet *outl
     tkr_parcel_fill_removal(parcel, outlet);
     if (submit(delivery, parcel, ret_message) != 0 || delivery->sink->ops->collect(delivery->sink, &chunk, ret_message) != 0)
         return -1;
-    if (!tkr_settle(&delivery->parking, parcel))
+    if (!tkr_settle(&delivery->parking, delivery->monitor, parcel))
         return 0; /* once more, behind the number found */
     outlet->removal_count -= parcel->chunk.count;
     memmove(outlet->removal, outlet->removal + parcel->chunk.count, outlet->removal_count * sizeof(outlet->removal[0]));

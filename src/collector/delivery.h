@@ -11,6 +11,7 @@
 #ifndef TKR_COLLECTOR_DELIVERY_H
 #define TKR_COLLECTOR_DELIVERY_H
 
+#include "collector/monitor.h"
 #include "collector/parcel.h"
 #include "collector/parking.h"
 
@@ -22,7 +23,8 @@ struct tkr_delivery {
     uint32_t parcel_count;
     bool connected;
     struct tkr_parking parking;
-    int64_t recheck_ns; /* next chunk of a recheck */
+    struct tkr_monitor *monitor; /* who is told; NULL: nobody */
+    int64_t recheck_ns;          /* next chunk of a recheck */
 };
 
 /* Delivers from the shards to the sink, which becomes its own. false: no memory; to be closed all the same. */

@@ -74,10 +74,30 @@ static void add_labels(struct tkr_drain *drain, const struct tkr_event *event)
     }
 }
 
+static int64_t value_of(const struct tkr_event *event, unsigned bit)
+{
+    uint32_t before = event->values.present & ((1u << bit) - 1);
+
+    return event->values.present >> bit & 1 ? event->values.value[__builtin_popcount(before)] : 0;
+}
+
+static void add_call(struct tkr_drain *drain, const struct tkr_event *event)
+{
+    drain->call[drain->events] = (struct tkr_drain_call){.provider = event->provider,
+                                                         .model = event->model,
+                                                         .provider_len = event->provider_len,
+                                                         .model_len = event->model_len,
+                                                         .duration_us = value_of(event, TKR_COUNTER_DURATION),
+                                                         .first_token_us = value_of(event, TKR_VALUE_FIRST_TOKEN_US),
+                                                         .error = event->values.error,
+                                                         .is_call = event->type != TKR_FRAME_INCREMENT};
+}
+
 static void add_event(struct tkr_drain *drain, const struct tkr_event *event)
 {
     tkr_counts *counts = &drain->counts[drain->events];
 
+    add_call(drain, event);
     memset(counts, 0, sizeof(*counts));
     tkr_event_counts(event, counts);
     for (uint32_t i = 0; i < event->account_count; i++)
@@ -95,13 +115,6 @@ static bool has_room_for_event(const struct tkr_drain *drain)
 }
 
 /* --- frames out of lanes --- */
-
-static int64_t value_of(const struct tkr_event *event, unsigned bit)
-{
-    uint32_t before = event->values.present & ((1u << bit) - 1);
-
-    return event->values.present >> bit & 1 ? event->values.value[__builtin_popcount(before)] : 0;
-}
 
 static void add_notice(struct tkr_drain *drain, const struct tkr_event *event)
 {
@@ -222,6 +235,7 @@ static uint64_t count_refused(struct tkr_drain *drain, struct tkr_shard *shard, 
         if (!charge->refused || !of_span || charge->event == previous)
             continue;
         previous = charge->event;
+        drain->call[charge->event].refused = true;
         tkr_feed_drop(shard, span->feed, charge->why, 1);
         refused++;
     }
@@ -299,7 +313,7 @@ int tkr_drain_batch(struct tkr_drain *drain, struct tkr_shard *shard, struct tkr
         return 0;
     TKR_CRASH(DRAIN_COPIED);
     if (!tkr_batch_begin(shard)) {
-        drain->charges = 0; /* of these, nothing is counted */
+        drain->charges = drain->events = 0; /* of these, nothing is counted */
         return -1;
     }
     tkr_batch_apply(shard, drain->charge, drain->charges);
@@ -383,7 +397,7 @@ bool tkr_drain_settle(struct tkr_drain *drain, struct tkr_shard *shard, struct t
     for (uint32_t end = slots - at > SLOTS_AT_ONCE ? at + SLOTS_AT_ONCE : slots; at < end; at++)
         broken += quarantined ? !slot_is_free(drain, feed, at) : !settle_slot(drain, feed, at, policy);
     if (!tkr_batch_begin(shard)) {
-        drain->charges = 0;
+        drain->charges = drain->events = 0;
         return false;
     }
     tkr_batch_apply(shard, drain->charge, drain->charges);

@@ -42,7 +42,20 @@ struct tkr_drain_notice {
     bool watch;
 };
 
-/* Work space of a worker: about 300 KiB. Its charges, after a call, are those that were committed. */
+/* What an event tells of its call, beside what is charged. Texts point into the buffer. */
+struct tkr_drain_call {
+    const char *provider;
+    const char *model;
+    uint32_t provider_len;
+    uint32_t model_len;
+    int64_t duration_us;    /* 0: not told */
+    int64_t first_token_us; /* the same */
+    uint8_t error;          /* TKR_ERROR_* */
+    bool is_call;           /* and no increment */
+    bool refused;           /* by the table: it is not counted */
+};
+
+/* Work space of a worker: about 300 KiB. Its events and charges, after a call, are those that were committed. */
 struct tkr_drain {
     uint32_t notices;
     struct tkr_drain_notice notice[TKR_DRAIN_NOTICES_MAX];
@@ -53,6 +66,7 @@ struct tkr_drain {
     bool split; /* usage by models too */
     struct tkr_drain_span span[TKR_BATCH_LANES_MAX];
     tkr_counts counts[TKR_DRAIN_EVENTS_MAX];
+    struct tkr_drain_call call[TKR_DRAIN_EVENTS_MAX];
     struct tkr_charge charge[TKR_BATCH_CHARGES_MAX];
     char label[TKR_DRAIN_EVENTS_MAX][TKR_ENTRY_LABEL_MAX]; /* "provider/model", where a provider is told */
     alignas(64) unsigned char buffer[TKR_DRAIN_BYTES];

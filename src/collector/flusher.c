@@ -184,6 +184,48 @@ static void publish(struct tkr_flusher *flusher)
     tkr_health_publish(flusher->health_file, health);
 }
 
+/* --- telling the monitor --- */
+
+static uint64_t count_waiting(const struct tkr_delivery *delivery)
+{
+    uint64_t waiting = 0;
+
+    for (uint32_t i = 0; i < delivery->outlet_count; i++)
+        waiting += delivery->outlet[i].queue.count - delivery->outlet[i].queue.first;
+    return waiting;
+}
+
+static uint64_t count_rechecks(const struct tkr_delivery *delivery)
+{
+    uint64_t rechecks = 0;
+
+    for (uint32_t i = 0; i < delivery->outlet_count; i++)
+        rechecks += delivery->outlet[i].rechecks;
+    return rechecks;
+}
+
+/* What waits now has waited since the first pass that left something. */
+static void tell_monitor(struct tkr_flusher *flusher, int64_t begun_ns)
+{
+    struct tkr_monitor *monitor = flusher->delivery.monitor;
+    struct tkr_flush_figures *flush;
+    uint64_t waiting;
+
+    if (monitor == NULL)
+        return;
+    flush = &monitor->flush;
+    waiting = count_waiting(&flusher->delivery);
+    atomic_store_explicit(&flush->waiting, waiting, memory_order_relaxed); /* figures, here and below */
+    atomic_store_explicit(&flush->parked_now, tkr_delivery_parked(&flusher->delivery), memory_order_relaxed);
+    atomic_store_explicit(&flush->rechecks, count_rechecks(&flusher->delivery), memory_order_relaxed);
+    if (waiting == 0)
+        atomic_store_explicit(&flush->unflushed_since_ns, 0, memory_order_relaxed);
+    else if (atomic_load_explicit(&flush->unflushed_since_ns, memory_order_relaxed) == 0)
+        atomic_store_explicit(&flush->unflushed_since_ns, begun_ns, memory_order_relaxed);
+    tkr_ranking_decide(monitor->ranking, begun_ns);
+    tkr_pulse_beat(&monitor->flusher);
+}
+
 /* --- passes --- */
 
 static void set_probes(struct tkr_flusher *flusher, int64_t now)
@@ -198,6 +240,7 @@ static void set_probes(struct tkr_flusher *flusher, int64_t now)
 static bool send(struct tkr_flusher *flusher, int64_t now)
 {
     tkr_message message = {""};
+    bool sends = count_waiting(&flusher->delivery) > 0; /* and no empty chunks only */
 
     if (!tkr_delivery_busy(&flusher->delivery))
         return true;
@@ -206,11 +249,16 @@ static bool send(struct tkr_flusher *flusher, int64_t now)
         return false;
     if (tkr_delivery_serve(&flusher->delivery, &message) != 0) {
         tkr_delivery_fail(&flusher->delivery);
+        if (flusher->delivery.monitor != NULL)
+            tkr_add_own(&flusher->delivery.monitor->flush.failures, 1);
         note_failure(flusher, &message);
         back_off(flusher);
         return false;
     }
     note_success(flusher);
+    if (sends && flusher->delivery.monitor != NULL)
+        tkr_buckets_add(&flusher->delivery.monitor->flush.duration, &tkr_flush_bounds,
+                        (uint64_t)((tkr_clock_monotonic_ns() - now) / TKR_NS_PER_US), 1);
     flusher->backoff_ns = 0;
     return !tkr_delivery_queued(&flusher->delivery);
 }
@@ -230,6 +278,7 @@ static bool pass(struct tkr_flusher *flusher, bool take)
     done = send(flusher, now);
     tkr_parking_tell(&flusher->delivery.parking, tkr_clock_monotonic_ns());
     publish(flusher);
+    tell_monitor(flusher, now);
     return done;
 }
 
@@ -281,6 +330,8 @@ static void *run(void *argument)
             flush_ns = tkr_clock_monotonic_ns() + interval_ns; /* it stretches until a pass is through */
         turn_ns = next_turn(flusher, flush_ns, done);
     }
+    if (flusher->delivery.monitor != NULL)
+        tkr_pulse_set(&flusher->delivery.monitor->flusher, 0);
     return NULL;
 }
 
@@ -349,9 +400,10 @@ int tkr_flusher_open(const struct tkr_collector_config *config, int folder, stru
     return 0;
 }
 
-void tkr_flusher_notices(struct tkr_flusher *flusher, struct tkr_notices *notices)
+void tkr_flusher_attach(struct tkr_flusher *flusher, struct tkr_notices *notices, struct tkr_monitor *monitor)
 {
     flusher->notices = notices;
+    flusher->delivery.monitor = monitor;
 }
 
 int tkr_flusher_start(struct tkr_flusher *flusher, tkr_message *ret_message)

@@ -18,8 +18,8 @@ struct tkr_flusher;
 int tkr_flusher_open(const struct tkr_collector_config *config, int folder, struct tkr_post *posts, uint32_t post_count,
                      struct tkr_flusher **ret_flusher, tkr_message *ret_message);
 
-/* What it publishes besides: borrowed. Before it is started. */
-void tkr_flusher_notices(struct tkr_flusher *flusher, struct tkr_notices *notices);
+/* What it publishes besides, and whom it tells how it fares: borrowed. Before it is started. */
+void tkr_flusher_attach(struct tkr_flusher *flusher, struct tkr_notices *notices, struct tkr_monitor *monitor);
 
 /* Starts its thread. -1: the system refused. */
 int tkr_flusher_start(struct tkr_flusher *flusher, tkr_message *ret_message);

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "collector/board.h"
 #include "collector/drain.h"
+#include "collector/monitor.h"
 #include "sink/sink.h"
 #include "table/reader.h"
 
@@ -63,6 +64,7 @@ struct tkr_keeper {
     _Atomic uint64_t taken_count;
     bool failing;
     int64_t not_before_ns;
+    struct tkr_pulse *pulse; /* may be NULL */
     pthread_t thread;
     bool started;
     pthread_mutex_t mutex;
@@ -455,11 +457,17 @@ static void *run(void *argument)
     struct tkr_keeper *keeper = argument;
     int64_t next_ns = INT64_MAX;
 
-    while (!wait_until(keeper, next_ns)) {
-        int64_t now_ns = tkr_clock_monotonic_ns();
+    for (;;) {
+        int64_t now_ns;
+        tkr_pulse_set(keeper->pulse, INT64_MAX);
+        if (wait_until(keeper, next_ns))
+            break;
+        now_ns = tkr_clock_monotonic_ns();
+        tkr_pulse_set(keeper->pulse, now_ns);
         take_wanted(keeper, now_ns);
         next_ns = now_ns < keeper->not_before_ns ? keeper->not_before_ns : look_up_due(keeper, now_ns);
     }
+    tkr_pulse_set(keeper->pulse, 0);
     return NULL;
 }
 
@@ -489,7 +497,7 @@ static bool allocate(struct tkr_keeper *keeper, uint32_t accounts_max)
 }
 
 int tkr_keeper_open(const struct tkr_collector_config *config, struct tkr_guarded_board *guarded, struct tkr_shard *const *shard,
-                    uint32_t shard_count, struct tkr_keeper **ret_keeper, tkr_message *ret_message)
+                    uint32_t shard_count, struct tkr_pulse *pulse, struct tkr_keeper **ret_keeper, tkr_message *ret_message)
 {
     struct tkr_keeper *keeper = calloc(1, sizeof(*keeper));
     int64_t interval_ns = (int64_t)config->flush_interval_ms * TKR_NS_PER_MS;
@@ -499,6 +507,7 @@ int tkr_keeper_open(const struct tkr_collector_config *config, struct tkr_guarde
     keeper->guarded = guarded;
     keeper->shard = shard;
     keeper->shard_count = shard_count;
+    keeper->pulse = pulse;
     keeper->refresh_ns = interval_ns < REFRESH_MAX_NS ? interval_ns : REFRESH_MAX_NS;
     if (!allocate(keeper, config->board_accounts)) {
         (void)tkr_message_set(ret_message, "no memory for limits");

@@ -36,13 +36,14 @@
 struct tkr_drain;
 struct tkr_guarded_board;
 struct tkr_keeper;
+struct tkr_pulse;
 
 /*
  * Opens the thread's own sink. The board, of config's board_accounts, and the shards stay the caller's and outlive the keeper;
- * the board may be made later, before anything below is called but close. 0, or -1 with the reason.
+ * the board may be made later, before anything below is called but close. pulse, borrowed, is the thread's sign of life; or NULL. 0, or -1 with the reason.
  */
 int tkr_keeper_open(const struct tkr_collector_config *config, struct tkr_guarded_board *guarded, struct tkr_shard *const *shard,
-                    uint32_t shard_count, struct tkr_keeper **ret_keeper, tkr_message *ret_message);
+                    uint32_t shard_count, struct tkr_pulse *pulse, struct tkr_keeper **ret_keeper, tkr_message *ret_message);
 
 /* Starts the thread. -1: the system refused. */
 int tkr_keeper_start(struct tkr_keeper *keeper, tkr_message *ret_message);

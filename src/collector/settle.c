@@ -13,9 +13,38 @@
 static const char ahead[] = "the sink's record is ahead of this collector; nothing is subtracted";
 static const char erased[] = "the account was forgotten in the sink";
 
-/* Takes up what the sink has of an entry. NULL: that is all there is to it; else why the entry must wait. */
-static const char *judge(struct tkr_outlet *outlet, uint32_t reference, struct tkr_contribution *sent, bool *ret_resend)
+/* What a record has of the life that an entry has now. */
+static int64_t acknowledged(const struct tkr_record *known, const struct tkr_contribution *sent, int counter)
 {
+    return known->life == sent->now.life ? known->counts.value[counter] : 0;
+}
+
+/* Tells how the sink's knowledge of a user has changed. */
+static void tell_ranking(struct tkr_ranking *ranking, const struct tkr_record *before, const struct tkr_contribution *sent)
+{
+    tkr_counts difference = {.value = {0}};
+
+    if (sent->kind != TKR_KIND_USER || sent->model_len > 0)
+        return;
+    for (int i = TKR_COUNTER_PROMPT; i <= TKR_COUNTER_TOTAL; i++)
+        difference.value[i] = acknowledged(&sent->known, sent, i) - acknowledged(before, sent, i);
+    tkr_ranking_add(ranking, sent->id, sent->id_len, &difference);
+}
+
+static void tell_monitor(struct tkr_monitor *monitor, const struct tkr_record *before, const struct tkr_contribution *sent,
+                         bool resend)
+{
+    if (monitor == NULL)
+        return;
+    tkr_add_own(resend ? &monitor->flush.resent : &monitor->flush.acknowledged, 1);
+    tell_ranking(monitor->ranking, before, sent);
+}
+
+/* Takes up what the sink has of an entry. NULL: that is all there is to it; else why the entry must wait. */
+static const char *judge(struct tkr_outlet *outlet, struct tkr_monitor *monitor, uint32_t reference,
+                         struct tkr_contribution *sent, bool *ret_resend)
+{
+    const struct tkr_record before = sent->known;
     enum tkr_decision decision = tkr_contribution_decide(sent, !tkr_outlet_unchecked(outlet, reference));
 
     *ret_resend = decision == TKR_DECIDE_RESEND;
@@ -30,16 +59,17 @@ static const char *judge(struct tkr_outlet *outlet, uint32_t reference, struct t
         return sent->reason;
     default:
         tkr_entry_known_set(tkr_shard_entry(outlet->shard, reference), sent->known.life, &sent->known.counts);
+        tell_monitor(monitor, &before, sent, *ret_resend);
         return NULL;
     }
 }
 
 /* Acts on one answer, for an entry that is not in flight any more. */
-static void settle_item(struct tkr_parking *parking, struct tkr_outlet *outlet, struct tkr_outlet_item item,
-                        struct tkr_contribution *sent)
+static void settle_item(struct tkr_parking *parking, struct tkr_monitor *monitor, struct tkr_outlet *outlet,
+                        struct tkr_outlet_item item, struct tkr_contribution *sent)
 {
     bool resend;
-    const char *why = judge(outlet, item.reference, sent, &resend);
+    const char *why = judge(outlet, monitor, item.reference, sent, &resend);
 
     if ((why == ahead || why == erased) && tkr_forget_relive(outlet, item.reference, sent->now.life, sent->found.life)) {
         tkr_parking_log(why == ahead ? TKR_LOG_ERROR : TKR_LOG_INFO, sent, why,
@@ -50,6 +80,8 @@ static void settle_item(struct tkr_parking *parking, struct tkr_outlet *outlet, 
     }
     if (resend && item.resends++ == RESENDS_MAX)
         why = "somebody else keeps changing this collector's record";
+    if (why != NULL && monitor != NULL)
+        tkr_add_own(&monitor->flush.parked, 1);
     if (why != NULL)
         tkr_parking_put(parking, outlet, item, sent, why);
     else if (resend)
@@ -90,7 +122,7 @@ static bool note_seen(struct tkr_outlet *outlet, const struct tkr_chunk *chunk)
     return expected;
 }
 
-bool tkr_settle(struct tkr_parking *parking, struct tkr_parcel *parcel)
+bool tkr_settle(struct tkr_parking *parking, struct tkr_monitor *monitor, struct tkr_parcel *parcel)
 {
     if (!note_seen(parcel->outlet, &parcel->chunk)) {
         tkr_parcel_requeue(parcel);
@@ -99,7 +131,7 @@ bool tkr_settle(struct tkr_parking *parking, struct tkr_parcel *parcel)
     for (uint32_t i = 0; parcel->purpose != TKR_PARCEL_REMOVAL && i < parcel->chunk.count; i++) {
         if (parcel->purpose == TKR_PARCEL_QUEUED)
             tkr_outlet_unmark(parcel->outlet, parcel->origin[i].reference);
-        settle_item(parking, parcel->outlet, parcel->origin[i], &parcel->chunk.item[i]);
+        settle_item(parking, monitor, parcel->outlet, parcel->origin[i], &parcel->chunk.item[i]);
     }
     parcel->in_flight = false;
     return true;

@@ -7,14 +7,15 @@
 #ifndef TKR_COLLECTOR_SETTLE_H
 #define TKR_COLLECTOR_SETTLE_H
 
+#include "collector/monitor.h"
 #include "collector/parcel.h"
 #include "collector/parking.h"
 
 /*
  * Acts on a chunk's answers. An acknowledgement is one only with the chunk's number: what the sink applied without taking the
  * number up, it could lose again without its number falling. So that goes out once more, in a chunk that follows the number
- * found, and is found applied. false: so it is.
+ * found, and is found applied. false: so it is. What is acknowledged is told to the monitor, which may be NULL.
  */
-bool tkr_settle(struct tkr_parking *parking, struct tkr_parcel *parcel);
+bool tkr_settle(struct tkr_parking *parking, struct tkr_monitor *monitor, struct tkr_parcel *parcel);
 
 #endif

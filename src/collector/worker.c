@@ -74,6 +74,7 @@ static bool bury(struct tkr_worker *worker, struct tkr_post *post, struct tkr_fe
     if (feed->view != NULL && tkr_feed_state(feed) != TKR_CURSOR_GONE) {
         bool settled = tkr_drain_settle(&worker->drain, post->shard, feed, worker->orphans);
         tkr_keeper_count(worker->keeper, post->number, &worker->drain);
+        tkr_meter_count(worker->meter, &worker->drain);
         *ret_more |= !settled;
         if (!settled)
             return false;
@@ -128,6 +129,7 @@ static bool serve(struct tkr_worker *worker, struct tkr_post *post)
     tkr_keeper_resolve(worker->keeper, post->number);
     events = tkr_drain_batch(&worker->drain, post->shard, post->feeds, &more);
     tkr_keeper_count(worker->keeper, post->number, &worker->drain);
+    tkr_meter_count(worker->meter, &worker->drain);
     tkr_notices_take(worker->notices, &worker->drain);
     settling = look_after(worker, post);
     tkr_shard_changed_answer(post->shard);
@@ -141,7 +143,7 @@ static bool serve_all(struct tkr_worker *worker)
 
     for (uint32_t i = worker->first; i < worker->post_count; i += worker->stride)
         busy |= serve(worker, &worker->posts[i]);
-    (void)atomic_fetch_add_explicit(&worker->rounds, 1, memory_order_relaxed); /* a sign of life */
+    tkr_pulse_beat(worker->pulse);
     return busy;
 }
 
@@ -163,5 +165,6 @@ void *tkr_worker_run(void *argument)
     deadline = tkr_clock_monotonic_ns() + LAST_DRAIN_NS;
     while (serve_all(worker) && tkr_clock_monotonic_ns() < deadline)
         continue;
+    tkr_pulse_set(worker->pulse, 0);
     return NULL;
 }

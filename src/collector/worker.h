@@ -10,6 +10,7 @@
 
 #include "collector/drain.h"
 #include "collector/keeper.h"
+#include "collector/monitor.h"
 #include "collector/notices.h"
 
 /* A shard with its feeds. */
@@ -31,7 +32,8 @@ struct tkr_worker {
     const atomic_bool *stop;
     struct tkr_notices *notices; /* of all workers; NULL: nobody wants them */
     struct tkr_keeper *keeper;   /* of limits; NULL: there is none */
-    _Atomic uint64_t rounds;     /* that it moves */
+    struct tkr_meter *meter;     /* its own; NULL: nobody wants it */
+    struct tkr_pulse *pulse;     /* that it moves; may be NULL */
     struct tkr_drain drain;
 };
 

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "collector/meter.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+
+#define OTHER "other"
+#define MS UINT64_C(1000) /* in microseconds */
+
+const struct tkr_bounds tkr_meter_bounds = {16,
+                                            {10 * MS, 25 * MS, 50 * MS, 100 * MS, 250 * MS, 500 * MS, 1000 * MS, 2500 * MS,
+                                             5000 * MS, 10000 * MS, 20000 * MS, 30000 * MS, 60000 * MS, 120000 * MS, 300000 * MS,
+                                             600000 * MS}};
+
+/* --- names --- */
+
+void tkr_meter_names_open(struct tkr_meter_names *names)
+{
+    struct tkr_meter_name *other = &names->name[0];
+
+    memset(names, 0, sizeof(*names));
+    (void)pthread_mutex_init(&names->mutex, NULL); /* a default one cannot fail */
+    other->provider_len = other->model_len = sizeof(OTHER) - 1;
+    memcpy(other->provider, OTHER, sizeof(OTHER) - 1);
+    memcpy(other->model, OTHER, sizeof(OTHER) - 1);
+    atomic_store_explicit(&names->count, 1, memory_order_relaxed); /* nobody else has it yet */
+}
+
+void tkr_meter_names_close(struct tkr_meter_names *names)
+{
+    (void)pthread_mutex_destroy(&names->mutex);
+}
+
+static bool is_other(const char *text, uint32_t len)
+{
+    return len == sizeof(OTHER) - 1 && memcmp(text, OTHER, len) == 0;
+}
+
+/* Can it be a label of its own? */
+static bool presentable(const struct tkr_drain_call *call)
+{
+    return tkr_text_valid(call->provider, call->provider_len) && tkr_text_valid(call->model, call->model_len) &&
+           !(is_other(call->provider, call->provider_len) && is_other(call->model, call->model_len));
+}
+
+static bool is_of(const struct tkr_meter_name *name, const struct tkr_drain_call *call)
+{
+    return name->provider_len == call->provider_len && name->model_len == call->model_len &&
+           memcmp(name->model, call->model, call->model_len) == 0 &&
+           memcmp(name->provider, call->provider, call->provider_len) == 0;
+}
+
+/* FNV-1a (Fowler, Noll, Vo); there are few names, and a bad spread costs only time. */
+static uint64_t hash_more(uint64_t hash, const char *bytes, uint32_t len)
+{
+    for (uint32_t i = 0; i < len; i++)
+        hash = (hash ^ (unsigned char)bytes[i]) * UINT64_C(0x100000001b3);
+    return hash;
+}
+
+static uint64_t hash_of(const struct tkr_drain_call *call)
+{
+    uint64_t hash = hash_more(UINT64_C(0xcbf29ce484222325), call->provider, call->provider_len);
+
+    return hash_more(hash_more(hash, "/", 1), call->model, call->model_len);
+}
+
+/* Gives it a number, unless another worker has. 0: there is none left. */
+static uint32_t number(struct tkr_meter_names *names, const struct tkr_drain_call *call, uint64_t hash)
+{
+    struct tkr_meter_name *name;
+    uint32_t found = 0;
+    uint32_t count;
+
+    (void)pthread_mutex_lock(&names->mutex);
+    count = atomic_load_explicit(&names->count, memory_order_relaxed); /* under the lock */
+    for (uint32_t i = 1; i < count && found == 0; i++)
+        found = is_of(&names->name[i], call) ? i : 0;
+    if (found == 0 && count < TKR_METER_NAMES_MAX) {
+        found = count;
+        name = &names->name[count];
+        name->hash = hash;
+        name->provider_len = call->provider_len;
+        name->model_len = call->model_len;
+        memcpy(name->provider, call->provider, call->provider_len);
+        memcpy(name->model, call->model, call->model_len);
+        atomic_store_explicit(&names->count, count + 1, memory_order_release); /* P1 */
+    }
+    (void)pthread_mutex_unlock(&names->mutex);
+    return found;
+}
+
+/* --- a worker's index of them --- */
+
+static uint32_t look_up(const struct tkr_meter *meter, const struct tkr_drain_call *call, uint64_t hash)
+{
+    for (uint32_t place = (uint32_t)hash % TKR_METER_INDEX; meter->index[place] != 0; place = (place + 1) % TKR_METER_INDEX) {
+        const struct tkr_meter_name *name = &meter->names->name[meter->index[place]];
+        if (name->hash == hash && is_of(name, call))
+            return meter->index[place];
+    }
+    return 0;
+}
+
+/* Takes up names that were numbered since. */
+static void learn(struct tkr_meter *meter)
+{
+    uint32_t count = atomic_load_explicit(&meter->names->count, memory_order_acquire); /* P1 */
+
+    for (; meter->known < count; meter->known++) {
+        uint32_t place = (uint32_t)meter->names->name[meter->known].hash % TKR_METER_INDEX;
+        while (meter->index[place] != 0)
+            place = (place + 1) % TKR_METER_INDEX;
+        meter->index[place] = (uint16_t)meter->known;
+    }
+}
+
+static uint32_t find(struct tkr_meter *meter, const struct tkr_drain_call *call)
+{
+    uint64_t hash;
+    uint32_t found;
+
+    if (meter->last != 0 && is_of(&meter->names->name[meter->last], call))
+        return meter->last;
+    hash = hash_of(call);
+    found = look_up(meter, call, hash);
+    if (found == 0 && meter->known < TKR_METER_NAMES_MAX && presentable(call)) {
+        (void)number(meter->names, call, hash);
+        learn(meter);
+        found = look_up(meter, call, hash);
+    }
+    meter->last = found;
+    return found;
+}
+
+/* --- counting --- */
+
+struct tkr_meter *tkr_meter_open(struct tkr_meter_names *names)
+{
+    struct tkr_meter *meter = calloc(1, sizeof(*meter));
+
+    if (meter != NULL) {
+        meter->names = names;
+        meter->known = 1;
+    }
+    return meter;
+}
+
+void tkr_meter_close(struct tkr_meter *meter)
+{
+    free(meter);
+}
+
+static void count_one(struct tkr_meter_row *row, const struct tkr_drain_call *call, const tkr_counts *counts)
+{
+    for (int i = 0; i < TKR_COUNTER_COUNT; i++) {
+        if (counts->value[i] != 0)
+            tkr_add_own(&row->tokens[i], (uint64_t)counts->value[i]);
+    }
+    if (!call->is_call)
+        return;
+    tkr_add_own(&row->calls, 1);
+    if (call->error != TKR_ERROR_NONE)
+        tkr_add_own(&row->errors[call->error < TKR_METER_ERRORS ? call->error : TKR_ERROR_OTHER], 1);
+    if (call->duration_us > 0)
+        tkr_buckets_add(&row->duration, &tkr_meter_bounds, (uint64_t)call->duration_us, 1);
+    if (call->first_token_us > 0)
+        tkr_buckets_add(&row->first_token, &tkr_meter_bounds, (uint64_t)call->first_token_us, 1);
+}
+
+void tkr_meter_count(struct tkr_meter *meter, const struct tkr_drain *drain)
+{
+    if (meter == NULL)
+        return;
+    for (uint32_t i = 0; i < drain->events; i++) {
+        const struct tkr_drain_call *call = &drain->call[i];
+        if (!call->refused)
+            count_one(&meter->row[find(meter, call)], call, &drain->counts[i]);
+    }
+}

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "collector/monitor.h"
+
+#include <stdlib.h>
+
+#define MS UINT64_C(1000) /* in microseconds */
+
+const struct tkr_bounds tkr_flush_bounds = {15,
+                                            {1 * MS, 2 * MS, 5 * MS, 10 * MS, 25 * MS, 50 * MS, 100 * MS, 250 * MS, 500 * MS,
+                                             1000 * MS, 2500 * MS, 5000 * MS, 10000 * MS, 30000 * MS, 60000 * MS}};
+
+bool tkr_monitor_open(struct tkr_monitor *monitor, uint32_t workers, uint32_t users_shown)
+{
+    monitor->started_ns = tkr_clock_unix_ns();
+    monitor->workers = workers;
+    tkr_meter_names_open(&monitor->names);
+    monitor->worker = aligned_alloc(64, workers * sizeof(*monitor->worker));
+    monitor->meter = calloc(workers, sizeof(struct tkr_meter *));
+    monitor->ranking = tkr_ranking_open(users_shown);
+    if (monitor->worker == NULL || monitor->meter == NULL || monitor->ranking == NULL)
+        return false;
+    for (uint32_t i = 0; i < workers; i++) {
+        tkr_pulse_set(&monitor->worker[i], 0);
+        monitor->meter[i] = tkr_meter_open(&monitor->names);
+        if (monitor->meter[i] == NULL)
+            return false;
+    }
+    return true;
+}
+
+void tkr_monitor_close(struct tkr_monitor *monitor)
+{
+    for (uint32_t i = 0; monitor->meter != NULL && i < monitor->workers; i++)
+        tkr_meter_close(monitor->meter[i]);
+    tkr_ranking_close(monitor->ranking);
+    free((void *)monitor->meter);
+    free(monitor->worker);
+    tkr_meter_names_close(&monitor->names);
+}
+
+static void look(const struct tkr_pulse *pulse, const char *who, int64_t now_ns, int64_t *longest_ns, const char **ret_who)
+{
+    int64_t moved_ns = atomic_load_explicit(&pulse->moved_ns, memory_order_relaxed); /* a sign */
+
+    if (moved_ns == 0 || moved_ns == INT64_MAX || now_ns - moved_ns <= *longest_ns)
+        return;
+    *longest_ns = now_ns - moved_ns;
+    *ret_who = who;
+}
+
+int64_t tkr_monitor_stalled_ns(const struct tkr_monitor *monitor, int64_t now_ns, const char **ret_who)
+{
+    int64_t longest_ns = 0;
+
+    *ret_who = "main";
+    look(&monitor->main, "main", now_ns, &longest_ns, ret_who);
+    look(&monitor->flusher, "flusher", now_ns, &longest_ns, ret_who);
+    look(&monitor->keeper, "keeper", now_ns, &longest_ns, ret_who);
+    for (uint32_t i = 0; i < monitor->workers; i++)
+        look(&monitor->worker[i], "worker", now_ns, &longest_ns, ret_who);
+    return longest_ns;
+}

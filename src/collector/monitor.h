@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The monitor: what a running collector has to say of itself, for whoever serves it to others: signs of life of its loops, how
+ * the flusher fares, what was counted of models and users. Nothing that counting or flushing depends on.
+ *
+ * Who writes: each word, one thread, as its comment says. Threads: any reads; no reader is waited for.
+ */
+#ifndef TKR_COLLECTOR_MONITOR_H
+#define TKR_COLLECTOR_MONITOR_H
+
+#include <stdalign.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "base/buckets.h"
+#include "base/clock.h"
+#include "collector/meter.h"
+#include "collector/ranking.h"
+
+/* A loop's sign of life: the moment of its last round. */
+struct tkr_pulse {
+    alignas(
+        64) _Atomic int64_t moved_ns; /* monotonic; 0: it has not begun, or has ended; INT64_MAX: it waits, and may for ever */
+};
+
+static inline void tkr_pulse_beat(struct tkr_pulse *pulse)
+{
+    if (pulse != NULL)
+        atomic_store_explicit(&pulse->moved_ns, tkr_clock_monotonic_coarse_ns(), memory_order_relaxed); /* a sign */
+}
+
+static inline void tkr_pulse_set(struct tkr_pulse *pulse, int64_t moved_ns)
+{
+    if (pulse != NULL)
+        atomic_store_explicit(&pulse->moved_ns, moved_ns, memory_order_relaxed); /* a sign */
+}
+
+/* What the flusher has done since it began. */
+struct tkr_flush_figures {
+    struct tkr_buckets duration;        /* of passes that sent something, microseconds */
+    _Atomic uint64_t acknowledged;      /* accounts, and models of them, as often as the sink took something of them */
+    _Atomic uint64_t failures;          /* tries after which the connection was given up */
+    _Atomic uint64_t resent;            /* accounts sent again because the sink had something else */
+    _Atomic uint64_t parked;            /* accounts put aside, each time */
+    _Atomic uint64_t healed;            /* accounts that the sink lacked after it had gone back */
+    _Atomic uint64_t rechecks;          /* times that the sink had gone back */
+    _Atomic uint64_t waiting;           /* accounts queued at the end of the last pass; falls too */
+    _Atomic uint64_t parked_now;        /* accounts put aside at present; falls too */
+    _Atomic int64_t unflushed_since_ns; /* monotonic: the oldest change that has not been sent was made since; 0: none waits */
+};
+
+/* Milliseconds to a minute. */
+extern const struct tkr_bounds tkr_flush_bounds;
+
+struct tkr_monitor {
+    int64_t started_ns; /* Unix time */
+    uint32_t workers;
+    struct tkr_pulse main;
+    struct tkr_pulse flusher;
+    struct tkr_pulse keeper;
+    struct tkr_pulse *worker; /* of each */
+    struct tkr_meter_names names;
+    struct tkr_meter **meter; /* of each worker */
+    struct tkr_ranking *ranking;
+    struct tkr_flush_figures flush;
+};
+
+/* Zeroed before. false: no memory; to be closed all the same. */
+bool tkr_monitor_open(struct tkr_monitor *monitor, uint32_t workers, uint32_t users_shown);
+void tkr_monitor_close(struct tkr_monitor *monitor);
+
+/*
+ * How long the loop has not moved that has not for longest, ns; *ret_who names it: main, flusher, keeper, or worker for those.
+ * 0 while nothing runs.
+ */
+int64_t tkr_monitor_stalled_ns(const struct tkr_monitor *monitor, int64_t now_ns, const char **ret_who);
+
+#endif
