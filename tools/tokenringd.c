@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "collector/collector.h"
+#include "serve/serve.h"
 #include "tokenring/tokenring.h"
 
 enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
@@ -58,29 +59,52 @@ static void print_help(void)
         "  TOKENRING_REDIS_TIMEOUT_MS   how long an answer is waited for; default 5000\n"
         "  CALLBACK_RETRY_ATTEMPTS      tries that fail before the sink is called failing; default 3. None is the last\n"
         "  CALLBACK_RETRY_DELAY         ms before the first try again, then twice that, up to 5 s; default 100\n"
+        "  TOKENRING_HTTP               metrics and health: ADDRESS:PORT, unix:/PATH or off; default 127.0.0.1:9464\n"
+        "  TOKENRING_METRICS_USERS      users who are named in metrics, 0..1000; the rest is `other`; default 100\n"
         "  LOG_LEVEL                    error, warning, info or debug; default info\n"
         "  LOG_FORMAT                   text or json; default text\n"
         "\n"
         "Exit status: 0 all was flushed; 1 it could not start, or the sink did not take all; 2 wrong usage.");
 }
 
+/* Without HTTP all else goes on, unless it was asked for. */
+static int open_serve(const struct tkr_serve_config *config, struct tkr_collector *collector, struct tkr_serve **ret_serve,
+                      tkr_message *ret_message)
+{
+    if (tkr_serve_open(config, collector, ret_serve, ret_message) == 0) {
+        if (*ret_serve != NULL)
+            tkr_log(TKR_LOG_INFO, "metrics and health are served on %s", config->text);
+        return 0;
+    }
+    if (config->asked_for)
+        return -1;
+    tkr_log(TKR_LOG_WARNING, "%s; there are no metrics; TOKENRING_HTTP says where to serve them", ret_message->text);
+    return 0;
+}
+
 static int collect(void)
 {
     struct tkr_collector_config config;
-    struct tkr_collector *collector;
+    struct tkr_serve_config serve_config;
+    struct tkr_collector *collector = NULL;
+    struct tkr_serve *serve = NULL;
     tkr_message message = {""};
     tkr_message sink;
     int result;
 
     if (tkr_log_settings_read(&message) != 0 || tkr_collector_config_read(&config, &message) != 0 ||
-        tkr_collector_open(&config, &collector, &message) != 0) {
+        tkr_serve_config_read(&serve_config, &message) != 0 || tkr_collector_open(&config, &collector, &message) != 0 ||
+        open_serve(&serve_config, collector, &serve, &message) != 0) {
         tkr_log(TKR_LOG_ERROR, "%s", message.text);
+        tkr_collector_close(collector);
         return EXIT_FAILED;
     }
     tkr_sink_describe(&config.sink, &sink);
     tkr_log(TKR_LOG_INFO, "collecting in %s as %016" PRIx64 " with %u worker%s; flushing to %s every %u ms", config.runtime_path,
             tkr_collector_name(collector), config.workers, config.workers == 1 ? "" : "s", sink.text, config.flush_interval_ms);
+    tkr_serve_ready(serve, true);
     result = tkr_collector_run(collector, &stop, &message);
+    tkr_serve_close(serve);
     tkr_collector_close(collector);
     if (result != 0)
         tkr_log(TKR_LOG_ERROR, "%s", message.text);

@@ -27,6 +27,7 @@ struct survey {
     struct tkr_reader *reader[TKR_SHARDS_MAX];
     struct tkr_law law[TKR_SHARDS_MAX];
     struct tkr_host_balance *host;
+    bool entries; /* they are looked at */
 };
 
 uint64_t tkr_balance_dropped(const struct tkr_balance *balance)
@@ -51,6 +52,9 @@ static void add(struct tkr_balance *sum, const struct tkr_balance *more)
     sum->unknown += more->unknown;
     sum->settled += more->settled;
     sum->open_calls += more->open_calls;
+    sum->lanes += more->lanes;
+    sum->lane_bytes += more->lane_bytes;
+    sum->lane_used += more->lane_used;
     for (int i = 0; i < TKR_DROP_MAX; i++)
         sum->dropped[i] += more->dropped[i];
     for (int i = 0; i < TKR_REFUSED_MAX; i++)
@@ -82,12 +86,13 @@ static size_t walk(const unsigned char *bytes, size_t count, uint64_t *frames, u
 }
 
 /*
- * Walks the frames from position to where the producer stands now. last_sequence is that of the frame before position, then
+ * Walks the frames from *at to where the producer stands now, which *at is then. last_sequence is that of the frame before, then
  * of the last one. false: the producer overwrote them meanwhile, which it may once the collector has counted them.
  */
-static bool walk_lane(const struct tkr_view *view, uint32_t lane, uint64_t position, unsigned char *buffer, uint64_t *ret_frames,
+static bool walk_lane(const struct tkr_view *view, uint32_t lane, uint64_t *at, unsigned char *buffer, uint64_t *ret_frames,
                       uint64_t *ret_last_sequence)
 {
+    uint64_t position = *at;
     uint64_t end;
 
     *ret_frames = 0;
@@ -106,6 +111,7 @@ static bool walk_lane(const struct tkr_view *view, uint32_t lane, uint64_t posit
             return false;
         position += walked;
     }
+    *at = position;
     return true;
 }
 
@@ -114,6 +120,7 @@ static bool survey_lane(const struct tkr_view *view, uint32_t lane, const struct
                         const struct tkr_cursor *cursor, unsigned char *buffer, struct tkr_balance *balance)
 {
     struct tkr_lane_cursor copy;
+    uint64_t position;
     uint64_t frames;
     uint64_t last;
 
@@ -121,11 +128,15 @@ static bool survey_lane(const struct tkr_view *view, uint32_t lane, const struct
     if (cursor != NULL && !tkr_stamped_copy(header, &cursor->lane[lane], sizeof(copy), &copy))
         return false;
     last = get(&copy.sequence);
-    if (!walk_lane(view, lane, get(&copy.position), buffer, &frames, &last))
+    position = get(&copy.position);
+    if (!walk_lane(view, lane, &position, buffer, &frames, &last))
         return false;
     balance->offered += last;
     balance->counted += get(&copy.counted);
     balance->in_lanes += frames;
+    balance->lanes++;
+    balance->lane_bytes += view->lane[lane].capacity;
+    balance->lane_used += position - get(&copy.position);
     return true;
 }
 
@@ -353,7 +364,7 @@ static bool survey_shard(struct survey *survey, uint32_t i)
     for (int c = 0; c < TKR_REFUSED_MAX; c++)
         shard->balance.refused[c] = get(&law->gone_refused[c]);
     tkr_reader_rewind(survey->reader[i]);
-    while (tkr_reader_next(survey->reader[i], &copy))
+    while (survey->entries && tkr_reader_next(survey->reader[i], &copy))
         shard->unflushed += entry_unflushed(&copy);
     return true;
 }
@@ -440,9 +451,9 @@ static void close_survey(struct survey *survey)
     tkr_folder_close(&survey->at);
 }
 
-int tkr_balance_read(const char *runtime_dir, struct tkr_host_balance *ret_balance, tkr_message *ret_message)
+static int read_balance(const char *runtime_dir, bool entries, struct tkr_host_balance *ret_balance, tkr_message *ret_message)
 {
-    struct survey survey = {.at = TKR_FOLDER_NONE, .host = ret_balance};
+    struct survey survey = {.at = TKR_FOLDER_NONE, .host = ret_balance, .entries = entries};
     unsigned char *buffer = malloc(COPY_BYTES);
     int result = -1;
 
@@ -464,6 +475,16 @@ int tkr_balance_read(const char *runtime_dir, struct tkr_host_balance *ret_balan
     if (result != 0)
         tkr_balance_free(ret_balance);
     return result;
+}
+
+int tkr_balance_read(const char *runtime_dir, struct tkr_host_balance *ret_balance, tkr_message *ret_message)
+{
+    return read_balance(runtime_dir, true, ret_balance, ret_message);
+}
+
+int tkr_balance_read_law(const char *runtime_dir, struct tkr_host_balance *ret_balance, tkr_message *ret_message)
+{
+    return read_balance(runtime_dir, false, ret_balance, ret_message);
 }
 
 void tkr_balance_free(struct tkr_host_balance *balance)

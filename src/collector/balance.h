@@ -29,6 +29,9 @@ struct tkr_balance {
     uint64_t unknown;                  /* frames of types that this version does not know, skipped; never offered */
     uint64_t settled;                  /* of counted: calls whose process had died */
     uint64_t open_calls;
+    uint64_t lanes;
+    uint64_t lane_bytes; /* that lanes have */
+    uint64_t lane_used;  /* of them, bytes that are not counted yet */
 };
 
 enum tkr_region_standing {
@@ -72,6 +75,9 @@ struct tkr_host_balance {
 
 /* Reads it all. 0, or -1 with the reason; free with tkr_balance_free. tkr_guard_install() must have been called. */
 int tkr_balance_read(const char *runtime_dir, struct tkr_host_balance *ret_balance, tkr_message *ret_message);
+
+/* The same, but for the accounts that are unflushed, which stay 0: each entry would be looked at. */
+int tkr_balance_read_law(const char *runtime_dir, struct tkr_host_balance *ret_balance, tkr_message *ret_message);
 
 void tkr_balance_free(struct tkr_host_balance *balance);
 

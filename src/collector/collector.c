@@ -221,6 +221,16 @@ struct tkr_monitor *tkr_collector_monitor(struct tkr_collector *collector)
     return &collector->monitor;
 }
 
+const struct tkr_collector_config *tkr_collector_config(const struct tkr_collector *collector)
+{
+    return &collector->config;
+}
+
+struct tkr_guarded_board *tkr_collector_board(struct tkr_collector *collector)
+{
+    return collector->keeper != NULL ? &collector->board : NULL;
+}
+
 uint64_t tkr_collector_name(const struct tkr_collector *collector)
 {
     return collector->home.name;

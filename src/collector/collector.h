@@ -10,6 +10,7 @@
 
 #include <stdatomic.h>
 
+#include "collector/board.h"
 #include "collector/config.h"
 #include "collector/monitor.h"
 
@@ -29,6 +30,11 @@ int tkr_collector_run(struct tkr_collector *collector, const atomic_bool *stop, 
 
 /* What it has to say of itself; its own, from open to close. */
 struct tkr_monitor *tkr_collector_monitor(struct tkr_collector *collector);
+
+const struct tkr_collector_config *tkr_collector_config(const struct tkr_collector *collector);
+
+/* Its board of limits; NULL: there is none. */
+struct tkr_guarded_board *tkr_collector_board(struct tkr_collector *collector);
 
 /* Its name, as the sink knows it. */
 uint64_t tkr_collector_name(const struct tkr_collector *collector);

@@ -26,6 +26,7 @@ static void start(struct tkr_drain *drain, const struct tkr_shard *shard)
     drain->charges = 0;
     drain->spans = 0;
     drain->bytes = 0;
+    drain->lane_high = 0;
 }
 
 /* Returns the length of the label of the event's model: "provider/model", or "model" where no provider is told. */
@@ -188,6 +189,8 @@ static bool drain_lane(struct tkr_drain *drain, struct tkr_feed *feed, uint32_t 
     span->sequence = get(&cursor->sequence);
     span->unknown = 0;
     span->broken = !tkr_view_lane_read(feed->view, lane, span->position, bytes, max, &count, &head);
+    if (!span->broken && head - span->position > drain->lane_high)
+        drain->lane_high = head - span->position;
     if (!span->broken && count > 0)
         drain->bytes += parse(drain, span, bytes, count, count == max);
     if (span->broken || count > 0)

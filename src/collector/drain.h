@@ -63,7 +63,8 @@ struct tkr_drain {
     uint32_t charges;
     uint32_t spans;
     uint32_t bytes;
-    bool split; /* usage by models too */
+    bool split;         /* usage by models too */
+    uint64_t lane_high; /* bytes: the most that a lane had for this batch */
     struct tkr_drain_span span[TKR_BATCH_LANES_MAX];
     tkr_counts counts[TKR_DRAIN_EVENTS_MAX];
     struct tkr_drain_call call[TKR_DRAIN_EVENTS_MAX];

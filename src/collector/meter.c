@@ -174,6 +174,8 @@ void tkr_meter_count(struct tkr_meter *meter, const struct tkr_drain *drain)
 {
     if (meter == NULL)
         return;
+    if (drain->lane_high > atomic_load_explicit(&meter->lane_high, memory_order_relaxed))
+        atomic_store_explicit(&meter->lane_high, drain->lane_high, memory_order_relaxed); /* a figure */
     for (uint32_t i = 0; i < drain->events; i++) {
         const struct tkr_drain_call *call = &drain->call[i];
         if (!call->refused)

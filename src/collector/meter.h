@@ -55,7 +55,8 @@ struct tkr_meter {
     struct tkr_meter_names *names;
     uint32_t known; /* names that are in index */
     uint16_t index[TKR_METER_INDEX];
-    uint32_t last; /* the name found last: the next event's is often the same */
+    uint32_t last;              /* the name found last: the next event's is often the same */
+    _Atomic uint64_t lane_high; /* bytes: the most that a lane had for this worker */
     struct tkr_meter_row row[TKR_METER_NAMES_MAX];
 };
 

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/errors.h"
 #include "base/log.h"
+#include "base/text.h"
 
 #define LINES 20u                    /* for notices by name, */
 #define LINES_NS (60 * TKR_NS_PER_S) /* in so long */
@@ -27,28 +28,35 @@ void tkr_notices_close(struct tkr_notices *notices)
 
 /* --- sums --- */
 
-static bool is_of(const struct tkr_health_handler *sum, const struct tkr_drain_notice *notice)
+static struct tkr_health_handler *find(struct tkr_notices *notices, const char *type, uint32_t type_len)
 {
-    return strlen(sum->type) == notice->type_len && memcmp(sum->type, notice->type, notice->type_len) == 0;
+    for (uint64_t i = 0; i < notices->types; i++) {
+        if (strlen(notices->sum[i].type) == type_len && memcmp(notices->sum[i].type, type, type_len) == 0)
+            return &notices->sum[i];
+    }
+    return NULL;
 }
 
+static struct tkr_health_handler *add(struct tkr_notices *notices, const char *type, uint32_t type_len)
+{
+    struct tkr_health_handler *sum = &notices->sum[notices->types++];
+
+    memcpy(sum->type, type, type_len);
+    return sum;
+}
+
+/* Types are gateways' words: what cannot be shown as one, or comes when there are too many, has the last place. */
 static struct tkr_health_handler *sum_of(struct tkr_notices *notices, const struct tkr_drain_notice *notice)
 {
-    struct tkr_health_handler *sum;
-    uint64_t i = 0;
+    bool fits = notice->type_len < sizeof(notices->sum[0].type) && tkr_text_valid(notice->type, notice->type_len);
+    struct tkr_health_handler *sum = fits ? find(notices, notice->type, notice->type_len) : NULL;
 
-    while (i < notices->types && !is_of(&notices->sum[i], notice))
-        i++;
-    if (i < notices->types)
-        return &notices->sum[i];
-    if (i == TKR_HEALTH_HANDLERS_MAX)
-        return &notices->sum[TKR_HEALTH_HANDLERS_MAX - 1];
-    sum = &notices->sum[notices->types++];
-    if (notices->types == TKR_HEALTH_HANDLERS_MAX || notice->type_len >= sizeof(sum->type))
-        memcpy(sum->type, OTHER, sizeof(OTHER));
-    else
-        memcpy(sum->type, notice->type, notice->type_len);
-    return sum;
+    if (sum != NULL)
+        return sum;
+    if (fits && notices->types < TKR_HEALTH_HANDLERS_MAX - 1)
+        return add(notices, notice->type, notice->type_len);
+    sum = find(notices, OTHER, sizeof(OTHER) - 1);
+    return sum != NULL ? sum : add(notices, OTHER, sizeof(OTHER) - 1);
 }
 
 /* Of most notices one is one; of some they are told together. */

@@ -65,7 +65,7 @@ static const char **environment_make(const char *const env[])
         count++;
     for (size_t i = 0; env != NULL && env[i] != NULL; i++)
         count++;
-    out = calloc(count + 1, sizeof(*out));
+    out = calloc(count + 2, sizeof(*out));
     if (out == NULL)
         return NULL;
     for (size_t i = 0; environ[i] != NULL; i++) {
@@ -76,6 +76,7 @@ static const char **environment_make(const char *const env[])
         if (strchr(env[i], '=') != NULL)
             out[n++] = env[i];
     }
+    out[n++] = "TOKENRING_HTTP=off"; /* unless env has another one before it: collectors run side by side */
     return out;
 }
 

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The collector over HTTP, read-only:
+ *
+ *   /metrics   for Prometheus, or as OpenMetrics where that is accepted
+ *   /healthz   200 while the loops move, else 503: to restart it is right
+ *   /readyz    200 while it collects, else 503: a sink that fails is no reason not to be ready
+ *   /health    JSON: status, timestamp, reasons; 503 when unhealthy
+ *
+ * A thread of its own answers (libmicrohttpd); what it reads are figures, files and a board that others write, whom it never makes
+ * wait. Pages are made anew when they are older than a quarter of a second, so that many who ask cost as one. Connections, their
+ * time and their memory are bounded.
+ *
+ * Threads: open, ready and close are the main thread's.
+ */
+#ifndef TKR_SERVE_SERVE_H
+#define TKR_SERVE_SERVE_H
+
+#include "collector/collector.h"
+#include "serve/config.h"
+
+struct tkr_serve;
+
+/*
+ * Listens, and answers from now on. The collector outlives it. 0; with *ret_serve NULL when it is off. -1 with the reason: the
+ * address cannot be had.
+ */
+int tkr_serve_open(const struct tkr_serve_config *config, struct tkr_collector *collector, struct tkr_serve **ret_serve,
+                   tkr_message *ret_message);
+
+/* From now on it is ready, or not any more. Accepts NULL. */
+void tkr_serve_ready(struct tkr_serve *serve, bool ready);
+
+/* Accepts NULL. A Unix socket is removed. */
+void tkr_serve_close(struct tkr_serve *serve);
+
+#endif

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "serve/snapshot.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "limit/board.h"
+
+#define MAX_AGE_NS (10 * TKR_NS_PER_S) /* of gateways that set nothing else, as the next */
+#define WARN_PERCENT 80
+
+int tkr_snapshot_open(struct tkr_snapshot *snapshot, struct tkr_collector *collector)
+{
+    memset(snapshot, 0, sizeof(*snapshot));
+    snapshot->collector = collector;
+    snapshot->config = tkr_collector_config(collector);
+    snapshot->monitor = tkr_collector_monitor(collector);
+    snapshot->user = calloc((size_t)snapshot->config->users_shown + 1, sizeof(*snapshot->user));
+    return snapshot->user != NULL ? 0 : -1;
+}
+
+void tkr_snapshot_close(struct tkr_snapshot *snapshot)
+{
+    tkr_balance_free(&snapshot->balance);
+    free(snapshot->user);
+    snapshot->user = NULL;
+}
+
+/* --- the law --- */
+
+static void grow(uint64_t *figure, uint64_t now)
+{
+    *figure = now > *figure ? now : *figure;
+}
+
+static void grow_all(struct tkr_balance *grown, const struct tkr_balance *now)
+{
+    grow(&grown->offered, now->offered);
+    grow(&grown->counted, now->counted);
+    grow(&grown->settled, now->settled);
+    grow(&grown->unknown, now->unknown);
+    for (int i = 0; i < TKR_DROP_MAX; i++)
+        grow(&grown->dropped[i], now->dropped[i]);
+    for (int i = 0; i < TKR_REFUSED_MAX; i++)
+        grow(&grown->refused[i], now->refused[i]);
+}
+
+/* When it cannot be read at one moment, the last one stays. */
+static void take_balance(struct tkr_snapshot *snapshot)
+{
+    struct tkr_host_balance now;
+    uint64_t dropped = tkr_balance_dropped(&snapshot->grown);
+    uint64_t overflow = 0;
+
+    if (tkr_balance_read_law(snapshot->config->runtime_path, &now, &snapshot->why_not) != 0)
+        return;
+    tkr_balance_free(&snapshot->balance);
+    snapshot->balance = now;
+    grow_all(&snapshot->grown, &now.host);
+    for (uint32_t i = 0; i < now.shard_count; i++)
+        overflow += now.shard[i].overflow_charges;
+    grow(&snapshot->overflow_charges, overflow);
+    if (snapshot->has_balance && tkr_balance_dropped(&snapshot->grown) > dropped)
+        snapshot->dropped_ns = snapshot->now_ns;
+    snapshot->has_balance = true;
+}
+
+/* --- limits --- */
+
+static enum tkr_snapshot_verdict verdict_of(const struct tkr_board_figures *figures, int64_t now_ns)
+{
+    int64_t taken = (figures->used > 0 ? figures->used : 0) + figures->reserved;
+
+    if (figures->fresh_ns == 0 || now_ns - figures->fresh_ns > MAX_AGE_NS)
+        return TKR_VERDICT_UNKNOWN;
+    if (figures->limit > 0 && taken >= figures->limit)
+        return TKR_VERDICT_REFUSED;
+    return figures->limit > 0 && (double)taken * 100 >= (double)figures->limit * WARN_PERCENT ? TKR_VERDICT_SOFT
+                                                                                              : TKR_VERDICT_ALLOWED;
+}
+
+static void look_at_board(void *argument)
+{
+    struct tkr_snapshot *snapshot = argument;
+    const struct tkr_board *board = &tkr_collector_board(snapshot->collector)->board;
+    struct tkr_board_account account;
+
+    for (uint32_t i = 0; tkr_board_next(board, &i); i++) {
+        if (tkr_board_copy(board, i, &account))
+            snapshot->limits[verdict_of(&account.figures, snapshot->now_ns)]++;
+    }
+    snapshot->board_accounts = atomic_load_explicit(&board->header->accounts, memory_order_relaxed); /* a figure */
+}
+
+/* Cells are in a file that gateways may cut. */
+static void take_limits(struct tkr_snapshot *snapshot)
+{
+    memset(snapshot->limits, 0, sizeof(snapshot->limits));
+    snapshot->board_accounts = 0;
+    if (tkr_collector_board(snapshot->collector) != NULL)
+        (void)tkr_guarded_board_call(tkr_collector_board(snapshot->collector), look_at_board, snapshot); /* given up: nobody */
+}
+
+void tkr_snapshot_take(struct tkr_snapshot *snapshot)
+{
+    snapshot->now_ns = tkr_clock_monotonic_ns();
+    take_balance(snapshot);
+    take_limits(snapshot);
+    snapshot->users = tkr_ranking_read(snapshot->monitor->ranking, snapshot->user, &snapshot->users_ended);
+}
