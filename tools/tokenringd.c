@@ -73,7 +73,7 @@ static int open_serve(const struct tkr_serve_config *config, struct tkr_collecto
 {
     if (tkr_serve_open(config, collector, ret_serve, ret_message) == 0) {
         if (*ret_serve != NULL)
-            tkr_log(TKR_LOG_INFO, "metrics and health are served on %s", config->text);
+            tkr_log(TKR_LOG_INFO, "metrics and health are served on %s", tkr_serve_where(*ret_serve));
         return 0;
     }
     if (config->asked_for)

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/text.h"
 
 #define PLACES_FOR_EACH 4u /* users with a weight, for each who is shown */
 #define AGE_NS (3600 * TKR_NS_PER_S)
@@ -292,12 +293,20 @@ static void add_parts(struct sum sum[TKR_RANKING_PARTS], const tkr_counts *diffe
     add_part(&sum[TKR_RANKING_REST], difference->value[TKR_COUNTER_TOTAL] - prompt - completion);
 }
 
+/* Others' row has a name, and labels are UTF-8. */
+static bool can_be_shown(const char *id, uint32_t id_len)
+{
+    bool other = id_len == sizeof(TKR_RANKING_OTHER) - 1 && memcmp(id, TKR_RANKING_OTHER, id_len) == 0;
+
+    return !other && tkr_text_valid(id, id_len);
+}
+
 static struct user *weigh(struct tkr_ranking *ranking, const char *id, uint32_t id_len, int64_t tokens)
 {
     uint64_t hash = hash_of(id, id_len);
     struct user *user = find(ranking, hash, id, id_len);
 
-    if (user == NULL && (tokens <= 0 || ranking->users_max == 0))
+    if (user == NULL && (tokens <= 0 || ranking->users_max == 0 || !can_be_shown(id, id_len)))
         return NULL;
     if (user == NULL)
         user = take_place(ranking, hash, id, id_len);

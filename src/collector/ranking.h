@@ -27,6 +27,8 @@
 #include "tokenring/tokenring.h"
 
 #define TKR_RANKING_SHOWN_MAX 1000u
+#define TKR_RANKING_OTHER \
+    "other" /* what the others are called: a user of this name is one of them, as are ids that are no UTF-8 */
 
 /* The parts of a total. Their sum is total_tokens. */
 enum tkr_ranking_part {

@@ -13,7 +13,6 @@
 #include "tokenring/tokenring.h"
 
 #define MICROSECONDS 1e6 /* of a second */
-#define OTHER "other"
 
 enum metric {
 #define TKR_METRIC(symbol, type, name, labels, help) symbol,
@@ -82,7 +81,7 @@ static void write_users(const struct page *page)
     family(page, USER_TOKENS);
     for (uint32_t i = 0; i < snapshot->users; i++) {
         const struct tkr_ranking_row *row = &snapshot->user[i];
-        struct tkr_label label[2] = {label_of("user_id", OTHER)};
+        struct tkr_label label[2] = {label_of("user_id", TKR_RANKING_OTHER)};
         if (row->id_len > 0)
             label[0] = (struct tkr_label){"user_id", row->id, row->id_len};
         for (int part = 0; part < TKR_RANKING_PARTS; part++) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "serve/serve.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <jansson.h>
 #include <microhttpd.h>
@@ -60,11 +61,17 @@ static enum MHD_Result answer(struct MHD_Connection *connection, unsigned status
     return result;
 }
 
-/* A page takes over text. */
-static void page_make(struct page *page, unsigned status, const char *type, char *text, size_t len, int64_t now_ns)
+static void page_drop(struct page *page)
 {
     if (page->response != NULL)
         MHD_destroy_response(page->response);
+    page->response = NULL;
+}
+
+/* A page takes over text. */
+static void page_make(struct page *page, unsigned status, const char *type, char *text, size_t len, int64_t now_ns)
+{
+    page_drop(page);
     page->response = MHD_create_response_from_buffer(len, text, MHD_RESPMEM_MUST_FREE);
     if (page->response == NULL) {
         free(text);
@@ -112,6 +119,7 @@ static void make_metrics(struct tkr_serve *serve, bool openmetrics, int64_t now_
         free(text);
         return;
     }
+    page_drop(&serve->metrics[!openmetrics]); /* an older one: who asks for both sees nothing fall */
     page_make(&serve->metrics[openmetrics], MHD_HTTP_OK, openmetrics ? TYPE_OPENMETRICS : TYPE_PROMETHEUS, text, len, now_ns);
 }
 
@@ -259,6 +267,21 @@ static int bind_address(int fd, const struct tkr_serve_config *config)
     return bind(fd, &config->address.any, len);
 }
 
+/* Of port 0 nobody knows before which it is. */
+static void note_port(int fd, struct tkr_serve_config *config)
+{
+    socklen_t len = sizeof(config->address);
+    char host[INET6_ADDRSTRLEN];
+    bool v6 = config->address.any.sa_family == AF_INET6;
+
+    if (config->path[0] != '\0' || getsockname(fd, &config->address.any, &len) != 0)
+        return;
+    if (v6 && inet_ntop(AF_INET6, &config->address.in6.sin6_addr, host, sizeof(host)) != NULL)
+        (void)snprintf(config->text, sizeof(config->text), "[%s]:%u", host, ntohs(config->address.in6.sin6_port));
+    else if (!v6 && inet_ntop(AF_INET, &config->address.in.sin_addr, host, sizeof(host)) != NULL)
+        (void)snprintf(config->text, sizeof(config->text), "%s:%u", host, ntohs(config->address.in.sin_port));
+}
+
 /* A descriptor, or -1 with errno. */
 static int listen_at(const struct tkr_serve_config *config)
 {
@@ -284,6 +307,7 @@ static int start(struct tkr_serve *serve, tkr_message *ret_message)
 
     if (fd < 0)
         return tkr_message_set(ret_message, "cannot listen for HTTP on %s: %s", serve->config.text, strerror(errno));
+    note_port(fd, &serve->config);
     serve->daemon = MHD_start_daemon(MHD_USE_AUTO | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_ERROR_LOG, 0, NULL, NULL, handle,
                                      serve, MHD_OPTION_EXTERNAL_LOGGER, say, NULL, MHD_OPTION_LISTEN_SOCKET, fd,
                                      MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
@@ -317,16 +341,15 @@ int tkr_serve_open(const struct tkr_serve_config *config, struct tkr_collector *
     return -1;
 }
 
+const char *tkr_serve_where(const struct tkr_serve *serve)
+{
+    return serve->config.text;
+}
+
 void tkr_serve_ready(struct tkr_serve *serve, bool ready)
 {
     if (serve != NULL)
         atomic_store_explicit(&serve->ready, ready, memory_order_relaxed); /* a flag */
-}
-
-static void page_drop(struct page *page)
-{
-    if (page->response != NULL)
-        MHD_destroy_response(page->response);
 }
 
 void tkr_serve_close(struct tkr_serve *serve)

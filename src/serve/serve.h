@@ -28,6 +28,9 @@ struct tkr_serve;
 int tkr_serve_open(const struct tkr_serve_config *config, struct tkr_collector *collector, struct tkr_serve **ret_serve,
                    tkr_message *ret_message);
 
+/* Where it listens, for people: of port 0, the port that the kernel chose. */
+const char *tkr_serve_where(const struct tkr_serve *serve);
+
 /* From now on it is ready, or not any more. Accepts NULL. */
 void tkr_serve_ready(struct tkr_serve *serve, bool ready);
 

@@ -196,6 +196,19 @@ static void test_weights_age_and_those_of_today_take_over(void **state)
     assert_int_equal(tokens_of(f, "today"), 1);
 }
 
+static void test_ids_that_cannot_be_labels_count_with_the_others(void **state)
+{
+    struct fixture *f = *state;
+
+    add(f, "other", 3, 0, 3);
+    add(f, "broken \xff", 4, 0, 4);
+    add(f, "J\xc3\xbcrgen", 5, 0, 5);
+    read_rows(f);
+    assert_int_equal(f->rows, 2);
+    assert_int_equal(tokens_of(f, ""), 7);
+    assert_int_equal(tokens_of(f, "J\xc3\xbcrgen"), 5);
+}
+
 static void test_ranking_that_shows_nobody_counts_all_with_the_others(void **state)
 {
     struct tkr_ranking *ranking = tkr_ranking_open(0);
@@ -221,6 +234,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_heaviest_of_many_are_shown_and_no_series_falls, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_sink_that_went_back_lets_no_series_fall_nor_counts_twice, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_weights_age_and_those_of_today_take_over, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_ids_that_cannot_be_labels_count_with_the_others, set_up, tear_down),
         cmocka_unit_test(test_ranking_that_shows_nobody_counts_all_with_the_others),
     };
 
