@@ -4,6 +4,8 @@
  * the collector takes them: a producer that is BACKLOG calls ahead waits. Nothing is dropped, and in the end the sink has every
  * token. Against drain alone (harness/alone.h), in turn.
  *
+ * While 200 scrapes a second ask for metrics, against none, in turn: what those cost.
+ *
  * The producers have one half of the processors, the collector the other, as far as its workers fit there.
  */
 #include <signal.h>
@@ -22,6 +24,7 @@
 #include "harness/bench.h"
 #include "harness/crowd.h"
 #include "harness/host.h"
+#include "harness/scraper.h"
 #include "tokenring/tokenring.h"
 
 #define PRODUCERS_MAX 16
@@ -37,6 +40,7 @@
 #define COMPLETION 94
 #define TOKENS (PROMPT + COMPLETION)
 #define CYCLE 20261101u
+#define SCRAPES 200 /* a second */
 
 struct setting {
     enum tkr_sink_kind sink;
@@ -233,6 +237,25 @@ static double sustain(const struct setting *setting)
     return (double)timed * 1e3 / (double)(end_ns - begun_ns);
 }
 
+/* The same, while metrics are asked for. */
+static double sustain_scraped(const struct setting *setting)
+{
+    struct bench_scraper scraper;
+    int64_t begun_ns = tkr_clock_monotonic_ns();
+    double rate;
+    double asked;
+
+    if (bench_scraper_start(&scraper, stage.host.http, SCRAPES) != 0)
+        return 0;
+    rate = sustain(setting);
+    asked = (double)bench_scraper_end(&scraper) * 1e9 / (double)(tkr_clock_monotonic_ns() - begun_ns);
+    if (asked < 0.95 * SCRAPES) {
+        (void)bench_wrong("%.0f pages a second, not %d", asked, SCRAPES);
+        return 0;
+    }
+    return rate;
+}
+
 /* --- drain alone: the same calls --- */
 
 static int fill_alone(uint64_t calls)
@@ -311,7 +334,8 @@ static int check_sustained(const struct setting *setting)
     return flushed == made ? 0 : bench_wrong("tokens recorded %lld, in the sink %lld", (long long)made, (long long)flushed);
 }
 
-static int run_sustained(const struct setting *setting, struct bench_series *rate, struct bench_series *alone)
+static int run_sustained(const struct setting *setting, struct bench_series *rate, struct bench_series *alone,
+                         struct bench_series *scraped)
 {
     struct bench_host_options options = {.sink = setting->sink, .workers = setting->workers};
     double value;
@@ -329,6 +353,8 @@ static int run_sustained(const struct setting *setting, struct bench_series *rat
         if (value <= 0)
             return -1;
         bench_add(rate, value);
+        if (scraped != NULL && (value = sustain_scraped(setting)) > 0)
+            bench_add(scraped, value);
     }
     return check_sustained(setting);
 }
@@ -337,6 +363,7 @@ static void bench_sustained(const struct setting *setting, bool against_alone)
 {
     struct bench_series rate = {.count = 0};
     struct bench_series alone = {.count = 0};
+    struct bench_series scraped = {.count = 0};
     struct bench_series ratio;
     char name[96];
 
@@ -352,12 +379,15 @@ static void bench_sustained(const struct setting *setting, bool against_alone)
         (!against_alone || (bench_alone_make(&stage.alone, setting->accounts) == 0 && warm_up_alone(setting->accounts) == 0))) {
         for (uint32_t i = 0; i < DRAWS; i++)
             stage.draw[i] = bench_crowd_draw(&stage.crowd);
-        if (run_sustained(setting, &rate, against_alone ? &alone : NULL) == 0) {
+        if (run_sustained(setting, &rate, against_alone ? &alone : NULL, against_alone ? &scraped : NULL) == 0) {
             bench_figure(name, "rate", "M events/s", &rate);
             ratio = bench_ratio(&rate, &alone);
             if (against_alone) {
                 bench_figure("drain alone, the same calls", "rate", "M events/s", &alone);
                 bench_bound("end to end to the null sink against drain alone", &ratio, BENCH_AT_LEAST, 0.8);
+                bench_figure("the same while metrics are asked for 200 times a second", "rate", "M events/s", &scraped);
+                ratio = bench_ratio(&scraped, &rate);
+                bench_bound("draining while metrics are asked for 200 times a second against not", &ratio, BENCH_AT_LEAST, 0.95);
             }
         }
     }

@@ -14,7 +14,7 @@
 
 #define START_MS 30000
 #define END_MS 60000
-#define VALUES 8
+#define VALUES 7
 
 bool bench_host_has_redis(void)
 {
@@ -55,6 +55,7 @@ static int start_collector(struct bench_host *host, const struct bench_host_opti
     (void)snprintf(value[n++], sizeof(value[0]), "TOKENRING_SINK=%s", names[options->sink]);
     (void)snprintf(value[n++], sizeof(value[0]), "TOKENRING_WORKERS=%u", options->workers);
     (void)snprintf(value[n++], sizeof(value[0]), "TOKENRING_LEDGER=%s", host->sink.ledger);
+    (void)snprintf(value[n++], sizeof(value[0]), "TOKENRING_HTTP=unix:%s", host->http);
     if (options->sink == TKR_SINK_REDIS)
         (void)snprintf(value[n++], sizeof(value[0]), "REDIS_SOCKET=%s", host->sink.socket);
     if (options->flush_ms != 0)
@@ -89,6 +90,7 @@ int bench_host_start(struct bench_host *host, const struct bench_host_options *o
     if (tempdir_make(host->directory) != 0)
         return bench_wrong("no directory: %s", strerror(errno));
     (void)snprintf(host->runtime, sizeof(host->runtime), "%s/run", host->directory);
+    (void)snprintf(host->http, sizeof(host->http), "%s/http", host->directory);
     if (mkdir(host->runtime, 0700) != 0)
         return bench_wrong("%s: %s", host->runtime, strerror(errno));
     if (make_sink(host, options->sink) != 0 || start_collector(host, options) != 0)

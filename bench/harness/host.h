@@ -19,6 +19,7 @@
 struct bench_host {
     char directory[TEMPDIR_BYTES];
     char runtime[BENCH_HOST_PATH_BYTES];
+    char http[BENCH_HOST_PATH_BYTES]; /* the Unix socket of its metrics */
     struct tkr_sink_config sink;
     struct redis_server server; /* when the sink is Redis */
     struct process collector;

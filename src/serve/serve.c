@@ -224,7 +224,7 @@ static enum MHD_Result handle(void *context, struct MHD_Connection *connection, 
 }
 
 /* What the library has to say of strange requests. */
-static void say(void *context, const char *format, va_list arguments)
+static __attribute__((format(printf, 2, 0))) void say(void *context, const char *format, va_list arguments)
 {
     char text[TKR_MESSAGE_BYTES];
 
