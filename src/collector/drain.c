@@ -75,11 +75,15 @@ static void add_labels(struct tkr_drain *drain, const struct tkr_event *event)
     }
 }
 
+/* Counted from the end: what is asked for is among the last. */
 static int64_t value_of(const struct tkr_event *event, unsigned bit)
 {
-    uint32_t before = event->values.present & ((1u << bit) - 1);
+    uint32_t from = event->values.present >> bit;
+    uint32_t at = event->values.count - 1;
 
-    return event->values.present >> bit & 1 ? event->values.value[__builtin_popcount(before)] : 0;
+    for (uint32_t above = from >> 1; above != 0; above &= above - 1)
+        at--;
+    return (from & 1) != 0 ? event->values.value[at] : 0;
 }
 
 static void add_call(struct tkr_drain *drain, const struct tkr_event *event)
@@ -90,6 +94,7 @@ static void add_call(struct tkr_drain *drain, const struct tkr_event *event)
                                                          .model_len = event->model_len,
                                                          .duration_us = value_of(event, TKR_COUNTER_DURATION),
                                                          .first_token_us = value_of(event, TKR_VALUE_FIRST_TOKEN_US),
+                                                         .present = event->values.present,
                                                          .error = event->values.error,
                                                          .is_call = event->type != TKR_FRAME_INCREMENT};
 }

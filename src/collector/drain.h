@@ -50,6 +50,7 @@ struct tkr_drain_call {
     uint32_t model_len;
     int64_t duration_us;    /* 0: not told */
     int64_t first_token_us; /* the same */
+    uint16_t present;       /* which counters it adds to: bit i */
     uint8_t error;          /* TKR_ERROR_* */
     bool is_call;           /* and no increment */
     bool refused;           /* by the table: it is not counted */

@@ -7,7 +7,9 @@
 #include "base/text.h"
 
 #define OTHER "other"
-#define MS UINT64_C(1000) /* in microseconds */
+#define TOKENS ((1u << TKR_COUNTER_CALLS) - 1) /* the counters before calls */
+_Static_assert(TKR_COUNTER_ESTIMATED + 1 == TKR_COUNTER_CALLS, "counters before calls are tokens");
+#define MS UINT64_C(1000)                      /* in microseconds */
 
 const struct tkr_bounds tkr_meter_bounds = {16,
                                             {10 * MS, 25 * MS, 50 * MS, 100 * MS, 250 * MS, 500 * MS, 1000 * MS, 2500 * MS,
@@ -45,11 +47,16 @@ static bool presentable(const struct tkr_drain_call *call)
            !(is_other(call->provider, call->provider_len) && is_other(call->model, call->model_len));
 }
 
-static bool is_of(const struct tkr_meter_name *name, const struct tkr_drain_call *call)
+/* Texts of no bytes are the usual, and a call of memcmp each. */
+static inline bool same(const char *a, const char *b, uint32_t len)
+{
+    return len == 0 || memcmp(a, b, len) == 0;
+}
+
+static inline bool is_of(const struct tkr_meter_name *name, const struct tkr_drain_call *call)
 {
     return name->provider_len == call->provider_len && name->model_len == call->model_len &&
-           memcmp(name->model, call->model, call->model_len) == 0 &&
-           memcmp(name->provider, call->provider, call->provider_len) == 0;
+           same(name->model, call->model, call->model_len) && same(name->provider, call->provider, call->provider_len);
 }
 
 /* FNV-1a (Fowler, Noll, Vo); there are few names, and a bad spread costs only time. */
@@ -155,9 +162,9 @@ void tkr_meter_close(struct tkr_meter *meter)
 
 static void count_one(struct tkr_meter_row *row, const struct tkr_drain_call *call, const tkr_counts *counts)
 {
-    for (int i = 0; i < TKR_COUNTER_COUNT; i++) {
-        if (counts->value[i] != 0)
-            tkr_add_own(&row->tokens[i], (uint64_t)counts->value[i]);
+    for (uint32_t left = call->present & TOKENS; left != 0; left &= left - 1) {
+        int i = __builtin_ctz(left);
+        tkr_add_own(&row->tokens[i], (uint64_t)counts->value[i]);
     }
     if (!call->is_call)
         return;

@@ -46,7 +46,7 @@ struct tkr_meter_names {
 struct tkr_meter_row {
     _Atomic uint64_t calls;
     _Atomic uint64_t errors[TKR_METER_ERRORS];
-    _Atomic uint64_t tokens[TKR_COUNTER_COUNT]; /* and what else is counted, but calls and errors */
+    _Atomic uint64_t tokens[TKR_COUNTER_CALLS]; /* by counter: those that are tokens come before calls */
     struct tkr_buckets duration;
     struct tkr_buckets first_token;
 };

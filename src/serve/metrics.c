@@ -132,7 +132,7 @@ struct model {
     struct tkr_label label[3]; /* provider, model, and a place for one more */
     uint64_t calls;
     uint64_t errors[TKR_METER_ERRORS];
-    uint64_t tokens[TKR_COUNTER_COUNT];
+    uint64_t tokens[TKR_COUNTER_CALLS];
     struct tkr_buckets_sum duration;
     struct tkr_buckets_sum first_token;
 };
@@ -142,7 +142,7 @@ static void add_row(struct model *model, const struct tkr_meter_row *row)
     model->calls += get(&row->calls);
     for (uint32_t i = 0; i < TKR_METER_ERRORS; i++)
         model->errors[i] += get(&row->errors[i]);
-    for (uint32_t i = 0; i < TKR_COUNTER_COUNT; i++)
+    for (uint32_t i = 0; i < TKR_COUNTER_CALLS; i++)
         model->tokens[i] += get(&row->tokens[i]);
     tkr_buckets_sum_up(&row->duration, &model->duration);
     tkr_buckets_sum_up(&row->first_token, &model->first_token);
@@ -180,7 +180,6 @@ static void write_errors(const struct page *page, struct model *model)
     }
 }
 
-/* The counters that are tokens: those before calls. */
 static void write_tokens(const struct page *page, struct model *model)
 {
     for (uint32_t i = 0; i < TKR_COUNTER_CALLS; i++) {

@@ -56,6 +56,7 @@ static struct tkr_drain_call *add(struct tkr_drain *drain, const char *provider,
                                     .provider_len = (uint32_t)strlen(provider),
                                     .model = model,
                                     .model_len = (uint32_t)strlen(model),
+                                    .present = 1u << TKR_COUNTER_TOTAL,
                                     .is_call = true};
     memset(&drain->counts[drain->events], 0, sizeof(drain->counts[0]));
     drain->counts[drain->events].value[TKR_COUNTER_TOTAL] = tokens;
