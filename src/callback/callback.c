@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "callback/spent.h"
 #include "producer/arguments.h"
 
 /* --- making and freeing --- */
@@ -108,8 +109,10 @@ int tkr_callback_run_start(struct tkr_callback *callback, const tkr_chat_message
                            tkr_callback_context *context)
 {
     const struct tkr_callback *before = tkr_context_running_set(context, callback);
+    int64_t begun_ns = callback->producer != NULL ? tkr_spent_begin() : 0; /* a composite's members are timed each */
     int failed = callback->ops->start != NULL ? callback->ops->start(callback, messages, count, context) : 0;
 
+    tkr_spent_end(callback->producer, begun_ns);
     (void)tkr_context_running_set(context, before);
     tkr_callback_count(callback, TKR_CALLBACK_STARTED, 1);
     return failed;
@@ -118,8 +121,10 @@ int tkr_callback_run_start(struct tkr_callback *callback, const tkr_chat_message
 int tkr_callback_run_end(struct tkr_callback *callback, const tkr_response *response, tkr_callback_context *context)
 {
     const struct tkr_callback *before = tkr_context_running_set(context, callback);
+    int64_t begun_ns = callback->producer != NULL ? tkr_spent_begin() : 0; /* a composite's members are timed each */
     int failed = callback->ops->end != NULL ? callback->ops->end(callback, response, context) : 0;
 
+    tkr_spent_end(callback->producer, begun_ns);
     (void)tkr_context_running_set(context, before);
     tkr_context_drop(context, callback);
     tkr_callback_count(callback, TKR_CALLBACK_ENDED, 1);
@@ -129,8 +134,10 @@ int tkr_callback_run_end(struct tkr_callback *callback, const tkr_response *resp
 int tkr_callback_run_error(struct tkr_callback *callback, const tkr_call_error *error, tkr_callback_context *context)
 {
     const struct tkr_callback *before = tkr_context_running_set(context, callback);
+    int64_t begun_ns = callback->producer != NULL ? tkr_spent_begin() : 0; /* a composite's members are timed each */
     int failed = callback->ops->error != NULL ? callback->ops->error(callback, error, context) : 0;
 
+    tkr_spent_end(callback->producer, begun_ns);
     (void)tkr_context_running_set(context, before);
     tkr_context_drop(context, callback);
     tkr_callback_count(callback, TKR_CALLBACK_ERRORS, 1);

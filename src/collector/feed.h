@@ -20,6 +20,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+#include "base/buckets.h"
 #include "region/view.h"
 #include "table/shard.h"
 
@@ -31,9 +32,10 @@ struct tkr_feed {
     uint32_t lane_next;        /* where draining goes on, so that no lane waits for a busy one */
     int directory;             /* of the regions */
     char name[TKR_REGION_NAME_BYTES];
-    int64_t touched_ns; /* when the region was told last that the collector is there */
-    atomic_bool dead;   /* discovery: the owner's lock is free */
-    atomic_bool done;   /* worker: off its list; discovery may free it */
+    int64_t touched_ns;           /* when the region was told last that the collector is there */
+    struct tkr_buckets_sum spent; /* what its handlers had taken when it was looked at last */
+    atomic_bool dead;             /* discovery: the owner's lock is free */
+    atomic_bool done;             /* worker: off its list; discovery may free it */
 };
 
 /* The cursor's state. */

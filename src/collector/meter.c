@@ -9,7 +9,7 @@
 #define OTHER "other"
 #define TOKENS ((1u << TKR_COUNTER_CALLS) - 1) /* the counters before calls */
 _Static_assert(TKR_COUNTER_ESTIMATED + 1 == TKR_COUNTER_CALLS, "counters before calls are tokens");
-#define MS UINT64_C(1000)                      /* in microseconds */
+#define MS UINT64_C(1000) /* in microseconds */
 
 const struct tkr_bounds tkr_meter_bounds = {16,
                                             {10 * MS, 25 * MS, 50 * MS, 100 * MS, 250 * MS, 500 * MS, 1000 * MS, 2500 * MS,
@@ -188,4 +188,30 @@ void tkr_meter_count(struct tkr_meter *meter, const struct tkr_drain *drain)
         if (!call->refused)
             count_one(&meter->row[find(meter, call)], call, &drain->counts[i]);
     }
+}
+
+/* --- gateways' handlers --- */
+
+#define BELIEVED_MAX (UINT64_C(1) << 44) /* between two looks: five hours in nanoseconds. What is more is nonsense */
+
+/* It only grows, as far as it is to be believed. */
+static uint64_t growth(uint64_t now, uint64_t before)
+{
+    return now > before && now - before < BELIEVED_MAX ? now - before : 0;
+}
+
+void tkr_meter_look(struct tkr_meter *meter, struct tkr_feed *feed)
+{
+    struct tkr_buckets_sum *before = &feed->spent;
+    uint64_t events[TKR_SPENT_BUCKETS];
+    uint64_t ns;
+
+    if (meter == NULL || feed->view == NULL || !tkr_view_spent(feed->view, &ns, events))
+        return;
+    for (uint32_t i = 0; i < TKR_SPENT_BUCKETS; i++) {
+        tkr_add_own(&meter->spent.in[i], growth(events[i], before->in[i]));
+        before->in[i] = events[i];
+    }
+    tkr_add_own(&meter->spent.sum, growth(ns, before->sum));
+    before->sum = ns;
 }

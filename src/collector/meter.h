@@ -56,6 +56,7 @@ struct tkr_meter {
     uint32_t known; /* names that are in index */
     uint16_t index[TKR_METER_INDEX];
     uint32_t last;              /* the name found last: the next event's is often the same */
+    struct tkr_buckets spent;   /* in gateways' handlers, as they tell: nanoseconds (region/spent.h) */
     _Atomic uint64_t lane_high; /* bytes: the most that a lane had for this worker */
     struct tkr_meter_row row[TKR_METER_NAMES_MAX];
 };
@@ -69,6 +70,9 @@ void tkr_meter_names_close(struct tkr_meter_names *names);
 /* NULL: no memory. names is borrowed. */
 struct tkr_meter *tkr_meter_open(struct tkr_meter_names *names);
 void tkr_meter_close(struct tkr_meter *meter);
+
+/* Adds what a gateway's handlers took since the last look. meter may be NULL. */
+void tkr_meter_look(struct tkr_meter *meter, struct tkr_feed *feed);
 
 /* Counts what the last batch brought. meter may be NULL. */
 void tkr_meter_count(struct tkr_meter *meter, const struct tkr_drain *drain);

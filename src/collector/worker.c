@@ -37,12 +37,13 @@ static void take_inbox(struct tkr_post *post)
     }
 }
 
-/* Tells producers that they are looked after. */
-static void touch(struct tkr_feed *feed, int64_t now)
+/* Tells producers that they are looked after, and looks at what they tell of themselves. */
+static void touch(const struct tkr_worker *worker, struct tkr_feed *feed, int64_t now)
 {
     if (feed->view == NULL || now - feed->touched_ns < TOUCH_NS)
         return;
     feed->touched_ns = now;
+    tkr_meter_look(worker->meter, feed);
     (void)tkr_view_touch(feed->view, now);
 }
 
@@ -79,6 +80,7 @@ static bool bury(struct tkr_worker *worker, struct tkr_post *post, struct tkr_fe
         if (!settled)
             return false;
     }
+    tkr_meter_look(worker->meter, feed);
     tkr_feed_reclaim(post->shard, feed);
     return feed->cursor == NULL;
 }
@@ -92,7 +94,7 @@ static bool look_after(struct tkr_worker *worker, struct tkr_post *post)
 
     while (*link != NULL) {
         struct tkr_feed *feed = *link;
-        touch(feed, now);
+        touch(worker, feed, now);
         if (bury(worker, post, feed, &more)) {
             *link = feed->next;
             atomic_store_explicit(&feed->done, true, memory_order_release); /* discovery frees it: last touch */

@@ -247,6 +247,15 @@ bool tkr_view_counters(const struct tkr_view *view, uint64_t ret_dropped[TKR_DRO
     return true;
 }
 
+bool tkr_view_spent(const struct tkr_view *view, uint64_t *ret_ns, uint64_t ret_events[TKR_SPENT_BUCKETS])
+{
+    for (int i = 0; i < TKR_SPENT_BUCKETS; i++) {
+        if (!tkr_guarded_load(&view->mapped->spent[i], &ret_events[i]))
+            return false;
+    }
+    return tkr_guarded_load(&view->mapped->spent_ns, ret_ns);
+}
+
 bool tkr_view_slot_count(const struct tkr_view *view, uint32_t *ret_count)
 {
     uint64_t count;

@@ -92,6 +92,9 @@ bool tkr_view_touch(struct tkr_view *view, int64_t monotonic_ns);
 /* Copies the producer's counters of drops and refusals. false: truncated. */
 bool tkr_view_counters(const struct tkr_view *view, uint64_t ret_dropped[TKR_DROP_MAX], uint64_t ret_refused[TKR_REFUSED_MAX]);
 
+/* Copies what the producer's handlers took: nanoseconds in all, and events by bucket (region/spent.h). false: truncated. */
+bool tkr_view_spent(const struct tkr_view *view, uint64_t *ret_ns, uint64_t ret_events[TKR_SPENT_BUCKETS]);
+
 /* Slots that may hold calls; at most what fits. false: truncated. */
 bool tkr_view_slot_count(const struct tkr_view *view, uint32_t *ret_count);
 

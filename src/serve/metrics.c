@@ -9,10 +9,11 @@
 #include "base/clock.h"
 #include "base/errors.h"
 #include "base/text.h"
-#include "limit/board.h"
+#include "region/spent.h"
 #include "tokenring/tokenring.h"
 
 #define MICROSECONDS 1e6 /* of a second */
+#define NANOSECONDS 1e9
 
 enum metric {
 #define TKR_METRIC(symbol, type, name, labels, help) symbol,
@@ -109,7 +110,12 @@ static void write_handlers(const struct page *page)
                                                           [TKR_NOTICE_DROPPED] = "dropped"};
     const struct tkr_health *health = page->snapshot->balance.health;
     uint64_t handlers = health != NULL ? health->handlers : 0;
+    struct tkr_buckets_sum spent = {0};
 
+    for (uint32_t i = 0; i < page->snapshot->monitor->workers; i++)
+        tkr_buckets_sum_up(&page->snapshot->monitor->meter[i]->spent, &spent);
+    family(page, HANDLER_DURATION);
+    tkr_exposition_histogram(page->exposition, &metrics[HANDLER_DURATION], NULL, 0, &tkr_spent_bounds, &spent, NANOSECONDS);
     family(page, HANDLER_ERRORS);
     for (uint64_t i = 0; i < handlers; i++) {
         struct tkr_label label = handler_label(&health->handler[i]);

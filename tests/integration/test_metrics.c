@@ -8,6 +8,7 @@
 #include <sys/un.h>
 
 #include "integration/collector_stage.h"
+#include "tokenring/callback.h"
 
 #define SCRIPT TEST_SOURCE_DIR "/tests/integration/metrics.py"
 #define SERVED "metrics and health are served on "
@@ -223,6 +224,61 @@ static void test_figures_are_exact(void **state)
     wait_value(where, "tokenring_law_holds", 1);
     wait_value(where, "tokenring_sink_state{state=\"good\"}", 1);
     wait_value(where, "tokenring_flush_waiting_accounts", 0);
+    stage_collector_end(stage, 0);
+}
+
+static tkr_callback *token_handler(tkr_producer *producer)
+{
+    tkr_callback_options options = TKR_CALLBACK_OPTIONS_INIT;
+    tkr_callback *handler = NULL;
+
+    options.producer = producer;
+    assert_int_equal(tkr_token_callback(&options, &handler), TKR_OK);
+    return handler;
+}
+
+/* Calls of a handler, each of them a start and an end. */
+static void call_handler(tkr_callback *handler, int calls)
+{
+    tkr_response response = TKR_RESPONSE_INIT;
+
+    response.tokens_used = 7;
+    for (int i = 0; i < calls; i++) {
+        tkr_callback_context context = TKR_CALLBACK_CONTEXT_INIT;
+        context.start.account_count = 1;
+        context.start.account[0].id = "alice";
+        context.start.account[0].len = 5;
+        assert_int_equal(tkr_on_llm_start(handler, NULL, 0, &context), 0);
+        assert_int_equal(tkr_on_llm_end(handler, &response, &context), 0);
+    }
+}
+
+static void test_time_in_handlers_is_told_and_stays_when_gateways_go(void **state)
+{
+    struct stage *stage = *state;
+    tkr_callback *handler;
+    tkr_producer *producer;
+    char where[WHERE_BYTES];
+
+    start_collector(stage, where);
+    producer = stage_producer(stage);
+    handler = token_handler(producer);
+    call_handler(handler, 8); /* as many events as are timed singly */
+    wait_value(where, "callback_duration_seconds_count", 16);
+    wait_value(where, "callback_duration_seconds_bucket{le=\"+Inf\"}", 16);
+    call_handler(handler, 800); /* one in sixteen from now on */
+    wait_value(where, "callback_duration_seconds_count", 1616);
+    assert_true(value_of(where, "callback_duration_seconds_sum") > 0);
+    tkr_callback_release(handler);
+    close_all(producer);
+    stage_wait_regions(stage, 0);
+    wait_value(where, "callback_duration_seconds_count", 1616);
+    producer = stage_producer(stage); /* the next gateway */
+    handler = token_handler(producer);
+    call_handler(handler, 8);
+    wait_value(where, "callback_duration_seconds_count", 1632);
+    tkr_callback_release(handler);
+    close_all(producer);
     stage_collector_end(stage, 0);
 }
 
@@ -523,6 +579,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         IN_BOTH(test_figures_are_exact),
+        IN_LEDGER(test_time_in_handlers_is_told_and_stays_when_gateways_go),
         IN_LEDGER(test_strict_parsers_accept_hostile_names_under_load),
         IN_REDIS(test_prometheus_answers_the_rate_of_each_user),
         IN_REDIS(test_health_says_what_is_wrong_and_a_sink_that_fails_is_no_death),
