@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "collector/collector.h"
+#include "serve/notify.h"
 #include "serve/serve.h"
 #include "tokenring/tokenring.h"
 
@@ -88,6 +89,7 @@ static int collect(void)
     struct tkr_serve_config serve_config;
     struct tkr_collector *collector = NULL;
     struct tkr_serve *serve = NULL;
+    struct tkr_notify notify;
     tkr_message message = {""};
     tkr_message sink;
     int result;
@@ -103,7 +105,8 @@ static int collect(void)
     tkr_log(TKR_LOG_INFO, "collecting in %s as %016" PRIx64 " with %u worker%s; flushing to %s every %u ms", config.runtime_path,
             tkr_collector_name(collector), config.workers, config.workers == 1 ? "" : "s", sink.text, config.flush_interval_ms);
     tkr_serve_ready(serve, true);
-    result = tkr_collector_run(collector, &stop, &message);
+    tkr_notify_ready(&notify, collector, &stop);
+    result = tkr_collector_run(collector, &stop, tkr_notify_turn, &notify, &message);
     tkr_serve_close(serve);
     tkr_collector_close(collector);
     if (result != 0)

@@ -189,7 +189,8 @@ static void end_workers(struct tkr_collector *collector)
         (void)pthread_join(collector->worker[--collector->workers_started].thread, NULL);
 }
 
-int tkr_collector_run(struct tkr_collector *collector, const atomic_bool *stop, tkr_message *ret_message)
+int tkr_collector_run(struct tkr_collector *collector, const atomic_bool *stop, void (*turn)(void *argument), void *argument,
+                      tkr_message *ret_message)
 {
     const struct timespec pause = {.tv_nsec = LOOK_NS};
     uint64_t left;
@@ -202,9 +203,13 @@ int tkr_collector_run(struct tkr_collector *collector, const atomic_bool *stop, 
     while (result == 0 && !atomic_load_explicit(stop, memory_order_relaxed)) {
         tkr_discovery_look(collector->discovery);
         tkr_pulse_beat(&collector->monitor.main);
+        if (turn != NULL)
+            turn(argument);
         (void)nanosleep(&pause, NULL); /* a signal ends it early */
     }
     tkr_pulse_set(&collector->monitor.main, 0);
+    if (turn != NULL)
+        turn(argument);
     tkr_discovery_look(collector->discovery); /* a producer that came and went just now */
     end_workers(collector);
     tkr_keeper_end(collector->keeper);

@@ -23,10 +23,13 @@ struct tkr_collector;
 int tkr_collector_open(const struct tkr_collector_config *config, struct tkr_collector **ret_collector, tkr_message *ret_message);
 
 /*
- * Collects until *stop is set (by a signal handler, say), then drains what the lanes hold, flushes, and returns.
+ * Collects until *stop is set (by a signal handler, say), then drains what the lanes hold, flushes, and returns. turn, if not NULL,
+ * is called with its argument some twenty times a second until then, and once
+ * more when *stop was seen.
  * 0; -1 with the reason when threads could not be started, or when the sink did not take all (which stays in memory).
  */
-int tkr_collector_run(struct tkr_collector *collector, const atomic_bool *stop, tkr_message *ret_message);
+int tkr_collector_run(struct tkr_collector *collector, const atomic_bool *stop, void (*turn)(void *argument), void *argument,
+                      tkr_message *ret_message);
 
 /* What it has to say of itself; its own, from open to close. */
 struct tkr_monitor *tkr_collector_monitor(struct tkr_collector *collector);

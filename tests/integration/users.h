@@ -145,7 +145,7 @@ static inline int users_collect(struct stage *stage, int number)
         return 1;
     }
     tkr_log(TKR_LOG_INFO, "collecting");
-    result = tkr_collector_run(collector, users.stop, &message);
+    result = tkr_collector_run(collector, users.stop, NULL, NULL, &message);
     tkr_collector_close(collector);
     return result == 0 ? 0 : 2;
 }
