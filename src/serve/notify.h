@@ -22,7 +22,7 @@ struct tkr_notify {
 /* Ready. Collector and stop are borrowed. */
 void tkr_notify_ready(struct tkr_notify *notify, struct tkr_collector *collector, const atomic_bool *stop);
 
-/* From the loop that must move (tkr_collector_run): a sign of life, if all others move too, and what is going on. */
-void tkr_notify_turn(void *notify);
+/* From the loop that must move (tkr_collector_run), with the struct tkr_notify: a sign of life, if all others move too, and what is going on. */
+void tkr_notify_turn(void *argument);
 
 #endif
