@@ -103,8 +103,10 @@ static void open_limits(struct tkr_collector *collector)
 {
     tkr_message message;
 
-    if (make_limits(collector, &message) == 0)
+    if (make_limits(collector, &message) == 0) {
+        collector->monitor.board = &collector->board;
         return;
+    }
     close_limits(collector);
     tkr_log(TKR_LOG_WARNING, "%s; limits are not known to gateways", message.text);
 }

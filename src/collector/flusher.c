@@ -172,6 +172,17 @@ static void back_off(struct tkr_flusher *flusher)
     flusher->not_before_ns = tkr_clock_monotonic_ns() + (int64_t)(next_random(flusher) % (uint64_t)flusher->backoff_ns);
 }
 
+/* The flusher's own loop moves: this is it. */
+static void tell_loops(const struct tkr_monitor *monitor, struct tkr_health *health)
+{
+    const char *who = "main";
+
+    health->seen_ns = tkr_clock_monotonic_ns();
+    health->stalled_ns = monitor != NULL ? tkr_monitor_stalled_ns(monitor, health->seen_ns, &who) : 0;
+    (void)snprintf(health->stalled, sizeof(health->stalled), "%s", who);
+    health->no_board = monitor != NULL && tkr_monitor_no_board(monitor);
+}
+
 static void publish(struct tkr_flusher *flusher)
 {
     struct tkr_health *health = &flusher->health;
@@ -181,6 +192,7 @@ static void publish(struct tkr_flusher *flusher)
     health->named = parking->named;
     memcpy(health->account, parking->account, sizeof(health->account));
     tkr_notices_tell(flusher->notices, health);
+    tell_loops(flusher->delivery.monitor, health);
     tkr_health_publish(flusher->health_file, health);
 }
 
@@ -356,6 +368,8 @@ static void open_health(struct tkr_flusher *flusher, const struct tkr_collector_
     tkr_sink_describe(&config->sink, &sink);
     (void)snprintf(flusher->health.sink, sizeof(flusher->health.sink), "%s", sink.text);
     flusher->health.since_ns = tkr_clock_unix_ns();
+    flusher->health.seen_ns = tkr_clock_monotonic_ns();
+    flusher->health.patience_ns = (int64_t)(config->sink.connect_timeout_ms + config->sink.command_timeout_ms) * TKR_NS_PER_MS;
     flusher->health_file = tkr_health_open(folder);
     if (flusher->health_file == NULL)
         tkr_log(TKR_LOG_WARNING, "cannot make the file that tells others about the sink: tokenring stat will not");

@@ -12,7 +12,7 @@
 #include "base/crash.h"
 
 #define MAGIC UINT64_C(0x31544c4145485254) /* "TRHEALT1" */
-#define MAJOR 2u                           /* 2: models, handlers */
+#define MAJOR 3u                           /* 3: loops, the board */
 #define MINOR 0u
 #define FILE_NAME "health"
 #define FILE_NAME_NEW ".health"

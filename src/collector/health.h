@@ -25,6 +25,7 @@
 #define TKR_HEALTH_NAMED_MAX 32u
 #define TKR_HEALTH_HANDLERS_MAX 32u
 #define TKR_HEALTH_TYPE_BYTES 32u
+#define TKR_HEALTH_LOOP_BYTES 16u
 
 enum tkr_health_state {
     TKR_HEALTH_STARTING, /* not tried yet */
@@ -61,7 +62,12 @@ struct tkr_health {
     char sink[TKR_MESSAGE_BYTES];  /* which it is, as tkr_sink_describe has it */
     char error[TKR_MESSAGE_BYTES]; /* of the last failure; empty unless failing */
     struct tkr_health_account account[TKR_HEALTH_NAMED_MAX];
-    uint64_t handlers; /* types, in handler[] */
+    int64_t seen_ns;                     /* monotonic: when this was published */
+    int64_t stalled_ns;                  /* how long, then, the loop had not moved that had not for longest */
+    int64_t patience_ns;                 /* what the sink may take: the flusher waits for it */
+    char stalled[TKR_HEALTH_LOOP_BYTES]; /* that loop */
+    uint64_t no_board;                   /* not 0: gateways know no limits */
+    uint64_t handlers;                   /* types, in handler[] */
     struct tkr_health_handler handler[TKR_HEALTH_HANDLERS_MAX];
 };
 

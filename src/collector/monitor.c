@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#include "collector/board.h"
+
 #define MS UINT64_C(1000) /* in microseconds */
 
 const struct tkr_bounds tkr_flush_bounds = {15,
@@ -36,6 +38,11 @@ void tkr_monitor_close(struct tkr_monitor *monitor)
     free((void *)monitor->meter);
     free(monitor->worker);
     tkr_meter_names_close(&monitor->names);
+}
+
+bool tkr_monitor_no_board(const struct tkr_monitor *monitor)
+{
+    return monitor->board == NULL || atomic_load_explicit(&monitor->board->given_up, memory_order_relaxed); /* a flag */
 }
 
 static void look(const struct tkr_pulse *pulse, const char *who, int64_t now_ns, int64_t *longest_ns, const char **ret_who)

@@ -52,6 +52,8 @@ struct tkr_flush_figures {
 /* Milliseconds to a minute. */
 extern const struct tkr_bounds tkr_flush_bounds;
 
+struct tkr_guarded_board;
+
 struct tkr_monitor {
     int64_t started_ns; /* Unix time */
     uint32_t workers;
@@ -63,6 +65,7 @@ struct tkr_monitor {
     struct tkr_meter **meter; /* of each worker */
     struct tkr_ranking *ranking;
     struct tkr_flush_figures flush;
+    const struct tkr_guarded_board *board; /* NULL: there is none */
 };
 
 /* Zeroed before. false: no memory; to be closed all the same. */
@@ -74,5 +77,8 @@ void tkr_monitor_close(struct tkr_monitor *monitor);
  * 0 while nothing runs.
  */
 int64_t tkr_monitor_stalled_ns(const struct tkr_monitor *monitor, int64_t now_ns, const char **ret_who);
+
+/* Do gateways know no limits? */
+bool tkr_monitor_no_board(const struct tkr_monitor *monitor);
 
 #endif

@@ -6,7 +6,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "serve/status.h"
+#include "serve/snapshot.h"
 
 #ifdef TOKENRING_SYSTEMD
 #include <systemd/sd-daemon.h>
@@ -58,7 +58,7 @@ static void tell_status(const struct tkr_monitor *monitor)
 static void tell_alive(struct tkr_notify *notify)
 {
     tkr_message reason;
-    bool moves = tkr_status_moves(tkr_collector_monitor(notify->collector), tkr_collector_config(notify->collector), &reason);
+    bool moves = tkr_collector_moves(notify->collector, &reason);
 
     if (moves)
         (void)sd_notify(0, "WATCHDOG=1");

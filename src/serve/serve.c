@@ -16,7 +16,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "serve/metrics.h"
-#include "serve/status.h"
 
 #define CONNECTIONS_MAX 64u
 #define CONNECTION_TIMEOUT_S 10u
@@ -158,7 +157,7 @@ static void make_health(struct tkr_serve *serve, int64_t now_ns)
     char *text;
 
     tkr_snapshot_take(&serve->snapshot);
-    tkr_status_judge(&serve->snapshot, &status);
+    tkr_snapshot_judge(&serve->snapshot, &status);
     object = status_json(serve, &status);
     text = object != NULL ? json_dumps(object, JSON_COMPACT) : NULL;
     json_decref(object);
@@ -180,7 +179,7 @@ static enum MHD_Result send_alive(struct tkr_serve *serve, struct MHD_Connection
 {
     tkr_message reason;
 
-    if (tkr_status_moves(serve->snapshot.monitor, serve->snapshot.config, &reason))
+    if (tkr_collector_moves(serve->collector, &reason))
         return answer(connection, MHD_HTTP_OK, TYPE_TEXT, "ok\n");
     return answer(connection, MHD_HTTP_SERVICE_UNAVAILABLE, TYPE_TEXT, reason.text);
 }

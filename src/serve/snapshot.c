@@ -9,6 +9,7 @@
 
 #define MAX_AGE_NS (10 * TKR_NS_PER_S) /* of gateways that set nothing else, as the next */
 #define WARN_PERCENT 80
+#define LATELY_NS (600 * TKR_NS_PER_S)
 
 int tkr_snapshot_open(struct tkr_snapshot *snapshot, struct tkr_collector *collector)
 {
@@ -61,7 +62,11 @@ static void take_balance(struct tkr_snapshot *snapshot)
     for (uint32_t i = 0; i < now.shard_count; i++)
         overflow += now.shard[i].overflow_charges;
     grow(&snapshot->overflow_charges, overflow);
-    if (snapshot->has_balance && tkr_balance_dropped(&snapshot->grown) > dropped)
+    dropped = snapshot->has_balance ? tkr_balance_dropped(&snapshot->grown) - dropped : 0;
+    if (snapshot->now_ns - snapshot->dropped_ns > LATELY_NS)
+        snapshot->dropped_lately = 0;
+    snapshot->dropped_lately += dropped;
+    if (dropped > 0)
         snapshot->dropped_ns = snapshot->now_ns;
     snapshot->has_balance = true;
 }
@@ -108,4 +113,31 @@ void tkr_snapshot_take(struct tkr_snapshot *snapshot)
     take_balance(snapshot);
     take_limits(snapshot);
     snapshot->users = tkr_ranking_read(snapshot->monitor->ranking, snapshot->user, &snapshot->users_ended);
+}
+
+/* --- judging --- */
+
+static int64_t patience_of(const struct tkr_collector_config *config)
+{
+    return (int64_t)(config->sink.connect_timeout_ms + config->sink.command_timeout_ms) * TKR_NS_PER_MS;
+}
+
+void tkr_snapshot_judge(const struct tkr_snapshot *snapshot, struct tkr_status *ret_status)
+{
+    struct tkr_status_known known = {.balance = snapshot->has_balance ? &snapshot->balance : NULL,
+                                     .why_not = snapshot->why_not,
+                                     .patience_ns = patience_of(snapshot->config),
+                                     .dropped_lately = snapshot->dropped_lately,
+                                     .no_board = tkr_monitor_no_board(snapshot->monitor)};
+
+    known.stalled_ns = tkr_monitor_stalled_ns(snapshot->monitor, snapshot->now_ns, &known.stalled);
+    tkr_status_judge(&known, ret_status);
+}
+
+bool tkr_collector_moves(struct tkr_collector *collector, tkr_message *ret_reason)
+{
+    const char *who;
+    int64_t stalled_ns = tkr_monitor_stalled_ns(tkr_collector_monitor(collector), tkr_clock_monotonic_ns(), &who);
+
+    return !tkr_status_stopped(who, stalled_ns, patience_of(tkr_collector_config(collector)), ret_reason);
 }

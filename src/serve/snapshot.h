@@ -11,6 +11,7 @@
 
 #include "collector/balance.h"
 #include "collector/collector.h"
+#include "collector/status.h"
 
 enum tkr_snapshot_verdict { TKR_VERDICT_ALLOWED, TKR_VERDICT_SOFT, TKR_VERDICT_REFUSED, TKR_VERDICT_UNKNOWN, TKR_VERDICTS };
 
@@ -24,7 +25,8 @@ struct tkr_snapshot {
     tkr_message why_not;
     struct tkr_balance grown; /* of the host: what only grows, as large as it was ever seen */
     uint64_t overflow_charges;
-    int64_t dropped_ns; /* monotonic: when records were seen to be dropped last; 0: never */
+    int64_t dropped_ns;      /* monotonic: when records were seen to be dropped last; 0: never */
+    uint64_t dropped_lately; /* records that were, in a row of such times */
     struct tkr_ranking_row *user;
     uint32_t users;
     uint64_t users_ended;
@@ -38,5 +40,11 @@ void tkr_snapshot_close(struct tkr_snapshot *snapshot);
 
 /* Looks anew. */
 void tkr_snapshot_take(struct tkr_snapshot *snapshot);
+
+/* Judges it (collector/status.h). */
+void tkr_snapshot_judge(const struct tkr_snapshot *snapshot, struct tkr_status *ret_status);
+
+/* Have all loops moved lately? false with the reason. Cheap; needs no snapshot, and no lock. */
+bool tkr_collector_moves(struct tkr_collector *collector, tkr_message *ret_reason);
 
 #endif

@@ -453,6 +453,18 @@ static void test_prometheus_answers_the_rate_of_each_user(void **state)
 
 /* --- health --- */
 
+/* As a container's health check asks. */
+static void assert_command_says(const struct stage *stage, int exit_code, const char *text)
+{
+    const char *argv[] = {TEST_BIN_DIR "/tokenring", "health", "--runtime-dir", stage->runtime, NULL};
+    struct process process;
+
+    assert_int_equal(process_run(&process, argv, NULL, WAIT_MS), 0);
+    if (process_exit_code(&process) != exit_code || strstr(process_text(&process, PROCESS_STDOUT), text) == NULL)
+        fail_msg("%d: %s", process_exit_code(&process), process_text(&process, PROCESS_STDOUT));
+    process_end(&process);
+}
+
 static void test_health_says_what_is_wrong_and_a_sink_that_fails_is_no_death(void **state)
 {
     struct stage *stage = *state;
@@ -465,6 +477,7 @@ static void test_health_says_what_is_wrong_and_a_sink_that_fails_is_no_death(voi
     assert_answers(where, "/readyz", "HTTP/1.1 200", "ok\n");
     assert_answers(where, "/health", "HTTP/1.1 200", "\"status\":\"healthy\"");
     assert_answers(where, "/nothing", "HTTP/1.1 404", "/metrics");
+    assert_command_says(stage, 0, "healthy\n");
     redis_server_stop(&stage->server);
     do {
         answer = get(where, "/health");
@@ -481,8 +494,10 @@ static void test_health_says_what_is_wrong_and_a_sink_that_fails_is_no_death(voi
     assert_answers(where, "/healthz", "HTTP/1.1 200", "ok\n");
     assert_answers(where, "/readyz", "HTTP/1.1 200", "ok\n");
     wait_value(where, "tokenring_sink_state{state=\"failing\"}", 1);
+    assert_command_says(stage, 0, "degraded\nthe sink has not taken usage for");
     process_signal(&stage->collector, SIGTERM);
     assert_int_equal(process_wait(&stage->collector, STAGE_DEADLINE_MS), 0);
+    assert_command_says(stage, 1, "unhealthy\nno collector runs");
 }
 
 static void test_strange_requests_are_answered_or_hung_up_on(void **state)

@@ -20,6 +20,7 @@ enum tkr_command_exit {
 /* Subcommands: argv[0] is the subcommand's name. Each returns its exit code. */
 int tkr_command_forget(int argc, char **argv);
 int tkr_command_gc(int argc, char **argv);
+int tkr_command_health(int argc, char **argv);
 int tkr_command_limit(int argc, char **argv);
 int tkr_command_replay(int argc, char **argv);
 int tkr_command_report(int argc, char **argv);

@@ -14,6 +14,7 @@ static const struct command {
 } commands[] = {
     {"forget", "erase every trace of an account", tkr_command_forget},
     {"gc", "remove the records of a collector that is dead for good", tkr_command_gc},
+    {"health", "is the collector healthy, and if not, why", tkr_command_health},
     {"limit", "set, get, list and clear limits of accounts", tkr_command_limit},
     {"replay", "replay recorded calls from CSV files through real producers", tkr_command_replay},
     {"report", "show totals from cycle to cycle, their cost and how they change", tkr_command_report},
