@@ -142,6 +142,7 @@ static int start_collector(struct run *run, const char *workers, const char *cra
                          "TOKENRING_SINK=sqlite",
                          "TOKENRING_FLUSH_INTERVAL_MS=10",
                          "TOKENRING_FORGET_AFTER_S=1",
+                         "TOKENRING_BOARD_ACCOUNTS=1024", /* it is made anew with each collector, and there are many */
                          workers,
                          run->env_broken,
                          crash,
