@@ -19,6 +19,12 @@ static void on_signal(int number)
     atomic_store_explicit(&stop, true, memory_order_relaxed); /* lock-free: safe in a handler */
 }
 
+static void on_rotated(int number)
+{
+    (void)number;
+    tkr_log_reopen();
+}
+
 static void catch_signals(void)
 {
     struct sigaction action;
@@ -27,6 +33,8 @@ static void catch_signals(void)
     action.sa_handler = on_signal;
     (void)sigaction(SIGTERM, &action, NULL);
     (void)sigaction(SIGINT, &action, NULL);
+    action.sa_handler = on_rotated;
+    (void)sigaction(SIGHUP, &action, NULL);
     action.sa_handler = SIG_IGN;
     (void)sigaction(SIGPIPE, &action, NULL); /* a sink's broken connection is an answer */
     (void)sigaction(SIGXFSZ, &action, NULL); /* so is a ledger at the limit of a file's size */
@@ -39,7 +47,8 @@ static void print_help(void)
         "\n"
         "usage: tokenringd [--help | --version]\n"
         "\n"
-        "Runs in the foreground until SIGTERM or SIGINT; then drains, flushes and leaves.\n"
+        "Runs in the foreground until SIGTERM or SIGINT; then drains, flushes and leaves. On SIGHUP it opens the file of\n"
+        "its log again.\n"
         "\n"
         "Environment:\n"
         "  TOKENRING_RUNTIME_DIR        shared memory, on a tmpfs; default /run/tokenring, else /dev/shm/tokenring-UID\n"
@@ -59,12 +68,24 @@ static void print_help(void)
         "  CALLBACK_RETRY_ATTEMPTS      tries that fail before the sink is called failing; default 3. None is the last\n"
         "  CALLBACK_RETRY_DELAY         ms before the first try again, then twice that, up to 5 s; default 100\n"
         "  LOG_LEVEL                    error, warning, info or debug; default info\n"
-        "  LOG_FORMAT                   text or json; default text\n"
+        "  LOG_FORMAT                   text or json, an object a line; default text\n"
+        "  TOKENRING_LOG_FILE           file that the log is appended to; default standard error\n"
+        "  TOKENRING_LOG_RECORDED       lines `Recorded N tokens for user ID` in a flush, 0..1000000; default 0\n"
+        "  TOKENRING_LOG_REDACT         1: account ids in the log are replaced by digests; default 0\n"
         "\n"
         "Exit status: 0 all was flushed; 1 it could not start, or the sink did not take all; 2 wrong usage.");
 }
 
-static int collect(void)
+/* Also where the operator looks, who started it. */
+static int refuse(const struct tkr_log_settings *settings, const tkr_message *message)
+{
+    tkr_log(TKR_LOG_ERROR, "%s", message->text);
+    if (settings->file[0] != '\0')
+        (void)fprintf(stderr, "tokenringd: %s\n", message->text);
+    return EXIT_FAILED;
+}
+
+static int collect(const struct tkr_log_settings *settings)
 {
     struct tkr_collector_config config;
     struct tkr_collector *collector;
@@ -72,14 +93,16 @@ static int collect(void)
     tkr_message sink;
     int result;
 
-    if (tkr_log_settings_read(&message) != 0 || tkr_collector_config_read(&config, &message) != 0 ||
-        tkr_collector_open(&config, &collector, &message) != 0) {
-        tkr_log(TKR_LOG_ERROR, "%s", message.text);
-        return EXIT_FAILED;
-    }
+    if (tkr_collector_config_read(&config, &message) != 0 || tkr_collector_open(&config, &collector, &message) != 0)
+        return refuse(settings, &message);
     tkr_sink_describe(&config.sink, &sink);
-    tkr_log(TKR_LOG_INFO, "collecting in %s as %016" PRIx64 " with %u worker%s; flushing to %s every %u ms", config.runtime_path,
-            tkr_collector_name(collector), config.workers, config.workers == 1 ? "" : "s", sink.text, config.flush_interval_ms);
+    TKR_LOG(TKR_LOG_INFO,
+            config.workers == 1
+                ? "collecting in {directory} as {collector} with {workers} worker; flushing to {sink} every {interval_ms} ms"
+                : "collecting in {directory} as {collector} with {workers} workers; flushing to {sink} every {interval_ms} ms",
+            tkr_field_directory(config.runtime_path, strlen(config.runtime_path)),
+            tkr_field_collector(tkr_collector_name(collector)), tkr_field_workers(config.workers), tkr_field_sink(sink.text),
+            tkr_field_interval_ms(config.flush_interval_ms));
     result = tkr_collector_run(collector, &stop, &message);
     tkr_collector_close(collector);
     if (result != 0)
@@ -87,6 +110,21 @@ static int collect(void)
     else
         tkr_log(TKR_LOG_INFO, "all counted and flushed; leaving");
     return result == 0 ? EXIT_OK : EXIT_FAILED;
+}
+
+static int serve(void)
+{
+    static struct tkr_log_settings settings; /* the log's until it is closed, or the process ends */
+    tkr_message message = {""};
+    int result;
+
+    if (tkr_log_settings_read(&settings, &message) != 0 || tkr_log_open(&settings, &message) != 0) {
+        tkr_log(TKR_LOG_ERROR, "%s", message.text);
+        return EXIT_FAILED;
+    }
+    result = collect(&settings);
+    tkr_log_close();
+    return result;
 }
 
 int main(int argc, char **argv)
@@ -104,5 +142,5 @@ int main(int argc, char **argv)
         return EXIT_USAGE;
     }
     catch_signals();
-    return collect();
+    return serve();
 }
