@@ -177,8 +177,8 @@ static void note_rechecked(struct tkr_outlet *outlet, const struct tkr_parcel *p
         outlet->healed += parcel->chunk.item[i].outcome == TKR_OUTCOME_FOUND;
     tkr_outlet_recheck_advance(outlet, next);
     if (!tkr_outlet_rechecking(outlet))
-        tkr_log(TKR_LOG_INFO, "source %s: all accounts are compared with the sink; sent again: %" PRIu64, outlet->source,
-                outlet->healed);
+        TKR_LOG(TKR_LOG_INFO, "source {source}: all accounts are compared with the sink; sent again: {accounts}",
+                tkr_field_source(outlet->source, strlen(outlet->source)), tkr_field_accounts(outlet->healed));
 }
 
 /* Compares one chunk of entries with the sink, while nothing else is in flight. -1: the sink failed. */

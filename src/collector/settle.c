@@ -72,16 +72,18 @@ static bool note_seen(struct tkr_outlet *outlet, const struct tkr_chunk *chunk)
     bool expected = chunk->seen_found == chunk->seen_expected;
 
     if (chunk->seen_found < acknowledged) {
-        tkr_log(TKR_LOG_WARNING,
-                "the sink has gone back (source %s: from %" PRIu64 " to %" PRIu64 "); comparing all accounts with it",
-                outlet->source, acknowledged, chunk->seen_found);
+        TKR_LOG(TKR_LOG_WARNING,
+                "the sink has gone back (source {source}: from {seen} to {seen_found}); comparing all accounts with it",
+                tkr_field_source(outlet->source, strlen(outlet->source)), tkr_field_seen(acknowledged),
+                tkr_field_seen_found(chunk->seen_found));
         tkr_outlet_recheck_begin(outlet);
     }
     acknowledged = expected ? chunk->seen_next : chunk->seen_found;
     if (!expected) {
         outlet->seen_expected = chunk->seen_found;
         if (tkr_retire_number(chunk->seen_found))
-            tkr_log(TKR_LOG_WARNING, "source %s: %s", outlet->source, asked);
+            TKR_LOG(TKR_LOG_WARNING, "source {source}: {reason}", tkr_field_source(outlet->source, strlen(outlet->source)),
+                    tkr_field_reason(asked));
         outlet->probe = outlet->announce = true; /* whoever asks whether this collector lives is told */
     }
     if (acknowledged > outlet->seen_sent)

@@ -30,8 +30,9 @@
 #include "base/counters.h"
 #include "base/settings.h"
 
-#define TKR_SOURCE_BYTES 24  /* "0123456789abcdef.12": the collector's name in hex, the shard; with its NUL */
-#define TKR_REASON_BYTES 560 /* an error, and the field and the key at fault */
+#define TKR_SOURCE_BYTES 24     /* "0123456789abcdef.12": the collector's name in hex, the shard; with its NUL */
+#define TKR_REASON_BYTES 560    /* an error, and the field and the key at fault */
+#define TKR_REASON_KEY ", key " /* goes before the key */
 
 /* Longer than the longest TOKENRING_FORGET_AFTER_S, a year, after which a collector lets go of an account by itself. */
 #define TKR_FORGOTTEN_KEPT_S (366 * 86400)
@@ -65,6 +66,7 @@ struct tkr_contribution {
     enum tkr_outcome outcome;      /* out */
     bool erased;                   /* out: found no record, because the account was forgotten (ops->forget) */
     char reason[TKR_REASON_BYTES]; /* out */
+    uint32_t key_at;               /* out: where in reason the name of a key begins, which holds the id; 0: nowhere */
 };
 
 /* Contributions of one source that are sent, answered and retried together. */
@@ -164,7 +166,7 @@ struct tkr_sink_ops {
 
     /*
      * Looks count accounts up (kind, id and cycle of each row) and fills in as many of ret_found. Connects by itself, and stays
-     * so. 0, or -1 with the reason, which may be that something about one of them is no integer.
+     * so. 0, or -1 with the reason, which may be that something about one of them is no integer; of one alone it does not hold the id.
      */
     int (*lookup)(tkr_sink *sink, const struct tkr_usage_row *accounts, uint32_t count, struct tkr_usage_found *ret_found,
                   tkr_message *ret_message);
