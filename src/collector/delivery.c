@@ -38,6 +38,7 @@ void tkr_delivery_close(struct tkr_delivery *delivery)
         tkr_outlet_close(&delivery->outlet[i]);
     free(delivery->parcel);
     free(delivery->outlet);
+    tkr_recorded_close(&delivery->recorded);
     delivery->sink->ops->close(delivery->sink);
 }
 
@@ -164,7 +165,7 @@ static int drain_queues(struct tkr_delivery *delivery, tkr_message *ret_message)
             return -1;
         TKR_CRASH(FLUSH_ANSWERED);
         in_flight--;
-        in_step = tkr_settle(&delivery->parking, (struct tkr_parcel *)chunk) &&
+        in_step = tkr_settle(&delivery->parking, &delivery->recorded, (struct tkr_parcel *)chunk) &&
                   (in_step || in_flight == 0); /* the chunk is its first member */
     }
 }
@@ -196,7 +197,7 @@ static int recheck(struct tkr_delivery *delivery, struct tkr_outlet *outlet, tkr
     }
     if (submit(delivery, parcel, ret_message) != 0 || delivery->sink->ops->collect(delivery->sink, &chunk, ret_message) != 0)
         return -1;
-    if (tkr_settle(&delivery->parking, parcel) &&
+    if (tkr_settle(&delivery->parking, &delivery->recorded, parcel) &&
         outlet->rechecks == rechecks) /* else it has gone back once more, and all begins again */
         note_rechecked(outlet, parcel, next);
     delivery->recheck_ns = tkr_clock_monotonic_ns() + RECHECK_SHARE * (tkr_clock_monotonic_ns() - begun_ns);
@@ -214,7 +215,7 @@ static int remove_records(struct tkr_delivery *delivery, struct tkr_outlet *outl
     tkr_parcel_fill_removal(parcel, outlet);
     if (submit(delivery, parcel, ret_message) != 0 || delivery->sink->ops->collect(delivery->sink, &chunk, ret_message) != 0)
         return -1;
-    if (!tkr_settle(&delivery->parking, parcel))
+    if (!tkr_settle(&delivery->parking, &delivery->recorded, parcel))
         return 0; /* once more, behind the number found */
     outlet->removal_count -= parcel->chunk.count;
     memmove(outlet->removal, outlet->removal + parcel->chunk.count, outlet->removal_count * sizeof(outlet->removal[0]));

@@ -13,6 +13,7 @@
 
 #include "collector/parcel.h"
 #include "collector/parking.h"
+#include "collector/recorded.h"
 
 struct tkr_delivery {
     tkr_sink *sink;
@@ -22,7 +23,8 @@ struct tkr_delivery {
     uint32_t parcel_count;
     bool connected;
     struct tkr_parking parking;
-    int64_t recheck_ns; /* next chunk of a recheck */
+    struct tkr_recorded recorded; /* zeroed: nobody wants it */
+    int64_t recheck_ns;           /* next chunk of a recheck */
 };
 
 /* Delivers from the shards to the sink, which becomes its own. false: no memory; to be closed all the same. */

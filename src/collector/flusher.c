@@ -216,6 +216,7 @@ static bool pass(struct tkr_flusher *flusher, bool take)
     if (flusher->health.state != TKR_HEALTH_FAILING) /* else they only wait elsewhere */
         tkr_delivery_unpark(&flusher->delivery, now);
     done = send(flusher, now);
+    tkr_recorded_say(&flusher->delivery.recorded);
     tkr_parking_tell(&flusher->delivery.parking, tkr_clock_monotonic_ns());
     publish(flusher);
     return done;
@@ -326,8 +327,9 @@ int tkr_flusher_open(const struct tkr_collector_config *config, int folder, stru
         free(flusher);
         return -1;
     }
-    if (!tkr_delivery_open(&flusher->delivery, sink, post_count) || !tkr_random(&flusher->random, sizeof(flusher->random)) ||
-        !make_wake(flusher)) {
+    if (!tkr_delivery_open(&flusher->delivery, sink, post_count) ||
+        !tkr_recorded_open(&flusher->delivery.recorded, config->recorded_max) ||
+        !tkr_random(&flusher->random, sizeof(flusher->random)) || !make_wake(flusher)) {
         tkr_flusher_close(flusher);
         return tkr_message_set(ret_message, "no memory for the flusher");
     }

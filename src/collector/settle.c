@@ -34,13 +34,22 @@ static const char *judge(struct tkr_outlet *outlet, uint32_t reference, struct t
     }
 }
 
+/* Tokens of this life that the sink is known to have. */
+static int64_t known_tokens(const struct tkr_contribution *sent)
+{
+    return sent->known.life == sent->now.life ? sent->known.counts.value[TKR_COUNTER_TOTAL] : 0;
+}
+
 /* Acts on one answer, for an entry that is not in flight any more. */
-static void settle_item(struct tkr_parking *parking, struct tkr_outlet *outlet, struct tkr_outlet_item item,
-                        struct tkr_contribution *sent)
+static void settle_item(struct tkr_parking *parking, struct tkr_recorded *recorded, struct tkr_outlet *outlet,
+                        struct tkr_outlet_item item, struct tkr_contribution *sent)
 {
     bool resend;
+    int64_t known = known_tokens(sent);
     const char *why = judge(outlet, item.reference, sent, &resend);
 
+    if (known_tokens(sent) > known)
+        tkr_recorded_add(recorded, sent, known_tokens(sent) - known);
     if ((why == ahead || why == erased) && tkr_forget_relive(outlet, item.reference, sent->now.life, sent->found.life)) {
         tkr_parking_log(why == ahead ? TKR_LOG_ERROR : TKR_LOG_INFO, sent, why,
                         "what it has not acknowledged is sent as a new life");
@@ -92,7 +101,7 @@ static bool note_seen(struct tkr_outlet *outlet, const struct tkr_chunk *chunk)
     return expected;
 }
 
-bool tkr_settle(struct tkr_parking *parking, struct tkr_parcel *parcel)
+bool tkr_settle(struct tkr_parking *parking, struct tkr_recorded *recorded, struct tkr_parcel *parcel)
 {
     if (!note_seen(parcel->outlet, &parcel->chunk)) {
         tkr_parcel_requeue(parcel);
@@ -101,7 +110,7 @@ bool tkr_settle(struct tkr_parking *parking, struct tkr_parcel *parcel)
     for (uint32_t i = 0; parcel->purpose != TKR_PARCEL_REMOVAL && i < parcel->chunk.count; i++) {
         if (parcel->purpose == TKR_PARCEL_QUEUED)
             tkr_outlet_unmark(parcel->outlet, parcel->origin[i].reference);
-        settle_item(parking, parcel->outlet, parcel->origin[i], &parcel->chunk.item[i]);
+        settle_item(parking, recorded, parcel->outlet, parcel->origin[i], &parcel->chunk.item[i]);
     }
     parcel->in_flight = false;
     return true;
