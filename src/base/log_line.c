@@ -54,13 +54,19 @@ static void put_digits(struct out *out, uint64_t number, int digits)
     put(out, text, (size_t)digits);
 }
 
-static void put_count(struct out *out, uint64_t number)
+static void put_integer(struct out *out, uint64_t number)
 {
     int digits = 1;
 
     for (uint64_t rest = number / 10; rest > 0; rest /= 10)
         digits++;
     put_digits(out, number, digits);
+}
+
+/* What readers of JSON take for an integer ends at 63 bits. */
+static void put_count(struct out *out, uint64_t count)
+{
+    put_integer(out, count < INT64_MAX ? count : INT64_MAX);
 }
 
 static void put_hex(struct out *out, uint64_t number, int digits)
@@ -198,7 +204,7 @@ static void put_own_value(struct out *out, const struct tkr_log_style *style, co
     case TKR_FORM_number:
         if ((int64_t)field->number < 0)
             put(out, "-", 1);
-        put_count(out, (int64_t)field->number < 0 ? 0 - field->number : field->number);
+        put_integer(out, (int64_t)field->number < 0 ? 0 - field->number : field->number);
         break;
     case TKR_FORM_count:
         put_count(out, field->number);

@@ -40,7 +40,8 @@ static struct {
     struct buffer written; /* from here on the thread's own */
     uint64_t refused;      /* lines that the file did not take, not told of yet */
     int refused_errno;
-    bool torn; /* the last line in the file has no end */
+    bool torn;  /* the last line in the file has no end */
+    bool works; /* the file took what it was given last */
 
     const char *path; /* NULL: standard error */
     struct tkr_log_style style;
@@ -167,36 +168,18 @@ static void write_piece(const char *bytes, size_t len)
     if (writer.torn)
         writer.torn = tkr_log_file_write(writer.fd, "\n", 1, give_up, NULL) == 0;
     written = writer.torn ? 0 : tkr_log_file_write(writer.fd, bytes, len, give_up, NULL);
-    if (written < len)
+    writer.works = written == len;
+    if (!writer.works)
         note_refused(bytes, len, written, errno);
 }
 
-/* true: the last piece was taken. */
-static bool write_all(const struct buffer *buffer)
+static void write_all(const struct buffer *buffer)
 {
-    uint64_t refused = writer.refused;
-
     for (size_t at = 0; at < buffer->len;) {
         size_t len = piece_bytes(buffer->bytes + at, buffer->len - at);
 
-        refused = writer.refused;
         write_piece(buffer->bytes + at, len);
         at += len;
-    }
-    return buffer->len > 0 && writer.refused == refused;
-}
-
-static void tell_lost(void)
-{
-    if (writer.lost > 0) {
-        const struct tkr_field lines = tkr_field_lines(writer.lost);
-        writer.lost = 0;
-        append_told("{lines} lines of the log were lost: they were said faster than they could be written", &lines, 1);
-    }
-    if (writer.refused > 0) {
-        const struct tkr_field fields[] = {tkr_field_lines(writer.refused), tkr_field_error(strerror(writer.refused_errno))};
-        writer.refused = 0;
-        append_told("{lines} lines of the log were lost: {error}", fields, 2);
     }
 }
 
@@ -229,6 +212,23 @@ static void sleep_until(int64_t at_ns)
         (void)!read(woken.fd, &times, sizeof(times)); /* how often does not matter */
 }
 
+/* With the lock. What has been lost, if the file takes lines again and the buffer has room. */
+static void tell_lost(void)
+{
+    if (!writer.works || BUFFER_BYTES - writer.filled.len < 2 * TKR_LOG_LINE_BYTES)
+        return;
+    if (writer.lost > 0) {
+        const struct tkr_field lines = tkr_field_lines(writer.lost);
+        writer.lost = 0;
+        append_told("{lines} lines of the log were lost: they were said faster than they could be written", &lines, 1);
+    }
+    if (writer.refused > 0) {
+        const struct tkr_field fields[] = {tkr_field_lines(writer.refused), tkr_field_error(strerror(writer.refused_errno))};
+        writer.refused = 0;
+        append_told("{lines} lines of the log were lost: {error}", fields, 2);
+    }
+}
+
 /* Takes what has been put. false: there is nothing, and it has been waited for; *ret_end says that nothing will come. */
 static bool take(bool *ret_end)
 {
@@ -239,9 +239,11 @@ static bool take(bool *ret_end)
     (void)pthread_mutex_lock(&writer.mutex);
     finish = writer.finish;
     append_due(tkr_clock_monotonic_ns(), finish);
+    tell_lost();
     filled = writer.filled;
     writer.filled = writer.written;
     writer.filled.len = 0;
+    tell_lost(); /* behind a buffer that was full */
     writer.asleep = filled.len == 0 && !finish;
     next_ns = tkr_log_repeats_next_ns(&writer.repeats);
     (void)pthread_mutex_unlock(&writer.mutex);
@@ -258,11 +260,8 @@ static void *run(void *argument)
 
     (void)argument;
     while (!end) {
-        if (take(&end) && write_all(&writer.written)) {
-            (void)pthread_mutex_lock(&writer.mutex);
-            tell_lost();
-            (void)pthread_mutex_unlock(&writer.mutex);
-        }
+        if (take(&end))
+            write_all(&writer.written);
         if (atomic_exchange_explicit(&writer.reopen, false, memory_order_relaxed))
             reopen();
     }
@@ -306,6 +305,7 @@ int tkr_log_writer_open(const char *path, const struct tkr_log_style *style, int
     writer.path = path;
     writer.style = *style;
     writer.finish = writer.torn = writer.asleep = false;
+    writer.works = true;
     atomic_store_explicit(&writer.ended, false, memory_order_relaxed);
     writer.lost = writer.refused = 0;
     memset(writer.repeats.kept, 0, sizeof(writer.repeats.kept));
