@@ -9,7 +9,6 @@
 #include "sink/redis/wire.h"
 
 #define BATCH 200 /* accounts in a round trip, two commands each */
-#define SHOWN_BYTES 120
 
 static int append(redisContext *context, struct tkr_redis_wire *wire, tkr_message *ret_message)
 {
@@ -51,7 +50,7 @@ static int take_integer(const redisReply *value, const char *field, int64_t min,
 
     if (value->type != REDIS_REPLY_STRING || strlen(value->str) != value->len ||
         !tkr_parse_integer(value->str, INT64_MIN, INT64_MAX, &number))
-        return tkr_message_set(ret_message, "the account's %s is not an integer", field);
+        return tkr_message_set(ret_message, "its %s is not an integer", field);
     *ret_value = number < min ? otherwise : number;
     return 0;
 }
@@ -90,27 +89,24 @@ static int take_standing(const redisReply *reply, struct tkr_usage_found *found,
     return take_integer(reply, TKR_REDIS_LIMIT_FIELD, 1, -1, &found->standing, ret_message);
 }
 
-/* An answer about an account: -1 with the reason, and its id in front where it is one of several. */
-static int answer(redisContext *context, const struct tkr_usage_row *account, bool named,
+/* An answer about an account: -1 with the reason; found->fault says that it is of this account. */
+static int answer(redisContext *context,
                   int (*take)(const redisReply *reply, struct tkr_usage_found *found, tkr_message *ret_message),
                   struct tkr_usage_found *found, tkr_message *ret_message)
 {
-    tkr_message why;
     redisReply *reply;
     int rc;
 
     if (tkr_redis_reply(context, &reply, ret_message) != 0)
         return -1;
-    rc = take(reply, found, named ? &why : ret_message);
+    rc = take(reply, found, ret_message);
     freeReplyObject(reply);
-    if (rc != 0 && named)
-        return tkr_message_set(ret_message, "%.*s: %s", (int)(account->id_len < SHOWN_BYTES ? account->id_len : SHOWN_BYTES),
-                               account->id, why.text);
+    found->fault = rc != 0;
     return rc;
 }
 
 static int look_up_batch(redisContext *context, struct tkr_redis_wire *wire, const struct tkr_usage_row *accounts, uint32_t count,
-                         bool named, struct tkr_usage_found *found, tkr_message *ret_message)
+                         struct tkr_usage_found *found, tkr_message *ret_message)
 {
     for (uint32_t i = 0; i < count; i++) {
         if (append_questions(context, wire, &accounts[i], ret_message) != 0)
@@ -120,8 +116,8 @@ static int look_up_batch(redisContext *context, struct tkr_redis_wire *wire, con
         return -1;
     for (uint32_t i = 0; i < count; i++) {
         found[i] = (struct tkr_usage_found){.limit = -1, .standing = -1};
-        if (answer(context, &accounts[i], named, take_usage, &found[i], ret_message) != 0 ||
-            answer(context, &accounts[i], named, take_standing, &found[i], ret_message) != 0)
+        if (answer(context, take_usage, &found[i], ret_message) != 0 ||
+            answer(context, take_standing, &found[i], ret_message) != 0)
             return -1;
     }
     return 0;
@@ -134,8 +130,7 @@ int tkr_redis_lookup(redisContext *context, const struct tkr_usage_row *accounts
     int rc = 0;
 
     for (uint32_t at = 0; at < count && rc == 0; at += BATCH)
-        rc = look_up_batch(context, &wire, accounts + at, count - at < BATCH ? count - at : BATCH, count > 1, ret_found + at,
-                           ret_message);
+        rc = look_up_batch(context, &wire, accounts + at, count - at < BATCH ? count - at : BATCH, ret_found + at, ret_message);
     tkr_redis_wire_free(&wire);
     return rc;
 }
