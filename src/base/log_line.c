@@ -149,15 +149,28 @@ static void put_word(struct out *out, const char *text, size_t len)
         put_quoted(out, text, len);
 }
 
+/* Bytes at its beginning that stand for themselves everywhere; most texts are made of nothing else. */
+static size_t plain_bytes(const char *text, size_t len)
+{
+    size_t i = 0;
+
+    while (i < len && text[i] >= ' ' && text[i] < 0x7f && text[i] != '"' && text[i] != '\\')
+        i++;
+    return i;
+}
+
 /* The text as it is, or a JSON string's; what is no printable UTF-8 is replaced. true: nothing was. */
 static bool put_sentence(struct out *out, const char *text, size_t len, const char *replacement)
 {
     bool whole = true;
 
     for (size_t i = 0; i < len;) {
-        size_t bytes = tkr_text_character_bytes(text + i, len - i);
+        size_t plain = plain_bytes(text + i, len - i);
+        size_t bytes = plain > 0 ? plain : tkr_text_character_bytes(text + i, len - i);
 
-        if (bytes == 0)
+        if (plain > 0)
+            put(out, text + i, plain);
+        else if (bytes == 0)
             put_text(out, replacement);
         else
             put_character(out, text + i, bytes);

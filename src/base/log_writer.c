@@ -19,6 +19,7 @@
 #define KEPT_BYTES (BUFFER_BYTES / 4) /* of it, for lines that do not come in masses */
 #define END_NS TKR_NS_PER_S           /* what is waiting at the end may take so long, and a write under way as long again */
 #define END_POLL_NS (TKR_NS_PER_MS / 2)
+#define GATHER_NS (200 * TKR_NS_PER_US) /* lines that come together are written together */
 #define PATH_SHOWN 160
 
 /* Lines, whole, one after another. */
@@ -208,8 +209,10 @@ static void sleep_until(int64_t at_ns)
     int timeout_ms = at_ns == INT64_MAX ? -1 : left_ms > 0 ? (int)left_ms : 0;
     uint64_t times;
 
-    if (poll(&woken, 1, timeout_ms) == 1)
-        (void)!read(woken.fd, &times, sizeof(times)); /* how often does not matter */
+    if (poll(&woken, 1, timeout_ms) != 1)
+        return;
+    (void)!read(woken.fd, &times, sizeof(times)); /* how often does not matter */
+    tkr_clock_sleep_ns(GATHER_NS);
 }
 
 /* With the lock. What has been lost, if the file takes lines again and the buffer has room. */

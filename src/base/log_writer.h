@@ -12,7 +12,7 @@
  * What is written is whole lines, as many as are waiting, up to 4096 bytes in a write(2): a pipe takes so much whole, a file that is
  * appended to any of it, so lines of several writers do not mix. Where a disk is full in mid-line, the next one begins a line of its own.
  *
- * A kill of the process loses what is waiting: some microseconds' lines, unless the file holds the writer up.
+ * A kill of the process loses what is waiting: less than a millisecond's lines, unless the file holds the writer up.
  */
 #ifndef TKR_BASE_LOG_WRITER_H
 #define TKR_BASE_LOG_WRITER_H

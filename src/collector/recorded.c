@@ -36,13 +36,6 @@ bool tkr_recorded_open(struct tkr_recorded *recorded, uint32_t lines_max)
     return tkr_random(&recorded->key, sizeof(recorded->key)); /* ids are strangers': they cannot be chosen to collide */
 }
 
-void tkr_recorded_close(struct tkr_recorded *recorded)
-{
-    free(recorded->line);
-    free(recorded->id);
-    free(recorded->cell);
-}
-
 /* --- which accounts there are --- */
 
 static uint64_t digest_of(const struct tkr_recorded *recorded, const struct tkr_contribution *item)
@@ -239,4 +232,18 @@ void tkr_recorded_say(struct tkr_recorded *recorded)
         add_to(&recorded->more_tokens, recorded->line[i].tokens);
     say_more(recorded);
     begin(recorded);
+}
+
+void tkr_recorded_close(struct tkr_recorded *recorded)
+{
+    int64_t until_ns = tkr_clock_monotonic_ns() + WAIT_NS;
+
+    say_more(recorded);
+    while (recorded->more_accounts > 0 && tkr_clock_monotonic_ns() < until_ns) {
+        tkr_clock_sleep_ns(WAIT_POLL_NS);
+        say_more(recorded);
+    }
+    free(recorded->line);
+    free(recorded->id);
+    free(recorded->cell);
 }

@@ -4,7 +4,7 @@
  * number of lines; the rest in one, "Recorded 5120 tokens for 17 more accounts".
  *
  * What counts is the difference between what was known to be acknowledged before and what is now, of the account's own totals: so the
- * lines add up to what the sinks's total_tokens have grown by, whatever was sent twice or had to wait. What the sink lost and got again is
+ * lines add up to what the sink's total_tokens have grown by, whatever was sent twice or had to wait. What the sink lost and got again is
  * recorded again. A collector that is killed has recorded less than it had acknowledged: bills are the sink's.
  *
  * An account that is in several shards, or is sent twice in a flush, is one line. Lines that find no room in the log, after a short wait,
@@ -42,6 +42,8 @@ struct tkr_recorded {
 
 /* lines_max: 0..1000000. false: no random bytes; to be closed all the same. */
 bool tkr_recorded_open(struct tkr_recorded *recorded, uint32_t lines_max);
+
+/* Says what is left to say, waiting for a second at most. */
 void tkr_recorded_close(struct tkr_recorded *recorded);
 
 /* item's account has tokens > 0 more in the sink. */
