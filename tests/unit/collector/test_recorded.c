@@ -70,20 +70,22 @@ static void add(struct scene *scene, const char *id, int64_t tokens)
 /* Ends the log; all of it, without the times. */
 static char *end(struct scene *scene)
 {
-    char *text = calloc(1, 64 << 20);
+    char line[256];
+    char *text = NULL;
+    size_t bytes = 0;
     FILE *file;
-    size_t len = 0;
+    FILE *out;
 
     tkr_recorded_close(&scene->recorded);
     tkr_log_close();
     file = fopen(scene->settings.file, "r");
-    assert_non_null(text);
+    out = open_memstream(&text, &bytes);
     assert_non_null(file);
-    while (fscanf(file, "%*25c%[^\n]", text + len) == 1 && fgetc(file) == '\n') {
-        len += strlen(text + len);
-        text[len++] = '\n';
-    }
+    assert_non_null(out);
+    while (fgets(line, sizeof(line), file) != NULL)
+        assert_true(fputs(line + sizeof("2026-11-23T12:50:31.123Z"), out) >= 0);
     (void)fclose(file);
+    assert_int_equal(fclose(out), 0);
     return text;
 }
 
@@ -173,20 +175,23 @@ static void test_sums_end_at_63_bits(void **state)
                       "info    Recorded 9223372036854775807 tokens for 2 more accounts\n");
 }
 
-/* All that the text says was recorded; how many lines name an account, and how many accounts are in sums. */
-static long long sum_of(const char *text, int *ret_lines, long long *ret_more)
+/* All that the text says was recorded; how many lines name an account, and how many accounts are in sums. Takes the text apart. */
+static long long sum_of(char *text, int *ret_lines, long long *ret_more)
 {
     long long sum = 0;
+    char *line;
 
     *ret_lines = 0;
     *ret_more = 0;
-    for (; (text = strstr(text, "Recorded ")) != NULL; text++) {
+    while ((line = strsep(&text, "\n")) != NULL) {
         long long tokens;
         long long more;
-        char line[96]; /* sscanf looks for the end of all that it is given */
         int fields;
 
-        (void)snprintf(line, sizeof(line), "%.*s", (int)strcspn(text, "\n"), text);
+        assert_null(strstr(line, "were lost"));
+        line = strstr(line, "Recorded ");
+        if (line == NULL)
+            continue;
         fields = sscanf(line, "Recorded %lld tokens for %lld more accounts", &tokens, &more);
         assert_in_range(fields, 1, 2);
         sum += tokens;
@@ -199,7 +204,7 @@ static long long sum_of(const char *text, int *ret_lines, long long *ret_more)
 static void test_as_many_lines_as_are_wanted_are_written(void **state)
 {
     struct scene *scene = *state;
-    int accounts = test_light(200000);
+    int accounts = test_light(30000); /* more than the log holds at once */
     char id[64];
     long long more;
     int lines;
@@ -217,7 +222,6 @@ static void test_as_many_lines_as_are_wanted_are_written(void **state)
     assert_true(sum_of(text, &lines, &more) == (long long)accounts * (accounts + 1));
     assert_int_equal(lines, 2 * accounts);
     assert_int_equal(more, 0);
-    assert_null(strstr(text, "were lost"));
     free(text);
 }
 
@@ -285,11 +289,10 @@ static void test_what_finds_no_room_is_in_the_sum_that_follows(void **state)
         len += (size_t)n;
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_int_equal(status, 0);
+    assert_non_null(strstr(text, "there is room for this"));
     assert_true(sum_of(text, &lines, &more) == (long long)FLUSHES * ACCOUNTS);
     assert_int_equal(lines + more, FLUSHES * ACCOUNTS);
     assert_true(more > 0);
-    assert_non_null(strstr(text, "there is room for this"));
-    assert_null(strstr(text, "were lost"));
     (void)close(ends[0]);
     (void)close(go[0]);
     free(text);
