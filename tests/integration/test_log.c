@@ -311,6 +311,55 @@ static void test_killed_collector_records_nothing_twice(void **state)
     assert_in_range(sum, truth / 4, truth);
 }
 
+/* --- a log that nobody reads --- */
+
+#define PIPE_BYTES 4096
+
+/* Its standard error is a pipe that is full, at whose other end somebody sits and does nothing. */
+static int start_into_a_full_pipe(struct stage *stage)
+{
+    static const char full[PIPE_BYTES];
+    const char *argv[] = {"/bin/sh", "-c", "exec " COLLECTOR " 2> \"$TEST_PIPE\"", NULL};
+    char path[LOG_PATH_BYTES];
+    int pipe_fd;
+
+    (void)snprintf(path, sizeof(path), "%s/pipe", stage->dir);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    pipe_fd = open(path, O_RDWR | O_CLOEXEC);
+    assert_true(pipe_fd >= 0);
+    assert_int_equal(fcntl(pipe_fd, F_SETPIPE_SZ, PIPE_BYTES), PIPE_BYTES);
+    assert_int_equal(write(pipe_fd, full, PIPE_BYTES), PIPE_BYTES);
+    stage_env(stage, "TEST_PIPE", path);
+    assert_int_equal(process_start(&stage->collector, argv, stage->env_list), 0);
+    return pipe_fd;
+}
+
+static void test_log_that_nobody_reads_holds_up_neither_counting_nor_flushing_nor_the_end(void **state)
+{
+    struct stage *stage = *state;
+    pid_t producer[PRODUCERS];
+    char bytes[2 * PIPE_BYTES];
+    int pipe_fd;
+    long begun;
+
+    stage_env(stage, "LOG_LEVEL", "debug");
+    stage_env(stage, "TOKENRING_FLUSH_INTERVAL_MS", "10");
+    stage_env(stage, "TOKENRING_LOG_RECORDED", "1000000");
+    pipe_fd = start_into_a_full_pipe(stage);
+    for (int i = 0; i < PRODUCERS; i++)
+        producer[i] = stage_fork(stage, record_until_told, i);
+    process_sleep_ms(1500);
+    atomic_store(&stage->truth->stop, true);
+    for (int i = 0; i < PRODUCERS; i++)
+        assert_int_equal(stage_exit_code(producer[i]), 0); /* all of theirs is counted */
+    begun = process_now_ms();
+    stage_collector_end(stage, 0);
+    assert_true(process_now_ms() - begun < 10000);
+    stage_assert_exact(stage);
+    assert_int_equal(read(pipe_fd, bytes, sizeof(bytes)), PIPE_BYTES); /* it was full all the time */
+    (void)close(pipe_fd);
+}
+
 /* --- signals and refusals --- */
 
 static void test_hangup_without_a_file_changes_nothing(void **state)
@@ -629,6 +678,7 @@ int main(void)
         IN_BOTH(test_limited_lines_of_a_flush_and_their_sum_are_all_that_was_flushed),
         IN_LEDGER(test_nothing_is_recorded_unless_it_is_asked_for),
         IN_BOTH(test_killed_collector_records_nothing_twice),
+        IN_BOTH(test_log_that_nobody_reads_holds_up_neither_counting_nor_flushing_nor_the_end),
         IN_LEDGER(test_hangup_without_a_file_changes_nothing),
         IN_LEDGER(test_what_it_cannot_log_to_or_understand_keeps_it_from_starting),
         IN_REDIS(test_log_names_accounts_where_it_is_not_redacted),
