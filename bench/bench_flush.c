@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "collector/delivery.h"
 #include "harness/bench.h"
 #include "harness/stock.h"
@@ -148,6 +149,7 @@ static double flush(void)
         if (tkr_delivery_serve(&stage.delivery, &why) != 0)
             return bench_wrong("%s", why.text);
     }
+    tkr_recorded_say(&stage.delivery.recorded);
     return (double)(tkr_clock_monotonic_ns() - begun_ns);
 }
 
@@ -442,6 +444,70 @@ static void bench_sent(void)
     close_all();
 }
 
+/* --- with a line in the log about each account --- */
+
+/* The log's lines about accounts; -1: it cannot be read. */
+static int64_t lines_recorded(const char *path)
+{
+    FILE *file = fopen(path, "r");
+    char line[256];
+    int64_t lines = 0;
+
+    if (file == NULL)
+        return -1;
+    while (fgets(line, sizeof(line), file) != NULL)
+        lines += strstr(line, " info    Recorded ") != NULL && strstr(line, " more accounts\n") == NULL;
+    (void)fclose(file);
+    return lines;
+}
+
+static int run_recorded(struct bench_series figures[2])
+{
+    for (unsigned i = 0; i <= bench_repeats(); i++) { /* the first makes the accounts */
+        for (unsigned turn = 0; turn < 2; turn++) {
+            unsigned way = (i + turn) % 2;
+            double ns;
+            stage.delivery.recorded.lines_max = way == 1 ? stage.stock.accounts : 0;
+            ns = bench_stock_change(&stage.stock, 3) == 0 ? flush() : -1;
+            if (ns < 0)
+                return -1;
+            if (i > 0)
+                bench_add(&figures[way], stage.stock.accounts / ns * TKR_NS_PER_S / 1e3);
+        }
+    }
+    return check_sink();
+}
+
+static int open_recorded(struct tkr_log_settings *settings)
+{
+    tkr_message why;
+
+    if (open_all((uint32_t)bench_work(ACCOUNTS), NULL) != 0 || !tkr_recorded_open(&stage.delivery.recorded, 0))
+        return -1;
+    (void)snprintf(settings->file, sizeof(settings->file), "%s/log", stage.server.dir);
+    return tkr_log_open(settings, &why) == 0 ? 0 : bench_wrong("%s", why.text);
+}
+
+static void bench_recorded(void)
+{
+    static struct tkr_log_settings settings = {.level = TKR_LOG_INFO, .repeats_ms = 60000};
+    struct bench_series figures[2] = {{.count = 0}};
+    struct bench_series ratio;
+    int result = open_recorded(&settings);
+
+    if (result == 0)
+        result = run_recorded(figures);
+    tkr_log_close();
+    if (result == 0 && lines_recorded(settings.file) != (int64_t)(bench_repeats() + 1) * stage.stock.accounts)
+        result = bench_wrong("the log has not a line of each account and flush");
+    if (result == 0) {
+        ratio = bench_ratio(&figures[1], &figures[0]);
+        bench_figure("flush, each account recorded in the log", "rate", "k accounts/s", &figures[1]);
+        bench_figure("flush, each account recorded in the log", "against none", "ratio", &ratio);
+    }
+    close_all();
+}
+
 /* --- the ledger --- */
 
 static void bench_ledger(void)
@@ -476,6 +542,8 @@ int main(int argc, char **argv)
         bench_rate(8);
     if (bench_wants("sent", true))
         bench_sent();
+    if (bench_wants("recorded", false))
+        bench_recorded();
     if (bench_wants("ledger", false))
         bench_ledger();
     tkr_redis_wire_free(&stage.wire);

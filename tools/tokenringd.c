@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The collector's daemon: settings from the environment, runs in the foreground, ends on SIGTERM or SIGINT. */
-#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -21,6 +20,12 @@ static void on_signal(int number)
     atomic_store_explicit(&stop, true, memory_order_relaxed); /* lock-free: safe in a handler */
 }
 
+static void on_rotated(int number)
+{
+    (void)number;
+    tkr_log_reopen();
+}
+
 static void catch_signals(void)
 {
     struct sigaction action;
@@ -29,6 +34,8 @@ static void catch_signals(void)
     action.sa_handler = on_signal;
     (void)sigaction(SIGTERM, &action, NULL);
     (void)sigaction(SIGINT, &action, NULL);
+    action.sa_handler = on_rotated;
+    (void)sigaction(SIGHUP, &action, NULL);
     action.sa_handler = SIG_IGN;
     (void)sigaction(SIGPIPE, &action, NULL); /* a sink's broken connection is an answer */
     (void)sigaction(SIGXFSZ, &action, NULL); /* so is a ledger at the limit of a file's size */
@@ -41,7 +48,8 @@ static void print_help(void)
         "\n"
         "usage: tokenringd [--help | --version]\n"
         "\n"
-        "Runs in the foreground until SIGTERM or SIGINT; then drains, flushes and leaves.\n"
+        "Runs in the foreground until SIGTERM or SIGINT; then drains, flushes and leaves. On SIGHUP it opens the file of\n"
+        "its log again.\n"
         "\n"
         "Environment:\n"
         "  TOKENRING_RUNTIME_DIR        shared memory, on a tmpfs; default /run/tokenring, else /dev/shm/tokenring-UID\n"
@@ -63,9 +71,21 @@ static void print_help(void)
         "  TOKENRING_HTTP               metrics and health: ADDRESS:PORT, unix:/PATH or off; default 127.0.0.1:9464\n"
         "  TOKENRING_METRICS_USERS      users who are named in metrics, 0..1000; the rest is `other`; default 100\n"
         "  LOG_LEVEL                    error, warning, info or debug; default info\n"
-        "  LOG_FORMAT                   text or json; default text\n"
+        "  LOG_FORMAT                   text or json, an object a line; default text\n"
+        "  TOKENRING_LOG_FILE           file that the log is appended to; default standard error\n"
+        "  TOKENRING_LOG_RECORDED       lines `Recorded N tokens for user ID` in a flush, 0..1000000; default 0\n"
+        "  TOKENRING_LOG_REDACT         1: account ids in the log are replaced by digests; default 0\n"
         "\n"
         "Exit status: 0 all was flushed; 1 it could not start, or the sink did not take all; 2 wrong usage.");
+}
+
+/* Also where the operator looks, who started it. */
+static int refuse(const struct tkr_log_settings *settings, const tkr_message *message)
+{
+    tkr_log(TKR_LOG_ERROR, "%s", message->text);
+    if (settings->file[0] != '\0')
+        (void)fprintf(stderr, "tokenringd: %s\n", message->text);
+    return EXIT_FAILED;
 }
 
 /* Without HTTP all else goes on, unless it was asked for. */
@@ -74,16 +94,31 @@ static int open_serve(const struct tkr_serve_config *config, struct tkr_collecto
 {
     if (tkr_serve_open(config, collector, ret_serve, ret_message) == 0) {
         if (*ret_serve != NULL)
-            tkr_log(TKR_LOG_INFO, "metrics and health are served on %s", tkr_serve_where(*ret_serve));
+            TKR_LOG(TKR_LOG_INFO, "metrics and health are served on {address}", tkr_field_address(tkr_serve_where(*ret_serve)));
         return 0;
     }
     if (config->asked_for)
         return -1;
-    tkr_log(TKR_LOG_WARNING, "%s; there are no metrics; TOKENRING_HTTP says where to serve them", ret_message->text);
+    TKR_LOG(TKR_LOG_WARNING, "{error}; there are no metrics; TOKENRING_HTTP says where to serve them",
+            tkr_field_error(ret_message->text));
     return 0;
 }
 
-static int collect(void)
+static void say_begun(const struct tkr_collector_config *config, const struct tkr_collector *collector)
+{
+    tkr_message sink;
+
+    tkr_sink_describe(&config->sink, &sink);
+    TKR_LOG(TKR_LOG_INFO,
+            config->workers == 1
+                ? "collecting in {directory} as {collector} with {workers} worker; flushing to {sink} every {interval_ms} ms"
+                : "collecting in {directory} as {collector} with {workers} workers; flushing to {sink} every {interval_ms} ms",
+            tkr_field_directory(config->runtime_path, strlen(config->runtime_path)),
+            tkr_field_collector(tkr_collector_name(collector)), tkr_field_workers(config->workers), tkr_field_sink(sink.text),
+            tkr_field_interval_ms(config->flush_interval_ms));
+}
+
+static int collect(const struct tkr_log_settings *settings)
 {
     struct tkr_collector_config config;
     struct tkr_serve_config serve_config;
@@ -91,19 +126,14 @@ static int collect(void)
     struct tkr_serve *serve = NULL;
     struct tkr_notify notify;
     tkr_message message = {""};
-    tkr_message sink;
     int result;
 
-    if (tkr_log_settings_read(&message) != 0 || tkr_collector_config_read(&config, &message) != 0 ||
-        tkr_serve_config_read(&serve_config, &message) != 0 || tkr_collector_open(&config, &collector, &message) != 0 ||
-        open_serve(&serve_config, collector, &serve, &message) != 0) {
-        tkr_log(TKR_LOG_ERROR, "%s", message.text);
+    if (tkr_collector_config_read(&config, &message) != 0 || tkr_serve_config_read(&serve_config, &message) != 0 ||
+        tkr_collector_open(&config, &collector, &message) != 0 || open_serve(&serve_config, collector, &serve, &message) != 0) {
         tkr_collector_close(collector);
-        return EXIT_FAILED;
+        return refuse(settings, &message);
     }
-    tkr_sink_describe(&config.sink, &sink);
-    tkr_log(TKR_LOG_INFO, "collecting in %s as %016" PRIx64 " with %u worker%s; flushing to %s every %u ms", config.runtime_path,
-            tkr_collector_name(collector), config.workers, config.workers == 1 ? "" : "s", sink.text, config.flush_interval_ms);
+    say_begun(&config, collector);
     tkr_serve_ready(serve, true);
     tkr_notify_ready(&notify, collector, &stop);
     result = tkr_collector_run(collector, &stop, tkr_notify_turn, &notify, &message);
@@ -114,6 +144,21 @@ static int collect(void)
     else
         tkr_log(TKR_LOG_INFO, "all counted and flushed; leaving");
     return result == 0 ? EXIT_OK : EXIT_FAILED;
+}
+
+static int serve(void)
+{
+    static struct tkr_log_settings settings; /* the log's until it is closed, or the process ends */
+    tkr_message message = {""};
+    int result;
+
+    if (tkr_log_settings_read(&settings, &message) != 0 || tkr_log_open(&settings, &message) != 0) {
+        tkr_log(TKR_LOG_ERROR, "%s", message.text);
+        return EXIT_FAILED;
+    }
+    result = collect(&settings);
+    tkr_log_close();
+    return result;
 }
 
 int main(int argc, char **argv)
@@ -131,5 +176,5 @@ int main(int argc, char **argv)
         return EXIT_USAGE;
     }
     catch_signals();
-    return collect();
+    return serve();
 }

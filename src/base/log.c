@@ -3,142 +3,153 @@
 
 #include <stdarg.h>
 #include <stdio.h>
-#include <string.h>
 #include <strings.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "base/text.h"
+#include "base/clock.h"
+#include "base/host.h"
+#include "base/log_file.h"
+#include "base/log_writer.h"
 
 #define TEXT_BYTES 1024
-#define LINE_BYTES (2 * TEXT_BYTES + 128) /* of JSON: a byte takes two at most */
+#define REPEATS_MS 60000
 
-static const char *const level_names[] = {"error", "warning", "info", "debug"};
-static enum tkr_log_level level_max = TKR_LOG_INFO;
-static enum tkr_log_format log_format = TKR_LOG_TEXT;
-
-void tkr_log_level_set(enum tkr_log_level level)
-{
-    level_max = level;
-}
-
-void tkr_log_format_set(enum tkr_log_format format)
-{
-    log_format = format;
-}
+/* Set before threads start. */
+static struct {
+    enum tkr_log_level level;
+    struct tkr_log_style style;
+    bool open; /* the writer has it */
+} state = {.level = TKR_LOG_INFO};
 
 /* --- settings --- */
 
-static int read_level(tkr_message *ret_message)
+static int read_level(enum tkr_log_level *ret_level, tkr_message *ret_message)
 {
     static const char *const others[] = {"critical", "warn", NULL, NULL}; /* names that the replaced system takes, too */
     const char *text = tkr_setting_text("LOG_LEVEL");
 
+    *ret_level = TKR_LOG_INFO;
     for (int i = TKR_LOG_ERROR; text != NULL && i <= TKR_LOG_DEBUG; i++) {
-        if (strcasecmp(text, level_names[i]) == 0 || (others[i] != NULL && strcasecmp(text, others[i]) == 0)) {
-            tkr_log_level_set((enum tkr_log_level)i);
+        if (strcasecmp(text, tkr_log_level_name[i]) == 0 || (others[i] != NULL && strcasecmp(text, others[i]) == 0)) {
+            *ret_level = (enum tkr_log_level)i;
             return 0;
         }
     }
     return text == NULL ? 0 : tkr_message_set(ret_message, "LOG_LEVEL=%s: allowed are error, warning, info, debug", text);
 }
 
-static int read_format(tkr_message *ret_message)
+static int read_format(enum tkr_log_format *ret_format, tkr_message *ret_message)
 {
     const char *text = tkr_setting_text("LOG_FORMAT");
 
+    *ret_format = TKR_LOG_TEXT;
     if (text == NULL || strcasecmp(text, "text") == 0)
-        tkr_log_format_set(TKR_LOG_TEXT);
-    else if (strcasecmp(text, "json") == 0)
-        tkr_log_format_set(TKR_LOG_JSON);
-    else
-        return tkr_message_set(ret_message, "LOG_FORMAT=%s: allowed are text and json", text);
+        return 0;
+    *ret_format = TKR_LOG_JSON;
+    return strcasecmp(text, "json") == 0 ? 0 : tkr_message_set(ret_message, "LOG_FORMAT=%s: allowed are text and json", text);
+}
+
+int tkr_log_settings_read(struct tkr_log_settings *ret_settings, tkr_message *ret_message)
+{
+    const char *file = tkr_setting_text("TOKENRING_LOG_FILE");
+    int64_t redact;
+
+    if (read_format(&ret_settings->format, ret_message) != 0 || read_level(&ret_settings->level, ret_message) != 0 ||
+        tkr_setting_integer("TOKENRING_LOG_REDACT", 0, 1, 0, &redact, ret_message) != 0)
+        return -1;
+    if ((size_t)snprintf(ret_settings->file, sizeof(ret_settings->file), "%s", file != NULL ? file : "") >=
+        sizeof(ret_settings->file))
+        return tkr_message_set(ret_message, "TOKENRING_LOG_FILE is longer than a path may be");
+    ret_settings->redact = redact != 0;
+    ret_settings->repeats_ms = REPEATS_MS;
     return 0;
 }
 
-int tkr_log_settings_read(tkr_message *ret_message)
+bool tkr_log_set(const struct tkr_log_settings *settings)
 {
-    return read_level(ret_message) == 0 ? read_format(ret_message) : -1;
+    state.level = settings->level;
+    state.style = (struct tkr_log_style){
+        .format = settings->format, .journal = tkr_log_file_is_journal(STDERR_FILENO), .redact = settings->redact};
+    return tkr_random(&state.style.key, sizeof(state.style.key));
+}
+
+/* --- life --- */
+
+int tkr_log_open(const struct tkr_log_settings *settings, tkr_message *ret_message)
+{
+    const char *path = settings->file[0] != '\0' ? settings->file : NULL;
+    struct tkr_log_style style;
+
+    if (!tkr_log_set(settings))
+        return tkr_message_set(ret_message, "the kernel gives no random bytes");
+    style = state.style;
+    style.journal = style.journal && path == NULL;
+    if (tkr_log_writer_open(path, &style, settings->repeats_ms * TKR_NS_PER_MS, ret_message) != 0)
+        return -1;
+    state.open = true;
+    return 0;
+}
+
+void tkr_log_close(void)
+{
+    if (!state.open)
+        return;
+    state.open = false;
+    tkr_log_writer_close();
+}
+
+void tkr_log_reopen(void)
+{
+    tkr_log_writer_reopen();
 }
 
 /* --- lines --- */
 
-/* Ids are bytes of strangers' choice: a line feed among them must not begin a line of its own. */
-static void blot_out_controls(char *text, size_t len)
+bool tkr_log_wants(enum tkr_log_level level)
 {
-    for (size_t i = 0; i < len; i++) {
-        if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f)
-            text[i] = '?';
-    }
+    return level <= state.level;
 }
 
-/* The text within a JSON string: quotes and backslashes escaped, what is no UTF-8 a '?'. Controls are blotted out already. */
-static size_t escape(const char *text, char *to)
+static bool at_once(void *argument)
 {
-    size_t left = strlen(text);
-    char *begin = to;
-
-    while (left > 0) {
-        size_t bytes = tkr_text_character_bytes(text, left);
-        if (*text == '"' || *text == '\\')
-            *to++ = '\\';
-        if (bytes == 0)
-            *to++ = '?';
-        memcpy(to, text, bytes);
-        to += bytes;
-        bytes = bytes > 0 ? bytes : 1;
-        text += bytes;
-        left -= bytes;
-    }
-    return (size_t)(to - begin);
+    (void)argument;
+    return true;
 }
 
-static size_t put_time(char line[LINE_BYTES], const char *before, const char *after)
+static void write_now(const struct tkr_log_body *body)
 {
-    struct timespec now;
-    struct tm utc;
-    size_t at = strlen(before);
+    static const struct tkr_log_more no_more;
+    struct tkr_log_second second = {0};
+    char line[TKR_LOG_LINE_BYTES];
+    size_t len = tkr_log_line_make(&state.style, body, &no_more, &second, line);
 
-    memcpy(line, before, at);
-    (void)clock_gettime(CLOCK_REALTIME, &now);
-    (void)gmtime_r(&now.tv_sec, &utc);
-    at += strftime(line + at, LINE_BYTES - at, "%Y-%m-%dT%H:%M:%S", &utc);
-    return at + (size_t)snprintf(line + at, LINE_BYTES - at, ".%03dZ%s", (int)(now.tv_nsec / 1000000), after);
+    (void)tkr_log_file_write(STDERR_FILENO, line, len, at_once, NULL); /* nobody to tell when the log itself fails */
 }
 
-static size_t put_text(char line[LINE_BYTES], enum tkr_log_level level, const char *text)
+bool tkr_log_fields(enum tkr_log_level level, const char *message, const struct tkr_field *fields, size_t count, bool each)
 {
-    size_t at = put_time(line, "", "");
+    struct tkr_log_body body;
 
-    return at + (size_t)snprintf(line + at, LINE_BYTES - at, " %-7s %s\n", level_names[level], text);
-}
-
-static size_t put_json(char line[LINE_BYTES], enum tkr_log_level level, const char *text)
-{
-    size_t at = put_time(line, "{\"timestamp\":\"", "\"");
-
-    at += (size_t)snprintf(line + at, LINE_BYTES - at, ",\"level\":\"%s\",\"logger\":\"tokenring\",\"message\":\"",
-                           level_names[level]);
-    at += escape(text, line + at);
-    return at + (size_t)snprintf(line + at, LINE_BYTES - at, "\"}\n");
+    if (!tkr_log_wants(level))
+        return true;
+    tkr_log_body_make(&state.style, level, message, fields, count, &body);
+    if (state.open)
+        return tkr_log_writer_put(&body, each);
+    write_now(&body);
+    return true;
 }
 
 void tkr_log(enum tkr_log_level level, const char *format, ...)
 {
     char text[TEXT_BYTES];
-    char line[LINE_BYTES];
     va_list args;
-    size_t len;
     int n;
 
-    if (level > level_max)
+    if (!tkr_log_wants(level))
         return;
     va_start(args, format);
     n = vsnprintf(text, sizeof(text), format, args); /* cut, not lost */
     va_end(args);
-    if (n < 0)
-        return;
-    blot_out_controls(text, strlen(text));
-    len = log_format == TKR_LOG_JSON ? put_json(line, level, text) : put_text(line, level, text);
-    (void)!write(STDERR_FILENO, line, len); /* nobody to tell when the log itself fails */
+    if (n >= 0)
+        (void)tkr_log_fields(level, text, NULL, 0, false);
 }

@@ -69,7 +69,7 @@ static int open_shards(struct tkr_collector *collector, tkr_message *ret_message
         if (tkr_shard_open(collector->home.folder, &options, &shard, ret_message) != 0)
             return -1;
         if (shard->recovered)
-            tkr_log(TKR_LOG_INFO, "shard-%u: put back a batch that a death had left unfinished", i);
+            TKR_LOG(TKR_LOG_INFO, "shard-{shard}: put back a batch that a death had left unfinished", tkr_field_shard(i));
         collector->post[i].shard = shard;
         collector->post[i].number = i;
         collector->shard[i] = shard;
@@ -108,7 +108,7 @@ static void open_limits(struct tkr_collector *collector)
         return;
     }
     close_limits(collector);
-    tkr_log(TKR_LOG_WARNING, "%s; limits are not known to gateways", message.text);
+    TKR_LOG(TKR_LOG_WARNING, "{error}; limits are not known to gateways", tkr_field_error(message.text));
 }
 
 /* Each region holds a descriptor, and the usual soft limit of 1024 is for programs that use select(2). */

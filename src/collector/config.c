@@ -21,6 +21,7 @@
 #define PARKED_RETRY_DEFAULT_MS 30000
 #define ATTEMPTS_DEFAULT 3
 #define RETRY_DELAY_DEFAULT_MS 100
+#define RECORDED_MAX 1000000
 
 static int read_orphans(enum tkr_orphan_policy *ret_policy, tkr_message *ret_message)
 {
@@ -82,6 +83,7 @@ int tkr_collector_config_read(struct tkr_collector_config *ret_config, tkr_messa
             0 ||
         read_number("CALLBACK_RETRY_ATTEMPTS", 1, 1000, ATTEMPTS_DEFAULT, &config->attempts, ret_message) != 0 ||
         read_number("CALLBACK_RETRY_DELAY", 1, 60000, RETRY_DELAY_DEFAULT_MS, &config->retry_delay_ms, ret_message) != 0 ||
+        read_number("TOKENRING_LOG_RECORDED", 0, RECORDED_MAX, 0, &config->recorded_max, ret_message) != 0 ||
         read_orphans(&config->orphans, ret_message) != 0)
         return -1;
     return tkr_sink_config_read(&config->sink, ret_message);

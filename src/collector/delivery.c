@@ -38,6 +38,7 @@ void tkr_delivery_close(struct tkr_delivery *delivery)
         tkr_outlet_close(&delivery->outlet[i]);
     free(delivery->parcel);
     free(delivery->outlet);
+    tkr_recorded_close(&delivery->told.recorded);
     delivery->sink->ops->close(delivery->sink);
 }
 
@@ -163,9 +164,9 @@ static int drain_queues(struct tkr_delivery *delivery, tkr_message *ret_message)
         if (delivery->sink->ops->collect(delivery->sink, &chunk, ret_message) != 0)
             return -1;
         TKR_CRASH(FLUSH_ANSWERED);
-        tkr_pulse_beat(delivery->monitor != NULL ? &delivery->monitor->flusher : NULL);
+        tkr_pulse_beat(delivery->told.monitor != NULL ? &delivery->told.monitor->flusher : NULL);
         in_flight--;
-        in_step = tkr_settle(&delivery->parking, delivery->monitor, (struct tkr_parcel *)chunk) &&
+        in_step = tkr_settle(&delivery->parking, &delivery->told, (struct tkr_parcel *)chunk) &&
                   (in_step || in_flight == 0); /* the chunk is its first member */
     }
 }
@@ -180,12 +181,12 @@ static void note_rechecked(struct tkr_delivery *delivery, struct tkr_outlet *out
     for (uint32_t i = 0; i < parcel->chunk.count; i++)
         healed += parcel->chunk.item[i].outcome == TKR_OUTCOME_FOUND;
     outlet->healed += healed;
-    if (delivery->monitor != NULL)
-        tkr_add_own(&delivery->monitor->flush.healed, healed);
+    if (delivery->told.monitor != NULL)
+        tkr_add_own(&delivery->told.monitor->flush.healed, healed);
     tkr_outlet_recheck_advance(outlet, next);
     if (!tkr_outlet_rechecking(outlet))
-        tkr_log(TKR_LOG_INFO, "source %s: all accounts are compared with the sink; sent again: %" PRIu64, outlet->source,
-                outlet->healed);
+        TKR_LOG(TKR_LOG_INFO, "source {source}: all accounts are compared with the sink; sent again: {accounts}",
+                tkr_field_source(outlet->source, strlen(outlet->source)), tkr_field_accounts(outlet->healed));
 }
 
 /* Compares one chunk of entries with the sink, while nothing else is in flight. -1: the sink failed. */
@@ -203,7 +204,7 @@ static int recheck(struct tkr_delivery *delivery, struct tkr_outlet *outlet, tkr
     }
     if (submit(delivery, parcel, ret_message) != 0 || delivery->sink->ops->collect(delivery->sink, &chunk, ret_message) != 0)
         return -1;
-    if (tkr_settle(&delivery->parking, delivery->monitor, parcel) &&
+    if (tkr_settle(&delivery->parking, &delivery->told, parcel) &&
         outlet->rechecks == rechecks) /* else it has gone back once more, and all begins again */
         note_rechecked(delivery, outlet, parcel, next);
     delivery->recheck_ns = tkr_clock_monotonic_ns() + RECHECK_SHARE * (tkr_clock_monotonic_ns() - begun_ns);
@@ -221,7 +222,7 @@ static int remove_records(struct tkr_delivery *delivery, struct tkr_outlet *outl
     tkr_parcel_fill_removal(parcel, outlet);
     if (submit(delivery, parcel, ret_message) != 0 || delivery->sink->ops->collect(delivery->sink, &chunk, ret_message) != 0)
         return -1;
-    if (!tkr_settle(&delivery->parking, delivery->monitor, parcel))
+    if (!tkr_settle(&delivery->parking, &delivery->told, parcel))
         return 0; /* once more, behind the number found */
     outlet->removal_count -= parcel->chunk.count;
     memmove(outlet->removal, outlet->removal + parcel->chunk.count, outlet->removal_count * sizeof(outlet->removal[0]));

@@ -11,9 +11,9 @@
 #ifndef TKR_COLLECTOR_DELIVERY_H
 #define TKR_COLLECTOR_DELIVERY_H
 
-#include "collector/monitor.h"
 #include "collector/parcel.h"
 #include "collector/parking.h"
+#include "collector/settle.h"
 
 struct tkr_delivery {
     tkr_sink *sink;
@@ -23,8 +23,8 @@ struct tkr_delivery {
     uint32_t parcel_count;
     bool connected;
     struct tkr_parking parking;
-    struct tkr_monitor *monitor; /* who is told; NULL: nobody */
-    int64_t recheck_ns;          /* next chunk of a recheck */
+    struct tkr_told told; /* zeroed: nobody */
+    int64_t recheck_ns;   /* next chunk of a recheck */
 };
 
 /* Delivers from the shards to the sink, which becomes its own. false: no memory; to be closed all the same. */

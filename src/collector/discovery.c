@@ -19,6 +19,7 @@
 #define HALF_MADE_S 10                 /* age at which a file under a temporary name is nobody's */
 #define SENTENCES_MAX 10               /* about files that are left alone, in so long: anyone may put any number there */
 #define SENTENCES_NS (60 * TKR_NS_PER_S)
+#define LEFT_ALONE "{reason}; left alone"
 
 /* A region that has been seen. */
 struct known {
@@ -106,10 +107,10 @@ static void forget(struct tkr_discovery *discovery, size_t i)
 
 /* --- what is said of files that are left alone --- */
 
-static void say(struct tkr_discovery *discovery, const char *what, const char *then)
+static void say(struct tkr_discovery *discovery, const char *message, const char *reason)
 {
     if (discovery->sentences < SENTENCES_MAX)
-        tkr_log(TKR_LOG_WARNING, "%s%s", what, then);
+        TKR_LOG(TKR_LOG_WARNING, message, tkr_field_reason(reason));
     else
         discovery->unsaid++;
     discovery->sentences++;
@@ -119,7 +120,7 @@ static void say(struct tkr_discovery *discovery, const char *what, const char *t
 static void say_denied(struct tkr_discovery *discovery, struct known *known, const char *what)
 {
     if (!known->told)
-        say(discovery, what, "");
+        say(discovery, "{reason}", what);
     known->told = true;
 }
 
@@ -130,8 +131,8 @@ static void say_unsaid(struct tkr_discovery *discovery)
     bool over = now - discovery->sentences_ns >= SENTENCES_NS;
 
     if (discovery->unsaid > 0 && (over || discovery->unsaid + SENTENCES_MAX == discovery->sentences)) {
-        tkr_log(TKR_LOG_WARNING, "%" PRIu64 " more files in the runtime directory cannot be read and are left alone",
-                discovery->unsaid);
+        TKR_LOG(TKR_LOG_WARNING, "{files} more files in the runtime directory cannot be read and are left alone",
+                tkr_field_files(discovery->unsaid));
         discovery->unsaid = 0;
     }
     if (over) {
@@ -198,7 +199,7 @@ static void resume_region(struct tkr_discovery *discovery, struct known *known)
         if (result == TKR_VIEW_DENIED)
             say_denied(discovery, known, message.text);
         else
-            say(discovery, message.text, "; left alone");
+            say(discovery, LEFT_ALONE, message.text);
         return;
     }
     if (view != NULL && view->inode != atomic_load_explicit(&feed->cursor->inode, memory_order_relaxed)) {
@@ -285,7 +286,8 @@ static void look_at_new(struct tkr_discovery *discovery, struct known *known, co
             break;
         }
         known->feed = feed;
-        tkr_log(TKR_LOG_DEBUG, "found %s of process %u (%s)", name, view->pid, view->command);
+        TKR_LOG(TKR_LOG_DEBUG, "found {region} of process {pid} ({command})", tkr_field_region(name, strlen(name)),
+                tkr_field_pid(view->pid), tkr_field_command(view->command, strlen(view->command)));
         feed_give(discovery, feed, least_loaded(discovery));
         break;
     case TKR_VIEW_GONE:
@@ -299,7 +301,7 @@ static void look_at_new(struct tkr_discovery *discovery, struct known *known, co
         break;
     default:
         known->retry_ns = 0;
-        say(discovery, message.text, "; left alone");
+        say(discovery, LEFT_ALONE, message.text);
         break;
     }
 }

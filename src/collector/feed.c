@@ -92,8 +92,10 @@ void tkr_feed_quarantine(struct tkr_shard *shard, struct tkr_feed *feed)
     tkr_feed_drop(shard, feed, TKR_DROP_CORRUPT, left);
     tkr_batch_set(&feed->cursor->set_aside, left);
     tkr_batch_set(&feed->cursor->state, TKR_CURSOR_QUARANTINED);
-    tkr_log(TKR_LOG_ERROR, "%s of process %u (%s) broke the rules of its format and is set aside; records lost: %llu", feed->name,
-            feed->view->pid, feed->view->command, (unsigned long long)left);
+    TKR_LOG(TKR_LOG_ERROR,
+            "{region} of process {pid} ({command}) broke the rules of its format and is set aside; records lost: {records}",
+            tkr_field_region(feed->name, strlen(feed->name)), tkr_field_pid(feed->view->pid),
+            tkr_field_command(feed->view->command, strlen(feed->view->command)), tkr_field_records(left));
 }
 
 /* What the owner of a quarantined region went on publishing is lost as well, and was offered. Within the batch that folds it. */
@@ -105,8 +107,8 @@ static void drop_rest(struct tkr_shard *shard, struct tkr_feed *feed)
     left = left_in_lanes(feed);
     if (left > get(&feed->cursor->set_aside))
         tkr_feed_drop(shard, feed, TKR_DROP_CORRUPT, left - get(&feed->cursor->set_aside));
-    tkr_log(TKR_LOG_WARNING, "%s, which was set aside, has lost its owner; records and open calls lost in all: %llu", feed->name,
-            (unsigned long long)get(&feed->cursor->dropped[TKR_DROP_CORRUPT]));
+    TKR_LOG(TKR_LOG_WARNING, "{region}, which was set aside, has lost its owner; records and open calls lost in all: {records}",
+            tkr_field_region(feed->name, strlen(feed->name)), tkr_field_records(get(&feed->cursor->dropped[TKR_DROP_CORRUPT])));
 }
 
 /* Adds what is known of the region to the law's numbers of regions that are gone. */

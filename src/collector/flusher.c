@@ -18,9 +18,7 @@
 #define ANSWER_POLL_NS TKR_NS_PER_MS
 #define POLL_NS (100 * TKR_NS_PER_MS) /* while something waits */
 #define BACKOFF_MAX_NS (5 * TKR_NS_PER_S)
-#define SAID_AT_ONCE 4                    /* lines of the log about one outage, as its reasons change; then one */
-#define SAID_AGAIN_NS (60 * TKR_NS_PER_S) /* in so long */
-#define PROBE_NS TKR_NS_PER_S             /* between looks whether the sink has gone back */
+#define PROBE_NS TKR_NS_PER_S /* between looks whether the sink has gone back */
 
 struct tkr_flusher {
     struct tkr_delivery delivery;
@@ -32,8 +30,6 @@ struct tkr_flusher {
     uint32_t attempts;                   /* failures in a row before the sink is called failing */
     int64_t backoff_min_ns;
     tkr_message said;      /* the failure that the log has */
-    int64_t said_ns;       /* when it got its last line */
-    uint32_t said_lines;   /* about this outage */
     int64_t backoff_ns;    /* of the last failure */
     int64_t not_before_ns; /* no try before */
     int64_t probe_ns;      /* next probe */
@@ -115,24 +111,15 @@ static void set_state(struct tkr_health *health, enum tkr_health_state state)
     memset(health->error, 0, sizeof(health->error));
 }
 
-/* Once when it begins; again when there is another reason, and not each time when reasons take turns. */
+/* Once when it begins; again when there is another reason. Reasons that take turns are the log's to limit. */
 static void tell_failure(struct tkr_flusher *flusher, const tkr_message *message)
 {
-    bool first = flusher->health.state != TKR_HEALTH_FAILING;
-    int64_t now = tkr_clock_monotonic_ns();
-
-    if (first)
-        flusher->said_lines = 0;
-    else if (strcmp(flusher->said.text, message->text) == 0 ||
-             (flusher->said_lines >= SAID_AT_ONCE && now < flusher->said_ns + SAID_AGAIN_NS))
-        return;
-    if (first)
-        tkr_log(TKR_LOG_WARNING, "the sink does not take usage: %s; it is kept here, trying again", message->text);
-    else
-        tkr_log(TKR_LOG_WARNING, "the sink still takes no usage, now: %s", message->text);
+    if (flusher->health.state != TKR_HEALTH_FAILING)
+        TKR_LOG(TKR_LOG_WARNING, "the sink does not take usage: {error}; it is kept here, trying again",
+                tkr_field_error(message->text));
+    else if (strcmp(flusher->said.text, message->text) != 0)
+        TKR_LOG(TKR_LOG_WARNING, "the sink still takes no usage, now: {error}", tkr_field_error(message->text));
     flusher->said = *message;
-    flusher->said_ns = now;
-    flusher->said_lines++;
 }
 
 /* The first tries that fail may be a hiccup; beyond them the sink is called failing, and the log has it. */
@@ -142,8 +129,9 @@ static void note_failure(struct tkr_flusher *flusher, const tkr_message *message
     uint64_t failures = ++health->failures;
 
     if (failures < flusher->attempts) {
-        tkr_log(TKR_LOG_DEBUG, "a try to flush failed, number %" PRIu64 " of %u before the sink is called failing: %s", failures,
-                flusher->attempts, message->text);
+        TKR_LOG(TKR_LOG_DEBUG,
+                "a try to flush failed, number {failures} of {attempts} before the sink is called failing: {error}",
+                tkr_field_failures(failures), tkr_field_attempts(flusher->attempts), tkr_field_error(message->text));
         return;
     }
     tell_failure(flusher, message);
@@ -157,8 +145,8 @@ static void note_success(struct tkr_flusher *flusher)
     int64_t now = tkr_clock_unix_ns();
 
     if (flusher->health.state == TKR_HEALTH_FAILING)
-        tkr_log(TKR_LOG_INFO, "the sink takes usage again, after %" PRId64 " ms",
-                (now - flusher->health.since_ns) / TKR_NS_PER_MS);
+        TKR_LOG(TKR_LOG_INFO, "the sink takes usage again, after {duration_ms} ms",
+                tkr_field_duration_ms((now - flusher->health.since_ns) / TKR_NS_PER_MS));
     set_state(&flusher->health, TKR_HEALTH_GOOD);
     flusher->health.answered_ns = now;
 }
@@ -192,7 +180,7 @@ static void publish(struct tkr_flusher *flusher)
     health->named = parking->named;
     memcpy(health->account, parking->account, sizeof(health->account));
     tkr_notices_tell(flusher->notices, health);
-    tell_loops(flusher->delivery.monitor, health);
+    tell_loops(flusher->delivery.told.monitor, health);
     tkr_health_publish(flusher->health_file, health);
 }
 
@@ -219,7 +207,7 @@ static uint64_t count_rechecks(const struct tkr_delivery *delivery)
 /* What waits now has waited since the first pass that left something. */
 static void tell_monitor(struct tkr_flusher *flusher, int64_t begun_ns)
 {
-    struct tkr_monitor *monitor = flusher->delivery.monitor;
+    struct tkr_monitor *monitor = flusher->delivery.told.monitor;
     struct tkr_flush_figures *flush;
     uint64_t waiting;
 
@@ -261,15 +249,15 @@ static bool send(struct tkr_flusher *flusher, int64_t now)
         return false;
     if (tkr_delivery_serve(&flusher->delivery, &message) != 0) {
         tkr_delivery_fail(&flusher->delivery);
-        if (flusher->delivery.monitor != NULL)
-            tkr_add_own(&flusher->delivery.monitor->flush.failures, 1);
+        if (flusher->delivery.told.monitor != NULL)
+            tkr_add_own(&flusher->delivery.told.monitor->flush.failures, 1);
         note_failure(flusher, &message);
         back_off(flusher);
         return false;
     }
     note_success(flusher);
-    if (sends && flusher->delivery.monitor != NULL)
-        tkr_buckets_add(&flusher->delivery.monitor->flush.duration, &tkr_flush_bounds,
+    if (sends && flusher->delivery.told.monitor != NULL)
+        tkr_buckets_add(&flusher->delivery.told.monitor->flush.duration, &tkr_flush_bounds,
                         (uint64_t)((tkr_clock_monotonic_ns() - now) / TKR_NS_PER_US), 1);
     flusher->backoff_ns = 0;
     return !tkr_delivery_queued(&flusher->delivery);
@@ -288,6 +276,7 @@ static bool pass(struct tkr_flusher *flusher, bool take)
     if (flusher->health.state != TKR_HEALTH_FAILING) /* else they only wait elsewhere */
         tkr_delivery_unpark(&flusher->delivery, now);
     done = send(flusher, now);
+    tkr_recorded_say(&flusher->delivery.told.recorded);
     tkr_parking_tell(&flusher->delivery.parking, tkr_clock_monotonic_ns());
     publish(flusher);
     tell_monitor(flusher, now);
@@ -342,8 +331,8 @@ static void *run(void *argument)
             flush_ns = tkr_clock_monotonic_ns() + interval_ns; /* it stretches until a pass is through */
         turn_ns = next_turn(flusher, flush_ns, done);
     }
-    if (flusher->delivery.monitor != NULL)
-        tkr_pulse_set(&flusher->delivery.monitor->flusher, 0);
+    if (flusher->delivery.told.monitor != NULL)
+        tkr_pulse_set(&flusher->delivery.told.monitor->flusher, 0);
     return NULL;
 }
 
@@ -403,8 +392,9 @@ int tkr_flusher_open(const struct tkr_collector_config *config, int folder, stru
         free(flusher);
         return -1;
     }
-    if (!tkr_delivery_open(&flusher->delivery, sink, post_count) || !tkr_random(&flusher->random, sizeof(flusher->random)) ||
-        !make_wake(flusher)) {
+    if (!tkr_delivery_open(&flusher->delivery, sink, post_count) ||
+        !tkr_recorded_open(&flusher->delivery.told.recorded, config->recorded_max) ||
+        !tkr_random(&flusher->random, sizeof(flusher->random)) || !make_wake(flusher)) {
         tkr_flusher_close(flusher);
         return tkr_message_set(ret_message, "no memory for the flusher");
     }
@@ -417,7 +407,7 @@ int tkr_flusher_open(const struct tkr_collector_config *config, int folder, stru
 void tkr_flusher_attach(struct tkr_flusher *flusher, struct tkr_notices *notices, struct tkr_monitor *monitor)
 {
     flusher->notices = notices;
-    flusher->delivery.monitor = monitor;
+    flusher->delivery.told.monitor = monitor;
 }
 
 int tkr_flusher_start(struct tkr_flusher *flusher, tkr_message *ret_message)

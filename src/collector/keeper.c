@@ -338,13 +338,15 @@ static bool put(struct tkr_keeper *keeper, struct question *question, tkr_messag
     return true;
 }
 
-/* An account that cannot be looked up, while others can. */
-static void pass_over(struct tkr_keeper *keeper, uint32_t number, const tkr_message *message)
+/* An account that cannot be looked up, while others can: the only one of its question. */
+static void pass_over(struct tkr_keeper *keeper, const struct question *single, const tkr_message *message)
 {
-    struct kept *kept = &keeper->kept[number];
+    const struct tkr_usage_row *row = &single->row[0];
+    struct kept *kept = &keeper->kept[single->number[0]];
 
     if (!kept->told)
-        tkr_log(TKR_LOG_WARNING, "the limit of an account cannot be looked up: %s", message->text);
+        TKR_LOG(TKR_LOG_WARNING, "the limit of {kind} {account} cannot be looked up: {error}", tkr_field_kind(row->kind),
+                tkr_field_account(row->kind, row->id, row->id_len), tkr_field_cycle(row->cycle), tkr_field_error(message->text));
     kept->told = true;
     kept->due_ns = tkr_clock_monotonic_ns() + IDLE_NS;
 }
@@ -369,7 +371,7 @@ static bool put_singly(struct tkr_keeper *keeper, const struct question *questio
         }
         if (++failures == FAILURES_MAX || keeper->sink->ops->connect(keeper->sink, ret_message) != 0)
             return false;
-        pass_over(keeper, question->number[i], ret_message);
+        pass_over(keeper, single, ret_message);
     }
     return true;
 }
@@ -377,7 +379,8 @@ static bool put_singly(struct tkr_keeper *keeper, const struct question *questio
 static void note_failure(struct tkr_keeper *keeper, const tkr_message *message)
 {
     if (!keeper->failing)
-        tkr_log(TKR_LOG_WARNING, "limits cannot be looked up: %s; what gateways see of them grows old", message->text);
+        TKR_LOG(TKR_LOG_WARNING, "limits cannot be looked up: {error}; what gateways see of them grows old",
+                tkr_field_error(message->text));
     keeper->failing = true;
     keeper->not_before_ns = tkr_clock_monotonic_ns() + BACKOFF_NS;
 }

@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "collector/notices.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
-#include "base/account.h"
 #include "base/clock.h"
 #include "base/errors.h"
 #include "base/log.h"
@@ -73,7 +70,8 @@ static bool may_say(struct tkr_notices *notices, int64_t now_ns)
 {
     if (now_ns >= notices->lines_until_ns) {
         if (notices->unsaid > 0)
-            tkr_log(TKR_LOG_WARNING, "handlers had %" PRIu64 " more to say; tokenring stat has the sums", notices->unsaid);
+            TKR_LOG(TKR_LOG_WARNING, "handlers had {events} more to say; tokenring stat has the sums",
+                    tkr_field_events((int64_t)notices->unsaid));
         notices->unsaid = 0;
         notices->lines_left = LINES;
         notices->lines_until_ns = now_ns + LINES_NS;
@@ -86,45 +84,57 @@ static bool may_say(struct tkr_notices *notices, int64_t now_ns)
     return true;
 }
 
-static void failure_words(int64_t figure, char text[160])
+static void say_figure(const struct tkr_drain_notice *notice, const char *message, struct tkr_field figure)
 {
-    if (figure >= TKR_NOTICE_OWN_ANSWER)
-        (void)snprintf(text, 160, "handler failed: it answered %" PRId32, (int32_t)(uint32_t)(figure - TKR_NOTICE_OWN_ANSWER));
-    else if (figure < TKR_RESULT_COUNT)
-        (void)snprintf(text, 160, "handler failed: %s", tkr_strerror(-(int)figure));
-    else
-        (void)snprintf(text, 160, "handler failed: result -%" PRId64, figure);
+    const tkr_account *account = &notice->account;
+
+    TKR_LOG(TKR_LOG_WARNING, message, tkr_field_handler(notice->type, notice->type_len), tkr_field_kind(account->kind),
+            tkr_field_account(account->kind, account->id, account->len), figure);
 }
 
-static const char *words(const struct tkr_drain_notice *notice, char text[160])
+static void say_missing(const struct tkr_drain_notice *notice)
 {
-    switch (notice->what) {
-    case TKR_NOTICE_FAILED:
-        failure_words(notice->figure, text);
-        break;
-    case TKR_NOTICE_SLOW:
-        (void)snprintf(text, 160, "slow call: %" PRId64 " ms", notice->duration_us / 1000);
-        break;
-    case TKR_NOTICE_CORRECTED:
-        (void)snprintf(text, 160, "figures that no call can have, counted as 0 or left out: %" PRId64, notice->figure);
-        break;
-    case TKR_NOTICE_USAGE_MISSING:
-        (void)snprintf(text, 160, "a call ended without usage");
-        break;
-    default:
-        (void)snprintf(text, 160, "dropped events, the handler's queue or memory was full: %" PRId64, notice->figure);
-    }
-    return text;
+    const tkr_account *account = &notice->account;
+
+    TKR_LOG(TKR_LOG_WARNING, "{handler}: a call ended without usage; {kind} {account}",
+            tkr_field_handler(notice->type, notice->type_len), tkr_field_kind(account->kind),
+            tkr_field_account(account->kind, account->id, account->len));
+}
+
+static void say_failed(const struct tkr_drain_notice *notice)
+{
+    int64_t figure = notice->figure;
+
+    if (figure >= TKR_NOTICE_OWN_ANSWER)
+        say_figure(notice, "{handler}: handler failed: it answered {answer}; {kind} {account}",
+                   tkr_field_answer((int32_t)(uint32_t)(figure - TKR_NOTICE_OWN_ANSWER)));
+    else if (figure < TKR_RESULT_COUNT)
+        say_figure(notice, "{handler}: handler failed: {error}; {kind} {account}", tkr_field_error(tkr_strerror(-(int)figure)));
+    else
+        say_figure(notice, "{handler}: handler failed: result {answer}; {kind} {account}", tkr_field_answer(-figure));
 }
 
 static void say(const struct tkr_drain_notice *notice)
 {
-    char kind[TKR_KIND_NAME_BYTES];
-    char text[160];
-
-    tkr_kind_name(notice->account.kind, kind);
-    tkr_log(TKR_LOG_WARNING, "%.*s: %s; %s %.*s", (int)notice->type_len, notice->type, words(notice, text), kind,
-            (int)notice->account.len, notice->account.id);
+    switch (notice->what) {
+    case TKR_NOTICE_FAILED:
+        say_failed(notice);
+        break;
+    case TKR_NOTICE_SLOW:
+        say_figure(notice, "Slow callback: {handler} took {duration_ms} ms for {kind} {account}",
+                   tkr_field_duration_ms(notice->duration_us / 1000));
+        break;
+    case TKR_NOTICE_CORRECTED:
+        say_figure(notice, "{handler}: figures that no call can have, counted as 0 or left out: {events}; {kind} {account}",
+                   tkr_field_events(notice->figure));
+        break;
+    case TKR_NOTICE_USAGE_MISSING:
+        say_missing(notice);
+        break;
+    default:
+        say_figure(notice, "{handler}: dropped events, the handler's queue or memory was full: {events}; {kind} {account}",
+                   tkr_field_events(notice->figure));
+    }
 }
 
 /* --- both --- */

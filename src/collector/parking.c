@@ -1,26 +1,40 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "collector/parking.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "base/account.h"
 #include "base/clock.h"
-#include "base/cycle.h"
 
 #define LINES 20u                    /* for accounts by name, */
 #define LINES_NS (60 * TKR_NS_PER_S) /* in so long */
+#define FIELDS 7                     /* of a line, at most */
+
+/* retry_ms is a field where then names it. The reason's key, which holds the id, is a field of its own. */
+static void log_account(enum tkr_log_level level, const struct tkr_contribution *sent, const char *why, const char *then,
+                        int64_t retry_ms)
+{
+    size_t key_at = why == sent->reason ? sent->key_at : 0;
+    size_t why_len = key_at > 0 ? key_at - strlen(TKR_REASON_KEY) : strlen(why);
+    struct tkr_field field[FIELDS] = {tkr_field_kind(sent->kind), tkr_field_account(sent->kind, sent->id, sent->id_len),
+                                      tkr_field_cycle(sent->cycle), tkr_field_make(TKR_FIELD_REASON, why, why_len, 0)};
+    size_t fields = 4;
+    char message[160];
+
+    if (sent->model_len > 0)
+        field[fields++] = tkr_field_model(sent->model, sent->model_len);
+    if (key_at > 0)
+        field[fields++] = tkr_field_key(why + key_at, strlen(why + key_at));
+    if (retry_ms > 0)
+        field[fields++] = tkr_field_retry_ms(retry_ms);
+    (void)snprintf(message, sizeof(message), "{kind} {account}, cycle {cycle}%s: {reason}%s; %s",
+                   sent->model_len > 0 ? ", model {model}" : "", key_at > 0 ? TKR_REASON_KEY "{key}" : "", then);
+    (void)tkr_log_fields(level, message, field, fields, false);
+}
 
 void tkr_parking_log(enum tkr_log_level level, const struct tkr_contribution *sent, const char *why, const char *then)
 {
-    char kind[TKR_KIND_NAME_BYTES];
-    char cycle[TKR_CYCLE_TEXT_BYTES];
-
-    tkr_kind_name(sent->kind, kind);
-    tkr_cycle_format(sent->cycle, cycle);
-    tkr_log(level, "%s %.*s, cycle %s%s%.*s: %s; %s", kind, (int)sent->id_len, sent->id, cycle,
-            sent->model_len > 0 ? ", model " : "", (int)sent->model_len, sent->model_len > 0 ? sent->model : "", why, then);
+    log_account(level, sent, why, then, 0);
 }
 
 /* Tells one reason from another in the few bits that an item has for it (FNV-1a, folded); never 0. */
@@ -94,17 +108,10 @@ static void forget_name(struct tkr_parking *parking, const struct tkr_outlet *ou
 
 static void tell_parked(struct tkr_parking *parking, const struct tkr_contribution *sent, const char *why)
 {
-    char then[64];
-
-    if (!may_name(parking)) {
-        parking->parked_unnamed++;
-        return;
-    }
-    if (parking->retry_ns >= TKR_NS_PER_S)
-        (void)snprintf(then, sizeof(then), "kept here and tried again every %" PRId64 " s", parking->retry_ns / TKR_NS_PER_S);
+    if (may_name(parking))
+        log_account(TKR_LOG_ERROR, sent, why, "kept here and tried again every {retry_ms} ms", parking->retry_ns / TKR_NS_PER_MS);
     else
-        (void)snprintf(then, sizeof(then), "kept here and tried again every %" PRId64 " ms", parking->retry_ns / TKR_NS_PER_MS);
-    tkr_parking_log(TKR_LOG_ERROR, sent, why, then);
+        parking->parked_unnamed++;
 }
 
 void tkr_parking_put(struct tkr_parking *parking, struct tkr_outlet *outlet, struct tkr_outlet_item item,
@@ -144,10 +151,11 @@ void tkr_parking_tell(struct tkr_parking *parking, int64_t now_ns)
     if (parking->parked_unnamed + parking->written_unnamed == 0 || now_ns < parking->sums_ns)
         return;
     if (parking->parked_unnamed > 0)
-        tkr_log(TKR_LOG_ERROR, "accounts besides that the sink cannot take: %" PRIu64 "; tokenring stat tells how many there are",
-                parking->parked_unnamed);
+        TKR_LOG(TKR_LOG_ERROR, "accounts besides that the sink cannot take: {accounts}; tokenring stat tells how many there are",
+                tkr_field_accounts(parking->parked_unnamed));
     if (parking->written_unnamed > 0)
-        tkr_log(TKR_LOG_INFO, "accounts besides that the sink takes again: %" PRIu64, parking->written_unnamed);
+        TKR_LOG(TKR_LOG_INFO, "accounts besides that the sink takes again: {accounts}",
+                tkr_field_accounts(parking->written_unnamed));
     parking->parked_unnamed = parking->written_unnamed = 0;
     parking->sums_ns = now_ns + LINES_NS;
 }

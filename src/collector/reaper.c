@@ -120,7 +120,8 @@ bool tkr_reaper_sweep(struct tkr_reaper *reaper, const struct tkr_view *view)
 void tkr_reaper_sweep_end(struct tkr_reaper *reaper, bool whole)
 {
     if (whole && tkr_guarded_board_call(reaper->guarded, end_sweep, reaper) && reaper->swept > 0)
-        tkr_log(TKR_LOG_DEBUG, "%u cells of limits held what no open call vouches for; it is given back", reaper->swept);
+        TKR_LOG(TKR_LOG_DEBUG, "{cells} cells of limits held what no open call vouches for; it is given back",
+                tkr_field_cells(reaper->swept));
 }
 
 /* --- life --- */

@@ -19,30 +19,25 @@ static int64_t acknowledged(const struct tkr_record *known, const struct tkr_con
     return known->life == sent->now.life ? known->counts.value[counter] : 0;
 }
 
-/* Tells how the sink's knowledge of a user has changed. */
-static void tell_ranking(struct tkr_ranking *ranking, const struct tkr_record *before, const struct tkr_contribution *sent)
+/* What the sink has of an entry has changed, from what it had before. */
+static void tell(struct tkr_told *told, const struct tkr_record *before, const struct tkr_contribution *sent, bool resend)
 {
     tkr_counts difference = {.value = {0}};
 
-    if (sent->kind != TKR_KIND_USER || sent->model_len > 0)
-        return;
     for (int i = TKR_COUNTER_PROMPT; i <= TKR_COUNTER_TOTAL; i++)
         difference.value[i] = acknowledged(&sent->known, sent, i) - acknowledged(before, sent, i);
-    tkr_ranking_add(ranking, sent->id, sent->id_len, &difference);
-}
-
-static void tell_monitor(struct tkr_monitor *monitor, const struct tkr_record *before, const struct tkr_contribution *sent,
-                         bool resend)
-{
-    if (monitor == NULL)
+    if (difference.value[TKR_COUNTER_TOTAL] > 0)
+        tkr_recorded_add(&told->recorded, sent, difference.value[TKR_COUNTER_TOTAL]);
+    if (told->monitor == NULL)
         return;
-    tkr_add_own(resend ? &monitor->flush.resent : &monitor->flush.acknowledged, 1);
-    tell_ranking(monitor->ranking, before, sent);
+    tkr_add_own(resend ? &told->monitor->flush.resent : &told->monitor->flush.acknowledged, 1);
+    if (sent->kind == TKR_KIND_USER && sent->model_len == 0)
+        tkr_ranking_add(told->monitor->ranking, sent->id, sent->id_len, &difference);
 }
 
 /* Takes up what the sink has of an entry. NULL: that is all there is to it; else why the entry must wait. */
-static const char *judge(struct tkr_outlet *outlet, struct tkr_monitor *monitor, uint32_t reference,
-                         struct tkr_contribution *sent, bool *ret_resend)
+static const char *judge(struct tkr_outlet *outlet, struct tkr_told *told, uint32_t reference, struct tkr_contribution *sent,
+                         bool *ret_resend)
 {
     const struct tkr_record before = sent->known;
     enum tkr_decision decision = tkr_contribution_decide(sent, !tkr_outlet_unchecked(outlet, reference));
@@ -59,17 +54,17 @@ static const char *judge(struct tkr_outlet *outlet, struct tkr_monitor *monitor,
         return sent->reason;
     default:
         tkr_entry_known_set(tkr_shard_entry(outlet->shard, reference), sent->known.life, &sent->known.counts);
-        tell_monitor(monitor, &before, sent, *ret_resend);
+        tell(told, &before, sent, *ret_resend);
         return NULL;
     }
 }
 
 /* Acts on one answer, for an entry that is not in flight any more. */
-static void settle_item(struct tkr_parking *parking, struct tkr_monitor *monitor, struct tkr_outlet *outlet,
+static void settle_item(struct tkr_parking *parking, struct tkr_told *told, struct tkr_outlet *outlet,
                         struct tkr_outlet_item item, struct tkr_contribution *sent)
 {
     bool resend;
-    const char *why = judge(outlet, monitor, item.reference, sent, &resend);
+    const char *why = judge(outlet, told, item.reference, sent, &resend);
 
     if ((why == ahead || why == erased) && tkr_forget_relive(outlet, item.reference, sent->now.life, sent->found.life)) {
         tkr_parking_log(why == ahead ? TKR_LOG_ERROR : TKR_LOG_INFO, sent, why,
@@ -80,8 +75,8 @@ static void settle_item(struct tkr_parking *parking, struct tkr_monitor *monitor
     }
     if (resend && item.resends++ == RESENDS_MAX)
         why = "somebody else keeps changing this collector's record";
-    if (why != NULL && monitor != NULL)
-        tkr_add_own(&monitor->flush.parked, 1);
+    if (why != NULL && told->monitor != NULL)
+        tkr_add_own(&told->monitor->flush.parked, 1);
     if (why != NULL)
         tkr_parking_put(parking, outlet, item, sent, why);
     else if (resend)
@@ -104,16 +99,18 @@ static bool note_seen(struct tkr_outlet *outlet, const struct tkr_chunk *chunk)
     bool expected = chunk->seen_found == chunk->seen_expected;
 
     if (chunk->seen_found < acknowledged) {
-        tkr_log(TKR_LOG_WARNING,
-                "the sink has gone back (source %s: from %" PRIu64 " to %" PRIu64 "); comparing all accounts with it",
-                outlet->source, acknowledged, chunk->seen_found);
+        TKR_LOG(TKR_LOG_WARNING,
+                "the sink has gone back (source {source}: from {seen} to {seen_found}); comparing all accounts with it",
+                tkr_field_source(outlet->source, strlen(outlet->source)), tkr_field_seen(acknowledged),
+                tkr_field_seen_found(chunk->seen_found));
         tkr_outlet_recheck_begin(outlet);
     }
     acknowledged = expected ? chunk->seen_next : chunk->seen_found;
     if (!expected) {
         outlet->seen_expected = chunk->seen_found;
         if (tkr_retire_number(chunk->seen_found))
-            tkr_log(TKR_LOG_WARNING, "source %s: %s", outlet->source, asked);
+            TKR_LOG(TKR_LOG_WARNING, "source {source}: {reason}", tkr_field_source(outlet->source, strlen(outlet->source)),
+                    tkr_field_reason(asked));
         outlet->probe = outlet->announce = true; /* whoever asks whether this collector lives is told */
     }
     if (acknowledged > outlet->seen_sent)
@@ -122,7 +119,7 @@ static bool note_seen(struct tkr_outlet *outlet, const struct tkr_chunk *chunk)
     return expected;
 }
 
-bool tkr_settle(struct tkr_parking *parking, struct tkr_monitor *monitor, struct tkr_parcel *parcel)
+bool tkr_settle(struct tkr_parking *parking, struct tkr_told *told, struct tkr_parcel *parcel)
 {
     if (!note_seen(parcel->outlet, &parcel->chunk)) {
         tkr_parcel_requeue(parcel);
@@ -131,7 +128,7 @@ bool tkr_settle(struct tkr_parking *parking, struct tkr_monitor *monitor, struct
     for (uint32_t i = 0; parcel->purpose != TKR_PARCEL_REMOVAL && i < parcel->chunk.count; i++) {
         if (parcel->purpose == TKR_PARCEL_QUEUED)
             tkr_outlet_unmark(parcel->outlet, parcel->origin[i].reference);
-        settle_item(parking, monitor, parcel->outlet, parcel->origin[i], &parcel->chunk.item[i]);
+        settle_item(parking, told, parcel->outlet, parcel->origin[i], &parcel->chunk.item[i]);
     }
     parcel->in_flight = false;
     return true;

@@ -94,8 +94,13 @@ struct look {
 static int ask_lookup(tkr_sink *sink, void *arg, tkr_message *ret_message)
 {
     const struct look *look = arg;
+    int rc;
 
-    return sink->ops->lookup(sink, look->alerts->row, look->count, look->alerts->found, ret_message);
+    memset(look->alerts->found, 0, sizeof(look->alerts->found));
+    rc = sink->ops->lookup(sink, look->alerts->row, look->count, look->alerts->found, ret_message);
+    if (rc != 0)
+        tkr_usage_found_name(look->alerts->row, look->alerts->found, look->count, ret_message);
+    return rc;
 }
 
 /* Without a product that 63 bits do not hold. */

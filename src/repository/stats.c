@@ -14,8 +14,11 @@ struct lookup {
 static int look_up(tkr_sink *sink, void *arg, tkr_message *ret_message)
 {
     const struct lookup *lookup = arg;
+    int rc = sink->ops->lookup(sink, lookup->account, lookup->count, lookup->found, ret_message);
 
-    return sink->ops->lookup(sink, lookup->account, lookup->count, lookup->found, ret_message);
+    if (rc != 0)
+        tkr_usage_found_name(lookup->account, lookup->found, lookup->count, ret_message);
+    return rc;
 }
 
 /* As many bytes as the caller has room for. */
@@ -100,7 +103,7 @@ int tkr_repository_check_usage_limit(tkr_repository *repository, const tkr_accou
                                      tkr_limit_status *ret_status)
 {
     tkr_limit_status status = TKR_LIMIT_STATUS_INIT;
-    struct tkr_usage_found found;
+    struct tkr_usage_found found = {0};
     struct tkr_usage_row row;
     struct lookup lookup = {.account = &row, .count = 1, .found = &found};
     int result = ret_status == NULL ? TKR_EINVAL : tkr_repository_row(repository, account, cycle, &row);

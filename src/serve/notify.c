@@ -58,12 +58,12 @@ static void tell_status(const struct tkr_monitor *monitor)
 static void tell_alive(struct tkr_notify *notify)
 {
     tkr_message reason;
-    bool moves = tkr_collector_moves(notify->collector, &reason);
+    bool moves = tkr_snapshot_moves(notify->collector, &reason);
 
     if (moves)
         (void)sd_notify(0, "WATCHDOG=1");
     else if (!notify->stalled)
-        tkr_log(TKR_LOG_ERROR, "%s; the service manager is given no sign of life", reason.text);
+        TKR_LOG(TKR_LOG_ERROR, "{error}; the service manager is given no sign of life", tkr_field_error(reason.text));
     notify->stalled = !moves;
 }
 

@@ -179,7 +179,7 @@ static enum MHD_Result send_alive(struct tkr_serve *serve, struct MHD_Connection
 {
     tkr_message reason;
 
-    if (tkr_collector_moves(serve->collector, &reason))
+    if (tkr_snapshot_moves(serve->collector, &reason))
         return answer(connection, MHD_HTTP_OK, TYPE_TEXT, "ok\n");
     return answer(connection, MHD_HTTP_SERVICE_UNAVAILABLE, TYPE_TEXT, reason.text);
 }
@@ -229,7 +229,7 @@ static __attribute__((format(printf, 2, 0))) void say(void *context, const char 
 
     (void)context;
     if (vsnprintf(text, sizeof(text), format, arguments) > 0)
-        tkr_log(TKR_LOG_DEBUG, "HTTP: %s", text);
+        TKR_LOG(TKR_LOG_DEBUG, "HTTP: {error}", tkr_field_error(text));
 }
 
 /* --- listening --- */

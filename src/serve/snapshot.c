@@ -134,7 +134,7 @@ void tkr_snapshot_judge(const struct tkr_snapshot *snapshot, struct tkr_status *
     tkr_status_judge(&known, ret_status);
 }
 
-bool tkr_collector_moves(struct tkr_collector *collector, tkr_message *ret_reason)
+bool tkr_snapshot_moves(struct tkr_collector *collector, tkr_message *ret_reason)
 {
     const char *who;
     int64_t stalled_ns = tkr_monitor_stalled_ns(tkr_collector_monitor(collector), tkr_clock_monotonic_ns(), &who);

@@ -45,6 +45,6 @@ void tkr_snapshot_take(struct tkr_snapshot *snapshot);
 void tkr_snapshot_judge(const struct tkr_snapshot *snapshot, struct tkr_status *ret_status);
 
 /* Have all loops moved lately? false with the reason. Cheap; needs no snapshot, and no lock. */
-bool tkr_collector_moves(struct tkr_collector *collector, tkr_message *ret_reason);
+bool tkr_snapshot_moves(struct tkr_collector *collector, tkr_message *ret_reason);
 
 #endif

@@ -46,6 +46,7 @@ static inline void tkr_chunk_reset(struct tkr_chunk *chunk)
         chunk->item[i].found = (struct tkr_record){0};
         chunk->item[i].erased = false;
         chunk->item[i].reason[0] = '\0';
+        chunk->item[i].key_at = 0;
     }
 }
 

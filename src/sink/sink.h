@@ -30,8 +30,9 @@
 #include "base/counters.h"
 #include "base/settings.h"
 
-#define TKR_SOURCE_BYTES 24  /* "0123456789abcdef.12": the collector's name in hex, the shard; with its NUL */
-#define TKR_REASON_BYTES 560 /* an error, and the field and the key at fault */
+#define TKR_SOURCE_BYTES 24     /* "0123456789abcdef.12": the collector's name in hex, the shard; with its NUL */
+#define TKR_REASON_BYTES 560    /* an error, and the field and the key at fault */
+#define TKR_REASON_KEY ", key " /* goes before the key */
 
 /* Longer than the longest TOKENRING_FORGET_AFTER_S, a year, after which a collector lets go of an account by itself. */
 #define TKR_FORGOTTEN_KEPT_S (366 * 86400)
@@ -65,6 +66,7 @@ struct tkr_contribution {
     enum tkr_outcome outcome;      /* out */
     bool erased;                   /* out: found no record, because the account was forgotten (ops->forget) */
     char reason[TKR_REASON_BYTES]; /* out */
+    uint32_t key_at;               /* out: where in reason the name of a key begins, which holds the id; 0: nowhere */
 };
 
 /* Contributions of one source that are sent, answered and retried together. */
@@ -97,6 +99,7 @@ struct tkr_usage_found {
     int64_t limit;    /* of the cycle; -1: none, and what is not above 0 is none */
     int64_t standing; /* for every cycle that has none of its own; -1: none, as above */
     bool present;     /* something is known of this cycle: counts, or a limit of its own */
+    bool fault;       /* this one is why a lookup failed: something about it cannot be understood */
 };
 
 /* The limit that holds: the cycle's own, else the standing one; 0: neither. */
@@ -164,7 +167,7 @@ struct tkr_sink_ops {
 
     /*
      * Looks count accounts up (kind, id and cycle of each row) and fills in as many of ret_found. Connects by itself, and stays
-     * so. 0, or -1 with the reason, which may be that something about one of them is no integer.
+     * so. 0, or -1 with the reason, which holds no id: something about one of them may be no integer, and its fault then be set.
      */
     int (*lookup)(tkr_sink *sink, const struct tkr_usage_row *accounts, uint32_t count, struct tkr_usage_found *ret_found,
                   tkr_message *ret_message);
@@ -237,6 +240,10 @@ int tkr_sink_config_read(struct tkr_sink_config *ret_config, tkr_message *ret_me
 
 /* "redis at unix:/run/redis.sock, db 0", "sqlite at /var/lib/tokenring/ledger.db": never a password. */
 void tkr_sink_describe(const struct tkr_sink_config *config, tkr_message *ret_text);
+
+/* After a lookup that failed, of founds that were zeroed before: puts the id of the one at fault, if one is, in front of the reason. */
+void tkr_usage_found_name(const struct tkr_usage_row *accounts, const struct tkr_usage_found *found, uint32_t count,
+                          tkr_message *message);
 
 /* Makes the sink; does not connect. 0, or -1 with the reason (out of memory). The caller closes it. */
 int tkr_sink_open(const struct tkr_sink_config *config, tkr_sink **ret_sink, tkr_message *ret_message);

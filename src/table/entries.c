@@ -434,10 +434,11 @@ static void note_overflow(struct tkr_shard *shard)
 
     tkr_batch_add(&tkr_batch_law(shard)->overflow_charges, 1);
     if (!shard->overflowing)
-        tkr_log(TKR_LOG_WARNING,
-                "shard-%u has %" PRIu64 " accounts and models of %u (TOKENRING_MAX_ACCOUNTS) and no room for more; usage of "
-                "others is charged to the account " TKR_OVERFLOW_ID,
-                shard->header->number, accounts, shard->header->accounts_max);
+        TKR_LOG(TKR_LOG_WARNING,
+                "shard-{shard} has {accounts} accounts and models of {accounts_max} (TOKENRING_MAX_ACCOUNTS) and no room for "
+                "more; usage of others is charged to the account " TKR_OVERFLOW_ID,
+                tkr_field_shard(shard->header->number), tkr_field_accounts(accounts),
+                tkr_field_accounts_max(shard->header->accounts_max));
     shard->overflowing = true;
 }
 

@@ -242,12 +242,14 @@ static void set_aside(int directory, const char *name, const char *why)
     char aside[NAME_BYTES];
 
     (void)snprintf(aside, sizeof(aside), "aside-%lld-%.32s", (long long)tkr_clock_unix_ns(), name);
-    tkr_log(TKR_LOG_WARNING, "%s %s; it is kept as %s and a new one made", name, why, aside);
+    TKR_LOG(TKR_LOG_WARNING, "{file} {reason}; it is kept as {kept_as} and a new one made", tkr_field_file(name, strlen(name)),
+            tkr_field_reason(why), tkr_field_kept_as(aside, strlen(aside)));
     (void)renameat(directory, name, directory, aside); /* if it stays, making a new one replaces it */
     while (oldest_aside(directory, name, aside) > TKR_ASIDE_KEPT) {
         if (unlinkat(directory, aside, 0) != 0)
             break;
-        tkr_log(TKR_LOG_WARNING, "%s is removed: the last %d are kept", aside, TKR_ASIDE_KEPT);
+        TKR_LOG(TKR_LOG_WARNING, "{file} is removed: the last {files} are kept", tkr_field_file(aside, strlen(aside)),
+                tkr_field_files(TKR_ASIDE_KEPT));
     }
 }
 

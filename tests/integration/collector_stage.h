@@ -32,7 +32,7 @@
 #define STAGE_USERS 40
 #define STAGE_DEADLINE_MS 60000
 #define STAGE_PATH_BYTES (TEMPDIR_BYTES + 24)
-#define STAGE_ENV_MAX 10
+#define STAGE_ENV_MAX 16
 
 /* What producers have recorded, by user; each of them adds after the library took it. */
 struct stage_truth {

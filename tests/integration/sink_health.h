@@ -102,8 +102,13 @@ static inline int times_said(struct stage *stage, const char *sentence)
     return times;
 }
 
+/* The log is written by a thread of its own: what others are told already may take a moment to be there. */
 static inline void assert_said(struct stage *stage, const char *sentence, int times)
 {
+    long end = process_now_ms() + STAGE_DEADLINE_MS;
+
+    while (times_said(stage, sentence) < times && process_running(&stage->collector) && process_now_ms() < end)
+        process_sleep_ms(2);
     if (times_said(stage, sentence) != times)
         fail_msg("\"%s\" is said %d times: %s", sentence, times_said(stage, sentence),
                  process_text(&stage->collector, PROCESS_STDERR));

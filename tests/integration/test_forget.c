@@ -109,8 +109,9 @@ static void test_forget_beside_a_collector_leaves_nothing_and_counts_on_exactly(
     assert_int_equal(COMMAND(stage, "\"missing\":0", "verify", "--repair", "--json"), 0);
     assert_int_equal(stage_inexact(stage), 0);
     record(stage, 2);
-    assert_non_null(strstr(process_text(&stage->collector, PROCESS_STDERR),
-                           "user user-03, cycle 2026-11-01: the account was forgotten in the sink"));
+    assert_int_equal(process_wait_text(&stage->collector, PROCESS_STDERR,
+                                       "user user-03, cycle 2026-11-01: the account was forgotten in the sink", SETTLE_MS),
+                     0);
     assert_nothing_is_wrong(stage);
     forget_user(stage); /* once more, of what came since */
     kill_collector(stage);

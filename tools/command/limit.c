@@ -172,14 +172,16 @@ static json_t *found_json(const struct limit *limit, const struct tkr_usage_foun
 static int get(struct limit *limit, tkr_sink *sink, tkr_message *ret_message)
 {
     struct tkr_usage_row account = {.kind = limit->query.kind, .id = limit->query.id, .id_len = limit->query.id_len};
-    struct tkr_usage_found found;
+    struct tkr_usage_found found = {0};
     int64_t holds;
 
     if (limit->query.cycle == 0 && tkr_cycle(tkr_clock_unix_ns(), 1, 0, &limit->query.cycle) != TKR_OK)
         return tkr_message_set(ret_message, "the clock tells no month; give --cycle");
     account.cycle = limit->query.cycle;
-    if (sink->ops->lookup(sink, &account, 1, &found, ret_message) != 0)
+    if (sink->ops->lookup(sink, &account, 1, &found, ret_message) != 0) {
+        tkr_usage_found_name(&account, &found, 1, ret_message);
         return -1;
+    }
     holds = tkr_usage_limit(&found);
     if (holds == 0)
         return tkr_message_set(ret_message, "%.120s: there is no limit", account.id);

@@ -71,13 +71,29 @@ static bool timed_out(const redisContext *context, int error_number)
     return context->err == REDIS_ERR_IO && (error_number == EAGAIN || error_number == EWOULDBLOCK || error_number == ETIMEDOUT);
 }
 
+/* Bytes of an error before it repeats arguments of ours: keys hold ids, which have no place in a sentence about the sink. */
+static size_t words_of_its_own(const char *error)
+{
+    static const char *const keys[] = {"token_usage", "token_limit", "tr1:"};
+    size_t len = strlen(error);
+
+    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+        const char *key = strstr(error, keys[i]);
+        if (key != NULL && (size_t)(key - error) < len)
+            len = (size_t)(key - error);
+    }
+    return len;
+}
+
 int tkr_redis_refused_text(const char *error, tkr_message *ret_message)
 {
     const char *means = tkr_redis_advice(error);
+    int len = (int)words_of_its_own(error);
+    const char *more = error[len] != '\0' ? "..." : "";
 
     if (means == NULL)
-        return tkr_message_set(ret_message, "Redis answered: %s", error);
-    return tkr_message_set(ret_message, "%s; it answered: %s", means, error);
+        return tkr_message_set(ret_message, "Redis answered: %.*s%s", len, error, more);
+    return tkr_message_set(ret_message, "%s; it answered: %.*s%s", means, len, error, more);
 }
 
 /* A Redis that turns us away (maxclients) says why and hangs up, which our own write may notice first. */

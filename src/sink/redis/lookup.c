@@ -9,7 +9,6 @@
 #include "sink/redis/wire.h"
 
 #define BATCH 200 /* accounts in a round trip, two commands each */
-#define SHOWN_BYTES 120
 
 static int append(redisContext *context, struct tkr_redis_wire *wire, tkr_message *ret_message)
 {
@@ -90,23 +89,20 @@ static int take_standing(const redisReply *reply, struct tkr_usage_found *found,
     return take_integer(reply, TKR_REDIS_LIMIT_FIELD, 1, -1, &found->standing, ret_message);
 }
 
-/* An answer about an account: -1 with its id in front of the reason. */
-static int answer(redisContext *context, const struct tkr_usage_row *account,
+/* An answer about an account: -1 with the reason; found->fault says that it is of this account. */
+static int answer(redisContext *context,
                   int (*take)(const redisReply *reply, struct tkr_usage_found *found, tkr_message *ret_message),
                   struct tkr_usage_found *found, tkr_message *ret_message)
 {
-    tkr_message why;
     redisReply *reply;
     int rc;
 
     if (tkr_redis_reply(context, &reply, ret_message) != 0)
         return -1;
-    rc = take(reply, found, &why);
+    rc = take(reply, found, ret_message);
     freeReplyObject(reply);
-    if (rc != 0)
-        return tkr_message_set(ret_message, "%.*s: %s", (int)(account->id_len < SHOWN_BYTES ? account->id_len : SHOWN_BYTES),
-                               account->id, why.text);
-    return 0;
+    found->fault = rc != 0;
+    return rc;
 }
 
 static int look_up_batch(redisContext *context, struct tkr_redis_wire *wire, const struct tkr_usage_row *accounts, uint32_t count,
@@ -120,8 +116,8 @@ static int look_up_batch(redisContext *context, struct tkr_redis_wire *wire, con
         return -1;
     for (uint32_t i = 0; i < count; i++) {
         found[i] = (struct tkr_usage_found){.limit = -1, .standing = -1};
-        if (answer(context, &accounts[i], take_usage, &found[i], ret_message) != 0 ||
-            answer(context, &accounts[i], take_standing, &found[i], ret_message) != 0)
+        if (answer(context, take_usage, &found[i], ret_message) != 0 ||
+            answer(context, take_standing, &found[i], ret_message) != 0)
             return -1;
     }
     return 0;

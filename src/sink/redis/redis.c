@@ -274,8 +274,9 @@ static void set_fault(struct tkr_contribution *item, const char *error, bool in_
     char reason[TKR_REASON_BYTES];
     size_t len = in_record ? records_key(item, key) : totals_key(item, key);
 
-    (void)snprintf(reason, sizeof(reason), "%.*s, key %.*s", ERROR_BYTES_MAX, error, (int)len, key);
+    (void)snprintf(reason, sizeof(reason), "%.*s" TKR_REASON_KEY "%.*s", ERROR_BYTES_MAX, error, (int)len, key);
     set_reason(item, reason);
+    item->key_at = (uint32_t)(strnlen(error, ERROR_BYTES_MAX) + strlen(TKR_REASON_KEY));
 }
 
 static int take_text(const redisReply *reply, struct tkr_contribution *item, tkr_message *ret_message)

@@ -15,6 +15,7 @@ static const char *const names[] = {"TOKENRING_RUNTIME_DIR",
                                     "TOKENRING_BOARD_ACCOUNTS",
                                     "TOKENRING_FLUSH_INTERVAL_MS",
                                     "TOKENRING_PARKED_RETRY_MS",
+                                    "TOKENRING_LOG_RECORDED",
                                     "TOKENRING_ORPHANS",
                                     "TOKENRING_SINK",
                                     "TOKENRING_LEDGER",
@@ -62,6 +63,7 @@ static void test_nothing_set_gives_the_defaults(void **state)
     assert_int_equal(config.board_accounts, 65536);
     assert_int_equal(config.flush_interval_ms, 1000);
     assert_int_equal(config.parked_retry_ms, 30000);
+    assert_int_equal(config.recorded_max, 0);
     assert_int_equal(config.orphans, TKR_ORPHAN_STREAMED);
     assert_string_equal(config.state_path, "");
     assert_true(config.runtime_path[0] == '/');
@@ -78,6 +80,7 @@ static void test_what_is_set_is_taken(void **state)
     set("TOKENRING_STATE_DIR", "/var/lib/x");
     set("TOKENRING_SINK", "null");
     set("TOKENRING_WORKERS", "64");
+    set("TOKENRING_LOG_RECORDED", "1000000");
     set("TOKENRING_MAX_ACCOUNTS", "10000000");
     set("TOKENRING_MODELS", "3");
     set("TOKENRING_BOARD_ACCOUNTS", "1048576");
@@ -92,6 +95,7 @@ static void test_what_is_set_is_taken(void **state)
     assert_false(config.runtime_own);
     assert_string_equal(config.state_path, "/var/lib/x");
     assert_int_equal(config.workers, 64);
+    assert_int_equal(config.recorded_max, 1000000);
     assert_int_equal(config.accounts_max, 10000000);
     assert_int_equal(config.models_max, 3);
     assert_int_equal(config.board_accounts, 1048576);
@@ -131,6 +135,8 @@ static void test_bad_value_is_refused_with_name_value_and_what_is_allowed(void *
         {"TOKENRING_FLUSH_INTERVAL_MS", "9", "10 to 3600000"},
         {"TOKENRING_FLUSH_INTERVAL_MS", "3600001", "10 to 3600000"},
         {"TOKENRING_FLUSH_INTERVAL_MS", "1s", "10 to 3600000"},
+        {"TOKENRING_LOG_RECORDED", "1000001", "0 to 1000000"},
+        {"TOKENRING_LOG_RECORDED", "all", "0 to 1000000"},
         {"TOKENRING_ORPHANS", "all", "streamed, prompt, reserve, zero"},
         {"TOKENRING_ORPHANS", "Streamed", "streamed, prompt, reserve, zero"},
         {"TOKENRING_SINK", "postgres", "redis"},

@@ -119,6 +119,7 @@ static void test_redis_field_not_an_integer_leaves_the_hash_whole(void **state)
     RUN("HSET %s total_tokens abc prompt_tokens 0 calls 3", USER_KEY("u"));
     assert_int_equal(test_contribute(*state, "u", NONE, test_record(1, 1, 2), &item), TKR_OUTCOME_POISON);
     assert_string_equal(item.reason, "ERR hash value is not an integer in total_tokens, key token_usage:u:2026-11-01");
+    assert_string_equal(item.reason + item.key_at, "token_usage:u:2026-11-01"); /* which nobody prints who redacts ids */
     assert_string_equal(hash_text(USER_KEY("u")), "calls=3 prompt_tokens=0 total_tokens=abc");
     assert_int_equal(integer_of("EXISTS", RECORD_KEY("u")), 0);
 }
