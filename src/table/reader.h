@@ -29,7 +29,7 @@ struct tkr_entry_copy {
 /*
  * Copies a stamped object of bytes (a multiple of 8), stamp included, in a committed state. What the batch under way has
  * touched, or one that its writer's death left unfinished, is read as it was before, out of the undo log. false: the object
- * changed hands under every one of many tries, for about a hundred milliseconds, or was never committed.
+ * changed hands under every one of many tries, for about a hundred milliseconds, or was never committed, which shows at once.
  */
 bool tkr_stamped_copy(const struct tkr_shard_header *header, const void *object, size_t bytes, void *ret_bytes);
 
