@@ -243,18 +243,29 @@ bool tkr_reader_law(const struct tkr_reader *reader, struct tkr_law *ret_law)
     return tkr_stamped_copy(reader->header, &reader->header->law, sizeof(*ret_law), ret_law);
 }
 
-bool tkr_reader_next(struct tkr_reader *reader, struct tkr_entry_copy *ret_copy)
+const struct tkr_entry *tkr_reader_step(struct tkr_reader *reader)
 {
     uint64_t used = atomic_load_explicit(&reader->header->arena_committed, memory_order_acquire); /* I5 */
+    const struct tkr_entry *entry;
+    uint64_t bytes;
 
     if (used > reader->bytes - reader->header->arena_offset) /* made larger since; what is new is for the next reader */
         used = reader->bytes - reader->header->arena_offset;
-    while (reader->at < used) {
-        const struct tkr_entry *entry = (const struct tkr_entry *)(reader->base + reader->header->arena_offset + reader->at);
-        uint64_t bytes = tkr_entry_size(entry);
-        if (bytes == 0 || bytes > used - reader->at)
-            return false; /* damaged: no kill leaves this */
-        reader->at += bytes;
+    if (reader->at >= used || used - reader->at < sizeof(*entry))
+        return NULL;
+    entry = (const struct tkr_entry *)(reader->base + reader->header->arena_offset + reader->at);
+    bytes = tkr_entry_size(entry);
+    if (bytes == 0 || bytes > used - reader->at)
+        return NULL; /* damaged: no kill leaves this */
+    reader->at += bytes;
+    return entry;
+}
+
+bool tkr_reader_next(struct tkr_reader *reader, struct tkr_entry_copy *ret_copy)
+{
+    const struct tkr_entry *entry;
+
+    while ((entry = tkr_reader_step(reader)) != NULL) {
         if (tkr_entry_copy_read(reader->header, entry, ret_copy) && ret_copy->life != 0)
             return true;
     }
