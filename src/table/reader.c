@@ -159,7 +159,8 @@ bool tkr_entry_copy_read(const struct tkr_shard_header *header, const struct tkr
 void tkr_entry_copy_unflushed(const struct tkr_entry_copy *copy, tkr_counts *ret_counts)
 {
     for (int i = 0; i < TKR_COUNTER_COUNT; i++) {
-        int64_t known = copy->known_life == copy->life ? copy->known.value[i] : 0;
+        int64_t known =
+            copy->known_life == copy->life && copy->known.value[i] > 0 ? copy->known.value[i] : 0; /* below: damaged */
         ret_counts->value[i] = copy->counts.value[i] > known ? copy->counts.value[i] - known : 0;
     }
 }

@@ -5,13 +5,14 @@
 #include <stdio.h>
 
 #define WHOLE_MAX 99999 /* written out */
+#define LARGEST 9.99e20 /* above all that is counted */
 
 static const char *write_scaled(double value, const char *sign, char ret_text[TKR_COMMAND_NUMBER_BYTES])
 {
     static const char letters[] = "kMGTPE";
     const char *letter = letters;
 
-    value /= 1000;
+    value = value < LARGEST ? value / 1000 : LARGEST / 1000;
     for (; value >= 999.5 && letter[1] != '\0'; letter++)
         value /= 1000;
     (void)snprintf(ret_text, TKR_COMMAND_NUMBER_BYTES, "%s%.*f%c", sign,
