@@ -354,7 +354,8 @@ static const char *const keys[] = {
 
 static void put_help(struct drawing *drawing)
 {
-    put_line(drawing, TKR_TOP_TITLE, "tokenring top: keys");
+    if (lines_left(drawing) > 0)
+        put_line(drawing, TKR_TOP_TITLE, "tokenring top: keys");
     for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]) && lines_left(drawing) > 0; i++)
         put_line(drawing, TKR_TOP_PLAIN, keys[i]);
 }
