@@ -73,6 +73,14 @@ class Terminal:
                 raise Failed("%s: it has ended with %s:\n%s" % (what, self.process.returncode, self.text()))
         raise Failed("%s: not within %d s:\n%s" % (what, DEADLINE_S, self.text()))
 
+    def wait_bytes(self, what, data):
+        """Until it has written so."""
+        end = time.monotonic() + DEADLINE_S
+        while data not in self.raw:
+            self.take(0.05)
+            if self.process.poll() is not None or time.monotonic() > end:
+                raise Failed("%s: not written:\n%s" % (what, self.text()))
+
     def end(self, what, code):
         """Until it has ended, with this exit code, or -signal."""
         end = time.monotonic() + DEADLINE_S
