@@ -11,6 +11,7 @@
 #define VIEW_DEADLINE_MS 60000
 #define VIEW_CALLS 300
 #define VIEW_OPEN 3
+#define VIEW_PATH_BYTES (STAGE_PATH_BYTES + 256)
 
 /* A gateway whose region is small. */
 static inline tkr_producer *view_producer(const struct stage *stage)
@@ -162,7 +163,7 @@ static inline const char *view_text(const json_t *object, const char *key)
 }
 
 /* Path of the first file in the runtime directory whose name begins so; false: there is none. */
-static inline bool view_find(const struct stage *stage, const char *prefix, char *ret_path, size_t room)
+static inline bool view_find(const struct stage *stage, const char *prefix, char ret_path[VIEW_PATH_BYTES])
 {
     DIR *directory = opendir(stage->runtime);
     const struct dirent *item;
@@ -172,7 +173,7 @@ static inline bool view_find(const struct stage *stage, const char *prefix, char
     while (!found && (item = readdir(directory)) != NULL) {
         found = strncmp(item->d_name, prefix, strlen(prefix)) == 0;
         if (found)
-            (void)snprintf(ret_path, room, "%s/%s", stage->runtime, item->d_name);
+            (void)snprintf(ret_path, VIEW_PATH_BYTES, "%s/%s", stage->runtime, item->d_name);
     }
     (void)closedir(directory);
     return found;

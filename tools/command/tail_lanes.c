@@ -225,8 +225,11 @@ static bool look_at(struct tkr_tail *tail, const struct tkr_tail_told *told, con
     return true;
 }
 
-static bool read_to_its_end(const struct tkr_tail_region *region)
+/* Lanes that were added since the last pass too. */
+static bool read_to_its_end(struct tkr_tail_region *region)
 {
+    if (!take_up_lanes(region, false, false))
+        return true; /* it was cut */
     for (uint32_t i = 0; i < region->lanes; i++) {
         uint64_t head;
         if (tkr_view_lane_head(region->view, i, &head) && head != region->lane[i].position)
