@@ -158,32 +158,29 @@ static bool leads_to(const struct lane *lane, uint64_t position, uint64_t end, u
 }
 
 /*
- * Frames of the round before that are counted and not overwritten yet: they end with the data, and begin wherever the first of them
+ * Frames that are counted and not overwritten yet: they end where memory has been given back to, and begin wherever the first of them
  * begins that leads there. Each place is tried once.
  */
-static void put_round_before(struct lists *lists, const struct tkr_dump *dump, const struct lane *lane, uint64_t round)
+static void put_counted(struct lists *lists, const struct tkr_dump *dump, const struct lane *lane)
 {
     uint64_t position = (lane->readable + TKR_FRAME_ALIGN - 1) & ~(uint64_t)(TKR_FRAME_ALIGN - 1);
     unsigned char *tried;
 
-    if (round < lane->capacity || round > lane->given_back || position >= round || round - position > lane->capacity)
+    if (position >= lane->given_back || lane->given_back - position > lane->capacity)
         return;
     tried = calloc(lane->capacity / TKR_FRAME_ALIGN / 8, 1);
-    while (tried != NULL && position < round && !leads_to(lane, position, round, tried))
+    while (tried != NULL && position < lane->given_back && !leads_to(lane, position, lane->given_back, tried))
         position += TKR_FRAME_ALIGN;
     free(tried);
     if (tried != NULL)
-        (void)put_frames(&lists->counted, dump, lane, position, round);
+        (void)put_frames(&lists->counted, dump, lane, position, lane->given_back);
 }
 
 static void put_lane_frames(struct tkr_dump *dump, struct lists *lists, const struct lane *lane)
 {
-    uint64_t round = lane->head & ~(lane->capacity - 1); /* a frame begins where the data do */
     uint64_t end;
 
-    put_round_before(lists, dump, lane, round);
-    if (round >= lane->readable && round < lane->given_back)
-        (void)put_frames(&lists->counted, dump, lane, round, lane->given_back);
+    put_counted(lists, dump, lane);
     if (lane->given_back < lane->readable)
         return; /* what was waiting has been overwritten while it was copied: it is counted by now */
     end = put_frames(&lists->waiting, dump, lane, lane->given_back, lane->head);
