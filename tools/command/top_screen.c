@@ -316,33 +316,43 @@ static SCREEN *open_terminal(void)
     return NULL;
 }
 
-int tkr_top_screen(struct tkr_top_options *options)
+/* Draws until it ends. Returns the exit code; what ended it has been told. */
+static int show(struct screen *screen)
 {
-    struct screen screen = {.options = options, .wish = &options->wish};
+    const char *command = screen->options->command;
     SCREEN *terminal;
     int signal_number;
 
-    if (isatty(STDIN_FILENO) != 1 || isatty(STDOUT_FILENO) != 1)
-        return tkr_command_wrong(options->command, "this is no terminal: " NO_SCREEN);
-    look_again(&screen);
-    if (screen.ended)
-        return tkr_command_failed(options->command, "%s", screen.message.text);
+    look_again(screen);
+    if (screen->ended)
+        return tkr_command_failed(command, "%s", screen->message.text);
     tkr_terminal_save();
     terminal = open_terminal();
     if (terminal == NULL) {
-        tkr_terminal_restore();
-        return tkr_command_wrong(options->command, "curses does not know this terminal (TERM), or cannot draw on it: " NO_SCREEN);
+        (void)tkr_terminal_restore(); /* nothing has been drawn: a signal may as well be too early */
+        return tkr_command_wrong(command, "curses does not know this terminal (TERM), or cannot draw on it: " NO_SCREEN);
     }
     set_up();
-    run(&screen);
+    run(screen);
     (void)endwin();
     delscreen(terminal);
     signal_number = tkr_terminal_restore();
-    tkr_top_picture_free(&screen.picture);
-    tkr_top_look_free(&screen.look);
     if (signal_number != 0)
         (void)raise(signal_number); /* who started this sees what ended it */
-    return screen.exit_code == TKR_COMMAND_OK ? TKR_COMMAND_OK : tkr_command_failed(options->command, "%s", screen.message.text);
+    return screen->exit_code == TKR_COMMAND_OK ? TKR_COMMAND_OK : tkr_command_failed(command, "%s", screen->message.text);
+}
+
+int tkr_top_screen(struct tkr_top_options *options)
+{
+    struct screen screen = {.options = options, .wish = &options->wish};
+    int exit_code;
+
+    if (isatty(STDIN_FILENO) != 1 || isatty(STDOUT_FILENO) != 1)
+        return tkr_command_wrong(options->command, "this is no terminal: " NO_SCREEN);
+    exit_code = show(&screen);
+    tkr_top_picture_free(&screen.picture);
+    tkr_top_look_free(&screen.look);
+    return exit_code;
 }
 
 #endif
