@@ -180,7 +180,7 @@ bool tkr_top_choose(const struct tkr_top_rates *rates, const struct tkr_top_orde
         if (rates->usage[i].model == models && usage_matches(order, &rates->usage[i]))
             consider(&ordering, ret_chosen, max, &rates->usage[i]);
     }
-    qsort_r(ret_chosen->row, ret_chosen->count, sizeof(ret_chosen->row[0]), compare_rows, &ordering);
+    qsort_r(ret_chosen->row, ret_chosen->count, sizeof(const struct tkr_top_usage *), compare_rows, &ordering);
     return true;
 }
 

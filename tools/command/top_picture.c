@@ -305,7 +305,7 @@ static void share_out(const struct drawing *drawing, size_t ret_rows[TKR_TOP_PAR
 {
     size_t left = lines_left(drawing);
 
-    for (int part = TKR_TOP_ACCOUNTS; part < TKR_TOP_PART_COUNT; part++) {
+    for (enum tkr_top_part part = TKR_TOP_ACCOUNTS; part < TKR_TOP_PART_COUNT; part++) {
         size_t rows = part == TKR_TOP_DROPS ? 0 : tkr_top_sheet_rows(drawing->sheet, part); /* the head says it */
         bool shown = rows > 0 && left > 2;
 
@@ -314,7 +314,7 @@ static void share_out(const struct drawing *drawing, size_t ret_rows[TKR_TOP_PAR
         if (left != SIZE_MAX && shown)
             left -= 1 + ret_rows[part];
     }
-    for (int part = TKR_TOP_ACCOUNTS; part < TKR_TOP_PART_COUNT && left != SIZE_MAX; part++) {
+    for (enum tkr_top_part part = TKR_TOP_ACCOUNTS; part < TKR_TOP_PART_COUNT && left != SIZE_MAX; part++) {
         size_t more = ret_rows[part] > 0 ? least(left, tkr_top_sheet_rows(drawing->sheet, part) - ret_rows[part]) : 0;
 
         ret_rows[part] += more;
@@ -327,7 +327,7 @@ static void put_all(struct drawing *drawing)
     size_t rows[TKR_TOP_PART_COUNT] = {0};
 
     share_out(drawing, rows);
-    for (int part = TKR_TOP_ACCOUNTS; part < TKR_TOP_PART_COUNT; part++) {
+    for (enum tkr_top_part part = TKR_TOP_ACCOUNTS; part < TKR_TOP_PART_COUNT; part++) {
         if (rows[part] > 0)
             put_table(drawing, part, 0, rows[part]);
     }

@@ -274,9 +274,9 @@ static void run(struct screen *screen)
             look_again(screen);
         if (!screen->ended)
             draw(screen);
-        if (screen->options->count > 0 && screen->looks > screen->options->count)
-            screen->ended = true; /* the first look is not counted: it knows no rates */
-        else if (!screen->ended && !wait_for_something(screen))
+        /* The first look is not counted: it knows no rates. */
+        if (!screen->ended &&
+            ((screen->options->count > 0 && screen->looks > screen->options->count) || !wait_for_something(screen)))
             screen->ended = true;
         while (!screen->ended && (key = getch()) != ERR)
             press(screen, key);
