@@ -21,6 +21,17 @@ static void find_python(void)
     }
 }
 
+static bool has_screen(struct stage *stage)
+{
+    struct process process;
+    bool has;
+
+    VIEW_RUN(stage, &process, "top");
+    has = strstr(process_text(&process, PROCESS_STDERR), "built without ncurses") == NULL;
+    process_end(&process);
+    return has;
+}
+
 /* Records calls of many users, until told to stop: the less the higher their number. */
 static int record_on(struct stage *stage, int number)
 {
@@ -48,8 +59,9 @@ static void test_terminal_shows_figures_takes_keys_and_is_left_as_it_was(void **
     struct process process;
     pid_t gateway;
 
-    if (python == NULL) {
-        print_message("skipped: no python with pyte (python3-pyte) to be a terminal\n");
+    if (python == NULL || !has_screen(stage)) {
+        print_message("skipped: %s\n", python == NULL ? "no python with pyte (python3-pyte) to be a terminal"
+                                                      : "tokenring was built without ncurses");
         skip();
     }
     stage_collector_start(stage, "1");

@@ -9,7 +9,6 @@
 #include "command/moment.h"
 #include "command/number.h"
 #include "command/text.h"
-#include "tokenring/tokenring.h"
 
 #define CELL_BYTES TKR_COMMAND_CLEAN_BYTES(TKR_REASON_BYTES)
 #define NAME_COLUMNS_MIN 12 /* of the first cell; others give way */
@@ -95,7 +94,7 @@ static void usage_cell(const struct tkr_top_sheet *sheet, const struct tkr_top_u
 
     switch (column) {
     case NAME:
-        tkr_top_name(usage->model ? TKR_KIND_USER : usage->kind, usage->name, usage->name_len, ret_text);
+        tkr_top_name(usage->kind, usage->name, usage->name_len, ret_text);
         break;
     case 0:
         rate_cell(sheet, since.tokens, ret_text);

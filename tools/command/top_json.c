@@ -21,8 +21,7 @@ static json_t *usage_json(const struct tkr_top_look *look, const struct tkr_top_
     json_t *object = json_object();
 
     tkr_command_json_set_id(object, usage->model ? "model" : "account", usage->name, usage->name_len);
-    if (!usage->model)
-        (void)json_object_set_new(object, "kind", json_string(tkr_command_kind_text(usage->kind, kind)));
+    (void)json_object_set_new(object, "kind", json_string(tkr_command_kind_text(usage->kind, kind)));
     (void)json_object_set_new(object, "tokens_per_s", rate_json(look, since.tokens));
     (void)json_object_set_new(object, "calls_per_s", rate_json(look, since.calls));
     (void)json_object_set_new(object, "errors_per_s", rate_json(look, since.errors));

@@ -62,7 +62,7 @@ static bool usage_matches(const struct tkr_top_order *order, const struct tkr_to
 
     if (order->filter[0] == '\0')
         return true;
-    if (usage->model || usage->kind == TKR_KIND_USER)
+    if (usage->kind == TKR_KIND_USER)
         return tkr_top_matches(order, usage->name, usage->name_len);
     len = put_kind(usage->kind, name);
     memcpy(name + len, usage->name, usage->name_len);

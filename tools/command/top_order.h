@@ -41,7 +41,7 @@ struct tkr_top_chosen {
 };
 
 /*
- * Chooses the first `max` accounts, or models, that match. An account's kind and ':' stand before its id where it is not "user".
+ * Chooses the first `max` accounts, or models, that match. A kind and ':' stand before a name where it is not "user".
  * One pass and no sorting of what is not chosen. false: no memory. tkr_top_chosen_free in any case.
  */
 bool tkr_top_choose(const struct tkr_top_rates *rates, const struct tkr_top_order *order, bool models, size_t max,

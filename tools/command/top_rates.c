@@ -78,19 +78,18 @@ static bool find_usage(struct tkr_top_rates *rates, const struct tkr_entry_copy 
     char key[KEY_HEAD_BYTES + TKR_ENTRY_ID_MAX];
     bool model = copy->model_len > 0;
     uint32_t name_len = model ? copy->model_len : copy->id_len;
-    uint64_t kind = model ? 0 : copy->kind;
 
     if (!make_room((void **)&rates->usage, rates->count, &rates->room, sizeof(*rates->usage)))
         return false;
     key[0] = (char)model;
-    memcpy(key + 1, &kind, sizeof(kind));
+    memcpy(key + 1, &copy->kind, sizeof(copy->kind));
     memcpy(key + KEY_HEAD_BYTES, model ? copy->model : copy->id, name_len);
     if (tkr_traffic_names_add(&rates->keys, key, KEY_HEAD_BYTES + name_len, ret_number) != 0)
         return false;
     if (*ret_number < rates->count)
         return true;
     rates->usage[rates->count++] = (struct tkr_top_usage){
-        .model = model, .kind = kind, .name = rates->keys.name[*ret_number].text + KEY_HEAD_BYTES, .name_len = name_len};
+        .model = model, .kind = copy->kind, .name = rates->keys.name[*ret_number].text + KEY_HEAD_BYTES, .name_len = name_len};
     rates->accounts += !model;
     return true;
 }

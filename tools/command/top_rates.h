@@ -24,10 +24,11 @@ struct tkr_top_figures {
     int64_t duration_ms;
 };
 
-/* An account, or a model of all accounts, in all cycles that are in memory. */
+/* An account, or a model of all accounts of a kind (a call is charged to several, of which each has the model), in all cycles that are
+ * in memory. */
 struct tkr_top_usage {
     bool model;
-    uint64_t kind;    /* of an account */
+    uint64_t kind;
     const char *name; /* id or model, without a NUL; the rates' own */
     uint32_t name_len;
     struct tkr_top_figures total;

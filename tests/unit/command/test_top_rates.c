@@ -124,6 +124,32 @@ static void test_cycles_of_an_account_and_accounts_of_a_model_are_added_up(void 
     expect(rates, false, "gpt-4o", 16, 16);
 }
 
+/* A call is charged to a user and to a team, and each of them has its model: twice in all, once of each kind. */
+static void test_models_of_kinds_are_told_apart(void **state)
+{
+    struct rates *rates = *state;
+    tkr_counts counts = counts_of(5);
+    struct tkr_charge four[4];
+
+    for (uint32_t i = 0; i < 4; i++) {
+        four[i] = charge_of(i < 2 ? "alice" : "red", &counts, 0);
+        four[i].kind = i < 2 ? TKR_KIND_USER : TKR_KIND_TEAM;
+        if (i % 2 == 1) {
+            four[i].model = "o1";
+            four[i].model_len = 2;
+        }
+    }
+    look(rates);
+    assert_true(tkr_batch_begin(rates->table.shard));
+    tkr_batch_apply(rates->table.shard, four, 4);
+    tkr_batch_commit(rates->table.shard);
+    look(rates);
+    assert_int_equal(rates->rates.count, 4);
+    for (size_t i = 0; i < rates->rates.count; i++)
+        assert_int_equal(rates->rates.usage[i].total.tokens, 5);
+    assert_int_equal(rates->rates.users_since.tokens, 5);
+}
+
 static void test_batch_that_is_not_committed_is_not_there_yet(void **state)
 {
     struct rates *rates = *state;
@@ -284,6 +310,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_what_is_there_at_the_first_look_is_not_new, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_cycles_of_an_account_and_accounts_of_a_model_are_added_up, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_models_of_kinds_are_told_apart, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_batch_that_is_not_committed_is_not_there_yet, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_another_file_in_the_place_of_a_shard_is_not_new_usage, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_shard_that_is_gone_takes_its_usage_with_it, set_up, tear_down),
