@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 
@@ -344,6 +345,17 @@ static int follow_in(struct showing *showing)
     return exit_code;
 }
 
+/* Each region holds a descriptor. */
+static void allow_many_files(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &limit); /* if not, the regions beyond it are told as not readable */
+}
+
 static void catch_signals(void)
 {
     struct sigaction action;
@@ -365,6 +377,7 @@ int tkr_command_tail(int argc, char **argv)
         return TKR_COMMAND_WRONG;
     if (!tkr_guard_install())
         return tkr_command_failed(argv[0], "the kernel lets nobody handle SIGBUS");
+    allow_many_files();
     catch_signals();
     return follow_in(&showing);
 }

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "command/text.h"
 #include "command/top_rates.h"
 
 /* Rates, per second, first: highest first, as the total; the name in its own order. */
