@@ -56,20 +56,18 @@ static struct tkr_top_figures figures_of(const tkr_counts *counts)
 
 /* --- accounts and models --- */
 
-/* Room for one more in an array that doubles. false: no memory. */
-static bool make_room(void **array, size_t count, size_t *room, size_t bytes)
+/* An array that doubles, with room for one more. NULL: no memory, and it stays as it was. */
+static void *make_room(void *array, size_t count, size_t *room, size_t bytes)
 {
     size_t wanted = *room == 0 ? ROOM_FIRST : 2 * *room;
     void *more;
 
     if (count < *room)
-        return true;
-    more = reallocarray(*array, wanted, bytes);
-    if (more == NULL)
-        return false;
-    *array = more;
-    *room = wanted;
-    return true;
+        return array;
+    more = reallocarray(array, wanted, bytes);
+    if (more != NULL)
+        *room = wanted;
+    return more;
 }
 
 /* The number of the account or model that an entry is of. false: no memory. */
@@ -78,9 +76,11 @@ static bool find_usage(struct tkr_top_rates *rates, const struct tkr_entry_copy 
     char key[KEY_HEAD_BYTES + TKR_ENTRY_ID_MAX];
     bool model = copy->model_len > 0;
     uint32_t name_len = model ? copy->model_len : copy->id_len;
+    struct tkr_top_usage *usage = make_room(rates->usage, rates->count, &rates->room, sizeof(*usage));
 
-    if (!make_room((void **)&rates->usage, rates->count, &rates->room, sizeof(*rates->usage)))
+    if (usage == NULL)
         return false;
+    rates->usage = usage;
     key[0] = (char)model;
     memcpy(key + 1, &copy->kind, sizeof(copy->kind));
     memcpy(key + KEY_HEAD_BYTES, model ? copy->model : copy->id, name_len);
@@ -149,8 +149,10 @@ static bool look_at_entries(struct tkr_top_rates *rates, struct tkr_top_shard *s
 
     tkr_reader_rewind(shard->reader);
     for (size_t i = 0; (entry = tkr_reader_step(shard->reader)) != NULL; i++) {
-        if (!make_room((void **)&shard->entry, i, &shard->room, sizeof(*shard->entry)))
+        struct tkr_top_entry *entries = make_room(shard->entry, i, &shard->room, sizeof(*entries));
+        if (entries == NULL)
             return false;
+        shard->entry = entries;
         if (i == shard->count)
             shard->entry[shard->count++] = (struct tkr_top_entry){.stamp = 0};
         /* Relaxed: a stamp that we know is of the state that we have; else the copy looks again, in its own order. */
