@@ -39,7 +39,7 @@ static bool near(const struct tkr_board_figures *figures)
 
 const char *tkr_command_board_verdict(const struct tkr_board_figures *figures, int64_t age_ns)
 {
-    if (figures->fresh_ns == 0 || age_ns > MAX_AGE_NS)
+    if (age_ns < 0 || age_ns > MAX_AGE_NS)
         return "unknown";
     if (figures->limit > 0 && taken(figures) >= figures->limit)
         return "refused";
@@ -48,7 +48,11 @@ const char *tkr_command_board_verdict(const struct tkr_board_figures *figures, i
 
 int64_t tkr_command_board_age_ns(const struct tkr_board_figures *figures)
 {
-    return figures->fresh_ns == 0 ? -1 : tkr_clock_monotonic_ns() - figures->fresh_ns;
+    int64_t now_ns = tkr_clock_monotonic_ns();
+
+    if (figures->fresh_ns <= 0) /* below: damaged */
+        return -1;
+    return now_ns > figures->fresh_ns ? now_ns - figures->fresh_ns : 0;
 }
 
 int64_t tkr_command_board_remaining(const struct tkr_board_figures *figures)
