@@ -11,8 +11,7 @@
 
 #include "base/crash.h"
 
-#define MAGIC UINT64_C(0x31544c4145485254) /* "TRHEALT1" */
-#define MAJOR 3u                           /* 3: loops, the board */
+#define MAJOR 3u /* 3: loops, the board */
 #define MINOR 0u
 #define FILE_NAME "health"
 #define FILE_NAME_NEW ".health"
@@ -63,7 +62,7 @@ struct tkr_health_file *tkr_health_open(int collector_directory)
     file->layout->major = MAJOR;
     file->layout->minor = MINOR;
     file->layout->bytes = sizeof(struct tkr_health);
-    file->layout->magic = MAGIC;
+    file->layout->magic = TKR_HEALTH_MAGIC;
     if (renameat(collector_directory, FILE_NAME_NEW, collector_directory, FILE_NAME) == 0)
         return file;
     tkr_health_close(file);
@@ -134,7 +133,7 @@ static void clamp(struct tkr_health *health)
 
 static bool read_layout(const struct layout *layout, struct tkr_health *ret_health)
 {
-    if (layout->magic != MAGIC || layout->major != MAJOR || layout->bytes != sizeof(*ret_health))
+    if (layout->magic != TKR_HEALTH_MAGIC || layout->major != MAJOR || layout->bytes != sizeof(*ret_health))
         return false;
     for (int tries = 0; tries < TRIES; tries++) {
         if (try_copy(layout, ret_health)) {
@@ -162,4 +161,9 @@ bool tkr_health_read(int collector_directory, struct tkr_health *ret_health)
     read = read_layout(base, ret_health);
     (void)munmap(base, sizeof(struct layout));
     return read;
+}
+
+bool tkr_health_copy(const void *bytes, uint64_t count, struct tkr_health *ret_health)
+{
+    return count == sizeof(struct layout) && read_layout(bytes, ret_health);
 }

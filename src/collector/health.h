@@ -22,6 +22,7 @@
 #include "sink/sink.h"
 #include "table/layout.h"
 
+#define TKR_HEALTH_MAGIC UINT64_C(0x31544c4145485254) /* "TRHEALT1" */
 #define TKR_HEALTH_NAMED_MAX 32u
 #define TKR_HEALTH_HANDLERS_MAX 32u
 #define TKR_HEALTH_TYPE_BYTES 32u
@@ -84,5 +85,8 @@ void tkr_health_publish(struct tkr_health_file *file, const struct tkr_health *h
 
 /* Any process. false: there is none, or none of this layout. Texts end with a NUL and numbers are within their arrays. */
 bool tkr_health_read(int collector_directory, struct tkr_health *ret_health);
+
+/* The same, of a copy of the file, which begins at a multiple of 128. */
+bool tkr_health_copy(const void *bytes, uint64_t count, struct tkr_health *ret_health);
 
 #endif

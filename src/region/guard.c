@@ -8,15 +8,19 @@
 
 static _Thread_local sigjmp_buf jump;
 static _Thread_local volatile sig_atomic_t guarded;
+static _Thread_local sigjmp_buf way_out; /* of what tkr_guarded_run runs */
+static _Thread_local volatile sig_atomic_t running;
 
 static void on_sigbus(int number, siginfo_t *info, void *context)
 {
+    bool inner = guarded;
+
     (void)info;
-    if (guarded) {
-        guarded = 0;
+    if (inner || running) {
+        *(inner ? &guarded : &running) = 0;
         /* What was blocked before the fault; saving it at each sigsetjmp would be a system call. */
         (void)pthread_sigmask(SIG_SETMASK, &((const ucontext_t *)context)->uc_sigmask, NULL);
-        siglongjmp(jump, 1);
+        siglongjmp(inner ? jump : way_out, 1);
     }
     (void)signal(number, SIG_DFL); /* the access is repeated and ends the process */
 }
@@ -79,5 +83,17 @@ UNSEEN bool tkr_guarded_call(void (*call)(void *argument), void *argument)
     call(argument);
     atomic_signal_fence(memory_order_seq_cst);
     guarded = 0;
+    return true;
+}
+
+UNSEEN bool tkr_guarded_run(void (*run)(void *argument), void *argument)
+{
+    if (sigsetjmp(way_out, 0) != 0)
+        return false;
+    running = 1;
+    atomic_signal_fence(memory_order_seq_cst);
+    run(argument);
+    atomic_signal_fence(memory_order_seq_cst);
+    running = 0;
     return true;
 }

@@ -29,4 +29,10 @@ bool tkr_guarded_store(_Atomic uint64_t *mapped, uint64_t value);
 /* Calls a function that touches such memory, holds no lock and calls none of these. false: it was left where it faulted. */
 bool tkr_guarded_call(void (*call)(void *argument), void *argument);
 
+/*
+ * Runs what may touch such memory anywhere, and may call all of the above, but not itself. false: it was left where it faulted,
+ * and what it had then, memory, descriptors and mappings, is lost: for programs that look, say so, and end.
+ */
+bool tkr_guarded_run(void (*run)(void *argument), void *argument);
+
 #endif

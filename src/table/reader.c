@@ -34,39 +34,60 @@ static bool copy_logged(const struct tkr_shard_header *header, const _Atomic uin
                          words * sizeof(*ret_words), ret_words);
 }
 
-/* One attempt at a consistent copy. ret_stamp is the object's own, which the copy's is older than when the log has it. */
-static bool try_copy(const struct tkr_shard_header *header, const _Atomic uint64_t *object, size_t words, uint64_t *ret_words,
-                     uint64_t *ret_stamp)
-{
-    uint64_t committed = atomic_load_explicit(&header->committed, memory_order_acquire); /* before all else (P2) */
-    uint64_t stamp = atomic_load_explicit(&object[0], memory_order_acquire);
+/* What a try met. */
+struct meeting {
+    uint64_t committed;
+    uint64_t batch; /* of the log */
+    uint64_t stamp; /* the object's own, which the copy's is older than when the log has it */
+};
 
-    *ret_stamp = stamp;
-    if (stamp > committed)
+/* One attempt at a consistent copy. */
+static bool try_copy(const struct tkr_shard_header *header, const _Atomic uint64_t *object, size_t words, uint64_t *ret_words,
+                     struct meeting *ret_met)
+{
+    const struct tkr_undo *undo = (const struct tkr_undo *)((const unsigned char *)header + header->undo_offset);
+
+    ret_met->committed = atomic_load_explicit(&header->committed, memory_order_acquire); /* before all else (P2) */
+    ret_met->stamp = atomic_load_explicit(&object[0], memory_order_acquire);
+    if (ret_met->stamp > ret_met->committed) {
+        ret_met->batch = atomic_load_explicit(&undo->batch, memory_order_acquire);
         return copy_logged(header, object, words, ret_words);
-    ret_words[0] = stamp;
+    }
+    ret_met->batch = 0;
+    ret_words[0] = ret_met->stamp;
     for (size_t i = 1; i < words; i++)
         ret_words[i] = atomic_load_explicit(&object[i], memory_order_acquire); /* before the stamp is read again (P1) */
-    return atomic_load_explicit(&object[0], memory_order_relaxed) == stamp;
+    return atomic_load_explicit(&object[0], memory_order_relaxed) == ret_met->stamp;
 }
 
-static void pause_between(int tries)
+/*
+ * Is it worth another try, after so many? Not when two in a row met the same. Then the writer, who may be dead, did nothing
+ * between them, and what a batch has stamped is in the log before it is stamped (I4): the object is of no committed batch, which no
+ * kill leaves.
+ */
+static bool try_again(int tries, const struct meeting *met, struct meeting *last)
 {
     const struct timespec pause = {.tv_nsec = PAUSE_NS};
+    bool same = tries > 0 && memcmp(met, last, sizeof(*met)) == 0;
 
+    *last = *met;
+    if (same || tries + 1 >= TRIES)
+        return false;
     if (tries >= TRIES_BUSY)
         (void)nanosleep(&pause, NULL);
+    return true;
 }
 
 bool tkr_stamped_copy(const struct tkr_shard_header *header, const void *object, size_t bytes, void *ret_bytes)
 {
-    uint64_t stamp;
+    struct meeting met;
+    struct meeting last;
+    int tries = 0;
 
-    for (int tries = 0; tries < TRIES; tries++) {
-        if (try_copy(header, object, bytes / sizeof(uint64_t), ret_bytes, &stamp))
+    do {
+        if (try_copy(header, object, bytes / sizeof(uint64_t), ret_bytes, &met))
             return true;
-        pause_between(tries);
-    }
+    } while (try_again(tries++, &met, &last));
     return false;
 }
 
@@ -103,12 +124,12 @@ static void copy_key(const struct tkr_entry *entry, struct tkr_entry_copy *ret_c
     ret_copy->id[shape.id_len] = ret_copy->model[label_len] = '\0';
 }
 
-static bool try_entry(const struct tkr_shard_header *header, const struct tkr_entry *entry, struct tkr_entry_copy *ret_copy)
+static bool try_entry(const struct tkr_shard_header *header, const struct tkr_entry *entry, struct tkr_entry_copy *ret_copy,
+                      struct meeting *ret_met)
 {
     uint64_t words[TKR_ENTRY_UNDO_BYTES / sizeof(uint64_t)];
-    uint64_t stamp;
 
-    if (!try_copy(header, (const _Atomic uint64_t *)entry, sizeof(words) / sizeof(words[0]), words, &stamp))
+    if (!try_copy(header, (const _Atomic uint64_t *)entry, sizeof(words) / sizeof(words[0]), words, ret_met))
         return false;
     copy_key(entry, ret_copy);
     for (int i = 0; i < TKR_COUNTER_COUNT; i++)
@@ -116,27 +137,30 @@ static bool try_entry(const struct tkr_shard_header *header, const struct tkr_en
     ret_copy->life = words[TKR_COUNTER_COUNT + 1];
     ret_copy->stamp = words[0];
     /* All loads before are acquire (P1). The key of an entry that lives does not change within a batch either (I5). */
-    return atomic_load_explicit(&entry->stamp, memory_order_relaxed) == stamp;
+    return atomic_load_explicit(&entry->stamp, memory_order_relaxed) == ret_met->stamp;
 }
 
 bool tkr_entry_copy_read(const struct tkr_shard_header *header, const struct tkr_entry *entry, struct tkr_entry_copy *ret_copy)
 {
+    struct meeting met;
+    struct meeting last;
     int known = 0;
+    int tries = 0;
 
     while (!try_known(entry, ret_copy) && ++known < TRIES_BUSY)
         continue; /* its writer died in between: a hint, taken as it is */
-    for (int tries = 0; tries < TRIES; tries++) {
-        if (try_entry(header, entry, ret_copy))
+    do {
+        if (try_entry(header, entry, ret_copy, &met))
             return true;
-        pause_between(tries);
-    }
+    } while (try_again(tries++, &met, &last));
     return false;
 }
 
 void tkr_entry_copy_unflushed(const struct tkr_entry_copy *copy, tkr_counts *ret_counts)
 {
     for (int i = 0; i < TKR_COUNTER_COUNT; i++) {
-        int64_t known = copy->known_life == copy->life ? copy->known.value[i] : 0;
+        int64_t known =
+            copy->known_life == copy->life && copy->known.value[i] > 0 ? copy->known.value[i] : 0; /* below: damaged */
         ret_counts->value[i] = copy->counts.value[i] > known ? copy->counts.value[i] - known : 0;
     }
 }
@@ -156,8 +180,9 @@ static int check(const struct tkr_shard_header *header, uint64_t bytes, uint32_t
         return tkr_message_set(ret_message, "shard-%u is of another boot", number);
     if (header->undo_offset < TKR_SHARD_HEADER_BYTES || header->undo_offset % sizeof(uint64_t) != 0 ||
         header->undo_offset > header->cursors_offset || header->undo_bytes > header->cursors_offset - header->undo_offset ||
-        header->arena_offset > bytes || header->regions_max > TKR_SHARD_REGIONS_MAX ||
-        header->cursors_offset > header->arena_offset ||
+        header->cursors_offset % sizeof(uint64_t) != 0 || header->arena_offset % TKR_ENTRY_UNIT != 0 ||
+        header->undo_bytes < sizeof(struct tkr_undo) || header->arena_offset > bytes ||
+        header->regions_max > TKR_SHARD_REGIONS_MAX || header->cursors_offset > header->arena_offset ||
         header->arena_offset - header->cursors_offset < header->regions_max * (uint64_t)sizeof(struct tkr_cursor))
         return tkr_message_set(ret_message, "shard-%u has an impossible geometry", number);
     return 0;
@@ -172,11 +197,11 @@ int tkr_reader_open(int collector_directory, uint32_t number, struct tkr_reader 
     int fd;
 
     (void)snprintf(name, sizeof(name), "shard-%u", number);
-    fd = openat(collector_directory, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    fd = openat(collector_directory, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0 && errno == ENOENT)
         return 0;
-    if (fd < 0 || fstat(fd, &status) != 0) {
-        (void)tkr_message_set(ret_message, "%s cannot be opened: %s", name, strerror(errno));
+    if (fd < 0 || fstat(fd, &status) != 0 || !S_ISREG(status.st_mode)) {
+        (void)tkr_message_set(ret_message, "%s cannot be opened: %s", name, fd < 0 ? strerror(errno) : "it is no file");
         if (fd >= 0)
             (void)close(fd);
         return -1;
@@ -219,18 +244,29 @@ bool tkr_reader_law(const struct tkr_reader *reader, struct tkr_law *ret_law)
     return tkr_stamped_copy(reader->header, &reader->header->law, sizeof(*ret_law), ret_law);
 }
 
-bool tkr_reader_next(struct tkr_reader *reader, struct tkr_entry_copy *ret_copy)
+const struct tkr_entry *tkr_reader_step(struct tkr_reader *reader)
 {
     uint64_t used = atomic_load_explicit(&reader->header->arena_committed, memory_order_acquire); /* I5 */
+    const struct tkr_entry *entry;
+    uint64_t bytes;
 
     if (used > reader->bytes - reader->header->arena_offset) /* made larger since; what is new is for the next reader */
         used = reader->bytes - reader->header->arena_offset;
-    while (reader->at < used) {
-        const struct tkr_entry *entry = (const struct tkr_entry *)(reader->base + reader->header->arena_offset + reader->at);
-        uint64_t bytes = tkr_entry_size(entry);
-        if (bytes == 0 || bytes > used - reader->at)
-            return false; /* damaged: no kill leaves this */
-        reader->at += bytes;
+    if (reader->at >= used || used - reader->at < sizeof(*entry))
+        return NULL;
+    entry = (const struct tkr_entry *)(reader->base + reader->header->arena_offset + reader->at);
+    bytes = tkr_entry_size(entry);
+    if (bytes == 0 || bytes > used - reader->at)
+        return NULL; /* damaged: no kill leaves this */
+    reader->at += bytes;
+    return entry;
+}
+
+bool tkr_reader_next(struct tkr_reader *reader, struct tkr_entry_copy *ret_copy)
+{
+    const struct tkr_entry *entry;
+
+    while ((entry = tkr_reader_step(reader)) != NULL) {
         if (tkr_entry_copy_read(reader->header, entry, ret_copy) && ret_copy->life != 0)
             return true;
     }

@@ -29,7 +29,7 @@ struct tkr_entry_copy {
 /*
  * Copies a stamped object of bytes (a multiple of 8), stamp included, in a committed state. What the batch under way has
  * touched, or one that its writer's death left unfinished, is read as it was before, out of the undo log. false: the object
- * changed hands under every one of many tries, for about a hundred milliseconds, or was never committed.
+ * changed hands under every one of many tries, for about a hundred milliseconds, or was never committed, which shows at once.
  */
 bool tkr_stamped_copy(const struct tkr_shard_header *header, const void *object, size_t bytes, void *ret_bytes);
 
@@ -57,6 +57,13 @@ bool tkr_reader_law(const struct tkr_reader *reader, struct tkr_law *ret_law);
 
 /* The next entry, from the first after opening or tkr_reader_rewind; those that cannot be read are left out. false: end. */
 bool tkr_reader_next(struct tkr_reader *reader, struct tkr_entry_copy *ret_copy);
+
+/*
+ * The next place of an entry, forgotten ones too, in the same walk. Places neither move nor change their order (table/layout.h, I5):
+ * the n-th is the same memory in each walk, and who remembers its stamp knows without a copy whether it has changed since (I1).
+ * NULL: end.
+ */
+const struct tkr_entry *tkr_reader_step(struct tkr_reader *reader);
 void tkr_reader_rewind(struct tkr_reader *reader);
 
 /* Cursor number i of header->regions_max; NULL: its memory was never used. Read it with tkr_stamped_copy. */

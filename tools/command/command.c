@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/settings.h"
+#include "region/guard.h"
 
 static void say(const char *command, const char *format, va_list args) __attribute__((format(printf, 2, 0)));
 
@@ -130,6 +131,17 @@ int tkr_command_json_print(const char *command, json_t *object)
         return tkr_command_failed(command, "the JSON could not be written: there is no memory or no room");
     (void)putchar('\n'); /* tkr_command_end looks */
     return tkr_command_end(command, TKR_COMMAND_OK);
+}
+
+bool tkr_command_guarded(const char *command, void (*run)(void *argument), void *argument)
+{
+    if (!tkr_guard_install())
+        (void)tkr_command_failed(command, "the kernel lets nobody handle SIGBUS: %s", strerror(errno));
+    else if (tkr_guarded_run(run, argument))
+        return true;
+    else
+        (void)tkr_command_failed(command, "a file in the runtime directory was cut short while it was read");
+    return false;
 }
 
 int tkr_command_end(const char *command, int exit_code)

@@ -18,6 +18,8 @@ enum tkr_command_exit {
 #define TKR_COMMAND_EXIT_HELP "Exit codes: 0 ok; 1 the answer is no or the work failed; 2 wrong usage.\n"
 
 /* Subcommands: argv[0] is the subcommand's name. Each returns its exit code. */
+int tkr_command_doctor(int argc, char **argv);
+int tkr_command_dump(int argc, char **argv);
 int tkr_command_forget(int argc, char **argv);
 int tkr_command_gc(int argc, char **argv);
 int tkr_command_health(int argc, char **argv);
@@ -27,6 +29,8 @@ int tkr_command_report(int argc, char **argv);
 int tkr_command_reset(int argc, char **argv);
 int tkr_command_simulate(int argc, char **argv);
 int tkr_command_stat(int argc, char **argv);
+int tkr_command_tail(int argc, char **argv);
+int tkr_command_top(int argc, char **argv);
 int tkr_command_usage(int argc, char **argv);
 int tkr_command_verify(int argc, char **argv);
 
@@ -86,6 +90,12 @@ int tkr_command_integer(const char *command, const char *option, const char *tex
 
 /* Prints the object as one line and frees it; NULL means that there was no memory. Returns the exit code. */
 int tkr_command_json_print(const char *command, json_t *object);
+
+/*
+ * Runs what looks into mapped files of others. false: one was cut short meanwhile, which has been told; what the run had open is
+ * lost, so the command ends.
+ */
+bool tkr_command_guarded(const char *command, void (*run)(void *argument), void *argument);
 
 /* Flushes stdout. Returns exit_code, or TKR_COMMAND_FAILED when what was printed did not get out. */
 int tkr_command_end(const char *command, int exit_code);

@@ -4,13 +4,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "collector/retire.h"
 #include "command/command.h"
-
-#define TIME_BYTES 32
+#include "command/moment.h"
 
 enum { OPTION_RUNTIME_DIR = TKR_COMMAND_OPTION_FIRST, OPTION_WAIT, OPTION_DRY_RUN, OPTION_JSON };
 
@@ -107,24 +105,15 @@ static int by_sign_of_life(const void *left, const void *right)
     return a->seen != b->seen ? (a->seen > b->seen) - (a->seen < b->seen) : strcmp(a->name, b->name);
 }
 
-static void time_text(uint64_t ns, char ret_text[TIME_BYTES])
-{
-    time_t seconds = (time_t)(ns / TKR_NS_PER_S);
-    struct tm parts;
-
-    if (gmtime_r(&seconds, &parts) == NULL || strftime(ret_text, TIME_BYTES, "%Y-%m-%dT%H:%M:%SZ", &parts) == 0)
-        (void)snprintf(ret_text, TIME_BYTES, "unknown");
-}
-
 static json_t *list_json(const struct list *list)
 {
     json_t *array = json_array();
 
     for (size_t i = 0; i < list->count; i++) {
         const struct collector *collector = &list->collector[i];
-        char when[TIME_BYTES];
+        char when[TKR_COMMAND_MOMENT_BYTES];
 
-        time_text(collector->seen, when);
+        (void)tkr_command_moment((int64_t)collector->seen, when);
         (void)json_array_append_new(array, json_pack("{s:s, s:I, s:s, s:b}", "name", collector->name, "shards",
                                                      (json_int_t)collector->shards, "last_sign_of_life", when, "retired",
                                                      (int)tkr_retire_number(collector->seen)));
@@ -137,9 +126,9 @@ static void list_print(const struct list *list, const char *sink)
     (void)printf("%s: %zu collector%s\n", sink, list->count, list->count == 1 ? "" : "s");
     for (size_t i = 0; i < list->count; i++) {
         const struct collector *collector = &list->collector[i];
-        char when[TIME_BYTES];
+        char when[TKR_COMMAND_MOMENT_BYTES];
 
-        time_text(collector->seen, when);
+        (void)tkr_command_moment((int64_t)collector->seen, when);
         (void)printf("%s  %u shard%s  %s %s\n", collector->name, collector->shards, collector->shards == 1 ? " " : "s",
                      tkr_retire_number(collector->seen) ? "none since gc at" : "last sign of life", when);
     }

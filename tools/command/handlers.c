@@ -21,6 +21,11 @@ static const char *const texts[TKR_NOTICE_COUNT] = {
     [TKR_NOTICE_DROPPED] = "events dropped",
 };
 
+const char *tkr_command_notice_key(unsigned notice)
+{
+    return notice < TKR_NOTICE_COUNT ? keys[notice] : NULL;
+}
+
 static json_t *json_handler(const struct tkr_health_handler *handler)
 {
     json_t *object = json_object();

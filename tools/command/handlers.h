@@ -7,6 +7,9 @@
 
 #include "collector/balance.h"
 
+/* The key of a notice (enum tkr_notice) in JSON; NULL: this version knows none of this number. */
+const char *tkr_command_notice_key(unsigned notice);
+
 /* A new JSON array, one object a type; empty when nothing was said. */
 json_t *tkr_command_handlers_json(const struct tkr_host_balance *balance);
 

@@ -12,6 +12,8 @@ static const struct command {
     const char *help;
     int (*run)(int argc, char **argv);
 } commands[] = {
+    {"doctor", "look at the environment and say what to change", tkr_command_doctor},
+    {"dump", "print what is in a file of tokenring, whole or damaged", tkr_command_dump},
     {"forget", "erase every trace of an account", tkr_command_forget},
     {"gc", "remove the records of a collector that is dead for good", tkr_command_gc},
     {"health", "is the collector healthy, and if not, why", tkr_command_health},
@@ -21,6 +23,8 @@ static const struct command {
     {"reset", "start the totals of an account and cycle from zero", tkr_command_reset},
     {"simulate", "make up calls and send them through real producers", tkr_command_simulate},
     {"stat", "show the law's numbers: offered, counted, in lanes, dropped", tkr_command_stat},
+    {"tail", "show calls as they pass through the gateways' lanes", tkr_command_tail},
+    {"top", "show who uses how much, at this moment", tkr_command_top},
     {"usage", "show totals per account and billing cycle", tkr_command_usage},
     {"verify", "compare what is counted with the records that the sink has of it", tkr_command_verify},
 };

@@ -4,14 +4,11 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/account.h"
-#include "base/clock.h"
 #include "base/cycle.h"
+#include "command/moment.h"
 #include "command/text.h"
-
-#define TIME_TEXT_BYTES 32
 
 static const char *const state_keys[] = {"starting", "good", "failing"};
 static const char *const state_texts[] = {"not tried yet", "takes usage", "DOES NOT TAKE USAGE"};
@@ -21,19 +18,13 @@ static enum tkr_health_state state_of(const struct tkr_health *health)
     return health->state <= TKR_HEALTH_FAILING ? (enum tkr_health_state)health->state : TKR_HEALTH_STARTING;
 }
 
-static const char *time_text(int64_t unix_ns, char ret_text[TIME_TEXT_BYTES])
+const char *tkr_command_sink_state(const struct tkr_health *health)
 {
-    time_t seconds = (time_t)(unix_ns / TKR_NS_PER_S);
-    struct tm utc;
-
-    ret_text[0] = '\0';
-    if (gmtime_r(&seconds, &utc) != NULL)
-        (void)strftime(ret_text, TIME_TEXT_BYTES, "%Y-%m-%dT%H:%M:%SZ", &utc);
-    return ret_text;
+    return state_texts[state_of(health)];
 }
 
 /* What is counted and not known to be in the sink: the shards know it better than the flusher. */
-static uint64_t accounts_waiting(const struct tkr_host_balance *balance)
+uint64_t tkr_command_sink_waiting(const struct tkr_host_balance *balance)
 {
     uint64_t waiting = 0;
 
@@ -43,13 +34,6 @@ static uint64_t accounts_waiting(const struct tkr_host_balance *balance)
 }
 
 /* --- JSON --- */
-
-static json_t *json_time(int64_t unix_ns)
-{
-    char text[TIME_TEXT_BYTES];
-
-    return unix_ns == 0 ? json_null() : json_string(time_text(unix_ns, text));
-}
 
 static void json_set_clean(json_t *object, const char *key, const char *text)
 {
@@ -62,43 +46,47 @@ static void json_set_clean(json_t *object, const char *key, const char *text)
 static json_t *json_parked(const struct tkr_health_account *account)
 {
     json_t *object = json_object();
-    char kind[TKR_KIND_NAME_BYTES];
+    char kind[TKR_COMMAND_KIND_BYTES];
     char cycle[TKR_CYCLE_TEXT_BYTES];
 
-    tkr_kind_name(account->kind, kind);
+    (void)tkr_command_kind_text(account->kind, kind);
     tkr_cycle_format(account->cycle, cycle);
     (void)json_object_set_new(object, "kind", json_string(kind));
     tkr_command_json_set_id(object, "id", account->id, account->id_len);
     (void)json_object_set_new(object, "cycle", json_string(cycle));
     if (account->model_len > 0)
         tkr_command_json_set_id(object, "model", account->model, account->model_len);
-    (void)json_object_set_new(object, "since", json_time(account->since_ns));
+    (void)json_object_set_new(object, "since", tkr_command_moment_json(account->since_ns));
     json_set_clean(object, "reason", account->reason);
+    return object;
+}
+
+json_t *tkr_command_health_json(const struct tkr_health *health)
+{
+    json_t *object = json_object();
+    json_t *parked = json_array();
+
+    for (uint64_t i = 0; i < health->named; i++)
+        (void)json_array_append_new(parked, json_parked(&health->account[i]));
+    json_set_clean(object, "sink", health->sink);
+    (void)json_object_set_new(object, "state", json_string(state_keys[state_of(health)]));
+    (void)json_object_set_new(object, "since", tkr_command_moment_json(health->since_ns));
+    (void)json_object_set_new(object, "answered", tkr_command_moment_json(health->answered_ns));
+    json_set_clean(object, "error", health->error);
+    (void)json_object_set_new(object, "failures", json_integer((json_int_t)health->failures));
+    (void)json_object_set_new(object, "parked_accounts", json_integer((json_int_t)health->parked));
+    (void)json_object_set_new(object, "parked", parked);
     return object;
 }
 
 json_t *tkr_command_sink_json(const struct tkr_host_balance *balance)
 {
-    const struct tkr_health *health = balance->health;
-    json_t *object = json_object();
-    json_t *parked = json_array();
+    json_t *object;
 
-    if (health == NULL) {
-        json_decref(object);
-        json_decref(parked);
+    if (balance->health == NULL)
         return json_null();
-    }
-    for (uint64_t i = 0; i < health->named; i++)
-        (void)json_array_append_new(parked, json_parked(&health->account[i]));
-    json_set_clean(object, "sink", health->sink);
-    (void)json_object_set_new(object, "state", json_string(state_keys[state_of(health)]));
-    (void)json_object_set_new(object, "since", json_time(health->since_ns));
-    (void)json_object_set_new(object, "answered", json_time(health->answered_ns));
-    json_set_clean(object, "error", health->error);
-    (void)json_object_set_new(object, "failures", json_integer((json_int_t)health->failures));
-    (void)json_object_set_new(object, "waiting_accounts", json_integer((json_int_t)accounts_waiting(balance)));
-    (void)json_object_set_new(object, "parked_accounts", json_integer((json_int_t)health->parked));
-    (void)json_object_set_new(object, "parked", parked);
+    object = tkr_command_health_json(balance->health);
+    (void)json_object_set_new(object, "waiting_accounts", json_integer((json_int_t)tkr_command_sink_waiting(balance)));
     return object;
 }
 
@@ -114,18 +102,18 @@ static void print_clean(const char *before, const char *text, size_t len)
 
 static void print_parked(const struct tkr_health_account *account)
 {
-    char kind[TKR_KIND_NAME_BYTES];
+    char kind[TKR_COMMAND_KIND_BYTES];
     char cycle[TKR_CYCLE_TEXT_BYTES];
-    char since[TIME_TEXT_BYTES];
+    char since[TKR_COMMAND_MOMENT_BYTES];
 
-    tkr_kind_name(account->kind, kind);
+    (void)tkr_command_kind_text(account->kind, kind);
     tkr_cycle_format(account->cycle, cycle);
     (void)printf("parked: %s ", kind);
     print_clean("", account->id, account->id_len);
     (void)printf(", cycle %s", cycle);
     if (account->model_len > 0)
         print_clean(", model ", account->model, account->model_len);
-    (void)printf(", since %s: ", time_text(account->since_ns, since));
+    (void)printf(", since %s: ", tkr_command_moment(account->since_ns, since));
     print_clean("", account->reason, strlen(account->reason));
     (void)putchar('\n');
 }
@@ -133,7 +121,7 @@ static void print_parked(const struct tkr_health_account *account)
 void tkr_command_sink_print(const struct tkr_host_balance *balance)
 {
     const struct tkr_health *health = balance->health;
-    char since[TIME_TEXT_BYTES];
+    char since[TKR_COMMAND_MOMENT_BYTES];
 
     if (health == NULL)
         return;
@@ -142,11 +130,12 @@ void tkr_command_sink_print(const struct tkr_host_balance *balance)
     if (health->parked > health->named)
         (void)printf("parked: %" PRIu64 " more\n", health->parked - health->named);
     print_clean("sink: ", health->sink, strlen(health->sink));
-    (void)printf(": %s%s since %s", balance->collector_running ? "" : "when the collector ended: ", state_texts[state_of(health)],
-                 time_text(health->since_ns, since));
+    (void)printf(": %s%s since %s",
+                 balance->collector_running ? "" : "when the collector ended: ", tkr_command_sink_state(health),
+                 tkr_command_moment(health->since_ns, since));
     if (state_of(health) == TKR_HEALTH_FAILING) {
         print_clean(": ", health->error, strlen(health->error));
         (void)printf("; tried %" PRIu64 " times", health->failures);
     }
-    (void)printf("; accounts waiting %" PRIu64 ", parked %" PRIu64 "\n", accounts_waiting(balance), health->parked);
+    (void)printf("; accounts waiting %" PRIu64 ", parked %" PRIu64 "\n", tkr_command_sink_waiting(balance), health->parked);
 }

@@ -7,6 +7,15 @@
 
 #include "collector/balance.h"
 
+/* Accounts whose totals are not in the sink yet, as far as the shards know. */
+uint64_t tkr_command_sink_waiting(const struct tkr_host_balance *balance);
+
+/* A state of enum tkr_health_state, or of a file that says nonsense, for people: "takes usage". */
+const char *tkr_command_sink_state(const struct tkr_health *health);
+
+/* What a collector says of its sink: a new JSON object. */
+json_t *tkr_command_health_json(const struct tkr_health *health);
+
 /* A new JSON object; null when no collector has said anything. */
 json_t *tkr_command_sink_json(const struct tkr_host_balance *balance);
 

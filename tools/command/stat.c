@@ -3,14 +3,17 @@
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/drops.h"
 #include "base/errors.h"
 #include "collector/balance.h"
 #include "command/command.h"
 #include "command/handlers.h"
+#include "command/law_json.h"
 #include "command/limit_board.h"
 #include "command/sink_health.h"
+#include "command/text.h"
 #include "region/guard.h"
 #include "table/layout.h"
 
@@ -26,43 +29,11 @@ static const char help[] =
 
 static const struct option options[] = {TKR_COMMAND_LOOK_OPTIONS, TKR_COMMAND_OPTION_HELP, {NULL, 0, NULL, 0}};
 
-static const char *const standings[] = {"new", "active", "quarantined", "newer layout", "older layout", "unreadable"};
-
 /* --- JSON --- */
-
-static json_t *json_dropped(const struct tkr_balance *balance)
-{
-    json_t *object = json_object();
-
-    for (int i = 0; i < TKR_DROP_COUNT; i++)
-        (void)json_object_set_new(object, tkr_drop_key[i], json_integer((json_int_t)balance->dropped[i]));
-    return object;
-}
-
-static json_t *json_refused(const struct tkr_balance *balance)
-{
-    json_t *object = json_object();
-
-    for (unsigned i = 1; i < TKR_RESULT_COUNT; i++) {
-        if (balance->refused[i] > 0)
-            (void)json_object_set_new(object, tkr_result_key(i), json_integer((json_int_t)balance->refused[i]));
-    }
-    return object;
-}
-
-/* A balance as the first members of an object; NULL when there is no memory. */
-static json_t *json_balance(const struct tkr_balance *balance)
-{
-    return json_pack("{s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:o, s:b}", "offered", (json_int_t)balance->offered, "counted",
-                     (json_int_t)balance->counted, "in_lanes", (json_int_t)balance->in_lanes, "dropped", json_dropped(balance),
-                     "skipped_frames", (json_int_t)balance->unknown, "settled", (json_int_t)balance->settled, "open_calls",
-                     (json_int_t)balance->open_calls, "refused", json_refused(balance), "law_holds",
-                     (int)tkr_balance_holds(balance));
-}
 
 static json_t *json_shard(const struct tkr_balance_shard *shard)
 {
-    json_t *object = json_balance(&shard->balance);
+    json_t *object = tkr_command_balance_json(&shard->balance);
     char source[32];
 
     (void)snprintf(source, sizeof(source), "%016" PRIx64 ".%u", shard->name, shard->number);
@@ -74,30 +45,6 @@ static json_t *json_shard(const struct tkr_balance_shard *shard)
     return object;
 }
 
-static json_t *json_region(const struct tkr_balance_region *region)
-{
-    json_t *object = json_balance(&region->balance);
-
-    (void)json_object_set_new(object, "region", json_string(region->name));
-    (void)json_object_set_new(object, "pid", json_integer(region->pid));
-    (void)json_object_set_new(object, "command", json_string(region->command));
-    (void)json_object_set_new(object, "alive", json_boolean(region->alive));
-    (void)json_object_set_new(object, "standing", json_string(standings[region->standing]));
-    (void)json_object_set_new(object, "shard", region->shard >= 0 ? json_integer(region->shard) : json_null());
-    return object;
-}
-
-/* Of the collector whose shards these are; null where none ever ran. */
-static json_t *json_name(const struct tkr_host_balance *balance)
-{
-    char name[24];
-
-    if (balance->shard_count == 0)
-        return json_null();
-    (void)snprintf(name, sizeof(name), "%016" PRIx64, balance->shard[0].name);
-    return json_string(name);
-}
-
 static json_t *json_host(const char *runtime_dir, const struct tkr_host_balance *balance)
 {
     json_t *shards = json_array();
@@ -106,11 +53,12 @@ static json_t *json_host(const char *runtime_dir, const struct tkr_host_balance 
     for (uint32_t i = 0; i < balance->shard_count; i++)
         (void)json_array_append_new(shards, json_shard(&balance->shard[i]));
     for (uint32_t i = 0; i < balance->region_count; i++)
-        (void)json_array_append_new(regions, json_region(&balance->region[i]));
-    return json_pack("{s:o, s:b, s:b, s:o, s:o, s:o, s:o, s:o, s:o}", "collector", json_name(balance), "collector_running",
-                     (int)balance->collector_running, "law_holds", (int)tkr_balance_holds(&balance->host), "host",
-                     json_balance(&balance->host), "shards", shards, "regions", regions, "sink", tkr_command_sink_json(balance),
-                     "handlers", tkr_command_handlers_json(balance), "limits", tkr_command_limits_near_json(runtime_dir));
+        (void)json_array_append_new(regions, tkr_command_region_json(&balance->region[i]));
+    return json_pack("{s:o, s:b, s:b, s:o, s:o, s:o, s:o, s:o, s:o}", "collector", tkr_command_collector_json(balance),
+                     "collector_running", (int)balance->collector_running, "law_holds", (int)tkr_balance_holds(&balance->host),
+                     "host", tkr_command_balance_json(&balance->host), "shards", shards, "regions", regions, "sink",
+                     tkr_command_sink_json(balance), "handlers", tkr_command_handlers_json(balance), "limits",
+                     tkr_command_limits_near_json(runtime_dir));
 }
 
 /* --- text --- */
@@ -145,7 +93,7 @@ static void print_left_alone(const struct tkr_host_balance *balance)
     for (int i = TKR_REGION_NEWER; i <= TKR_REGION_OLDER; i++) {
         if (left[i] > 0)
             (void)printf("left alone: %u region%s of %s %s, which only %s collector reads; not in these figures\n", left[i],
-                         left[i] == 1 ? "" : "s", i == TKR_REGION_NEWER ? "a" : "an", standings[i],
+                         left[i] == 1 ? "" : "s", i == TKR_REGION_NEWER ? "a" : "an", tkr_command_standing[i],
                          i == TKR_REGION_NEWER ? "a newer" : "an older");
     }
 }
@@ -154,9 +102,12 @@ static void print_regions(const struct tkr_host_balance *balance)
 {
     for (uint32_t i = 0; i < balance->region_count; i++) {
         const struct tkr_balance_region *region = &balance->region[i];
-        char detail[64];
-        (void)snprintf(detail, sizeof(detail), "%s %u%s", region->command, region->pid, region->alive ? "" : ", dead");
-        print_row(region->name, region->standing == TKR_REGION_ACTIVE ? detail : standings[region->standing], &region->balance);
+        char command[TKR_COMMAND_CLEAN_BYTES(sizeof(region->command))];
+        char detail[sizeof(command) + 32];
+        (void)tkr_command_text_clean(region->command, strlen(region->command), command);
+        (void)snprintf(detail, sizeof(detail), "%s %u%s", command, region->pid, region->alive ? "" : ", dead");
+        print_row(region->name, region->standing == TKR_REGION_ACTIVE ? detail : tkr_command_standing[region->standing],
+                  &region->balance);
     }
 }
 
@@ -204,13 +155,19 @@ static void print_text(const struct tkr_host_balance *balance)
                  tkr_balance_holds(host) ? "holds" : "DOES NOT HOLD");
 }
 
+struct showing {
+    const char *command;
+    const struct tkr_command_look *look;
+    int exit_code;
+};
+
 static int show(const char *command, const struct tkr_command_look *look)
 {
     struct tkr_host_balance balance;
     tkr_message message = {""};
     int exit_code;
 
-    if (!tkr_guard_install() || tkr_balance_read(look->runtime_dir, &balance, &message) != 0)
+    if (tkr_balance_read(look->runtime_dir, &balance, &message) != 0)
         return tkr_command_failed(command, "%s", message.text);
     exit_code = tkr_balance_holds(&balance.host) ? TKR_COMMAND_OK : TKR_COMMAND_FAILED;
     if (look->json) {
@@ -223,6 +180,13 @@ static int show(const char *command, const struct tkr_command_look *look)
     return tkr_command_end(command, exit_code);
 }
 
+static void run_show(void *argument)
+{
+    struct showing *showing = argument;
+
+    showing->exit_code = show(showing->command, showing->look);
+}
+
 static int take_option(void *look, int option)
 {
     return tkr_command_look_option(look, option);
@@ -231,9 +195,13 @@ static int take_option(void *look, int option)
 int tkr_command_stat(int argc, char **argv)
 {
     struct tkr_command_look look = {.runtime_dir = NULL};
+    struct showing showing;
     int exit_code = tkr_command_parse(argc, argv, options, help, take_option, &look);
 
     if (exit_code != -1)
         return exit_code;
-    return tkr_command_no_operand(argc, argv) == 0 ? show(argv[0], &look) : TKR_COMMAND_WRONG;
+    if (tkr_command_no_operand(argc, argv) != 0)
+        return TKR_COMMAND_WRONG;
+    showing = (struct showing){.command = argv[0], .look = &look};
+    return tkr_command_guarded(argv[0], run_show, &showing) ? showing.exit_code : TKR_COMMAND_FAILED;
 }

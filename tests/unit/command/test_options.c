@@ -43,6 +43,10 @@ static void test_help_and_version_are_printed(void **state)
         {{"replay", "--help"}, "--producers N      producer processes, 1..64; default 4"},
         {{"replay", "-h", "--nonsense"}, "tokenring replay FILE.csv..."},
         {{"simulate", "--help"}, "0 ok; 1 the answer is no or the work failed; 2 wrong usage.\n"},
+        {{"top", "--help"}, "--once             print one picture as text"},
+        {{"tail", "--help"}, "--errors           only calls that failed"},
+        {{"dump", "--help"}, "tokenring dump FILE [OPTION]..."},
+        {{"doctor", "-h"}, "1 says that there are errors; with warnings alone it is 0.\n"},
         {{"usage", "--help"}, "0 ok; 1 the answer is no or the work failed; 2 wrong usage.\n"},
     };
 
@@ -76,6 +80,9 @@ static void test_wrong_usage_is_told_in_one_sentence(void **state)
         {{"simulate", "--kill=5"}, "tokenring simulate: --kill=5: there are 4 producers\n"},
         {{"simulate", "--rate=x"}, "--rate=x: allowed is an integer from 1 to 100000000\n"},
         {{"simulate", "f.csv"}, "tokenring simulate: f.csv: no operand is allowed; see 'tokenring simulate --help'\n"},
+        {{"top", "--frob"}, "tokenring top: --frob: no such option, or short for several; allowed are --once, --interval, "},
+        {{"dump"}, "tokenring dump: a FILE is missing; see 'tokenring dump --help'\n"},
+        {{"doctor", "x"}, "tokenring doctor: x: no operand is allowed; see 'tokenring doctor --help'\n"},
         {{"usage", "--cycle=2023-02-29"}, "tokenring usage: --cycle=2023-02-29: allowed is a date YYYY-MM-DD or all\n"},
         {{"usage", "--kind=Team"}, "--kind=Team: allowed is a name of 1 to 12 letters a-z or '_', which neither "},
         {{"usage", "--top=0"}, "--top=0: allowed is an integer from 1 to 1000000000\n"},

@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include "support/process.h"
@@ -495,6 +496,18 @@ static void test_unflushed_is_what_the_sink_does_not_know(void **state)
 }
 
 /* A flusher killed while it noted what the sink has: the note stays odd, the entry is readable. */
+static void test_what_the_sink_is_said_to_know_below_nothing_is_nothing(void **state)
+{
+    struct tkr_entry_copy copy = {.life = 1, .known_life = 1};
+    tkr_counts unflushed;
+
+    (void)state;
+    copy.counts.value[TKR_COUNTER_TOTAL] = 5;
+    copy.known.value[TKR_COUNTER_TOTAL] = INT64_MIN; /* damage alone */
+    tkr_entry_copy_unflushed(&copy, &unflushed);
+    assert_int_equal(unflushed.value[TKR_COUNTER_TOTAL], 5);
+}
+
 static void test_note_left_half_written_does_not_hide_the_entry(void **state)
 {
     struct table *table = *state;
@@ -579,6 +592,81 @@ static void test_cursor_without_memory_is_none(void **state)
     tkr_reader_close(reader);
 }
 
+/* Stamps beyond what was ever committed, as damage leaves them, and no kill: the whole table is passed over, and none is waited for. */
+static void test_entries_of_no_committed_batch_are_given_up_at_once(void **state)
+{
+    struct table *table = *state;
+    struct tkr_reader *reader;
+    struct tkr_entry_copy copy;
+    struct tkr_law law;
+    char id[16];
+    long begun_ms;
+
+    for (int i = 0; i < 500; i++) {
+        (void)snprintf(id, sizeof(id), "user-%d", i);
+        assert_true(table_charge(table, id, 1));
+    }
+    atomic_store(&table->shard->header->committed, 0);
+    atomic_store((_Atomic uint64_t *)((char *)table->shard->header + table->shard->header->undo_offset), 0);
+    reader = reader_open(table);
+    begun_ms = process_now_ms();
+    assert_false(tkr_reader_next(reader, &copy));
+    assert_false(tkr_reader_law(reader, &law));
+    assert_in_range(process_now_ms() - begun_ms, 0, 5000); /* waiting for each would take a minute */
+    tkr_reader_close(reader);
+}
+
+static void test_parts_that_do_not_lie_where_they_must_are_refused(void **state)
+{
+    struct table *table = *state;
+    struct tkr_shard_header *header = table->shard->header;
+    struct tkr_reader *reader = NULL;
+    tkr_message message = {""};
+    uint64_t *offsets[] = {&header->undo_offset, &header->cursors_offset, &header->arena_offset};
+
+    for (size_t i = 0; i < sizeof(offsets) / sizeof(offsets[0]); i++) {
+        uint64_t right = *offsets[i];
+        *offsets[i] = right + 4;
+        assert_int_equal(tkr_reader_open(table->directory, 0, &reader, &message), -1);
+        assert_non_null(strstr(message.text, "impossible geometry"));
+        *offsets[i] = right;
+    }
+    reader = reader_open(table);
+    tkr_reader_close(reader);
+}
+
+static void test_file_that_is_none_is_refused_and_not_waited_for(void **state)
+{
+    struct table *table = *state;
+    struct tkr_reader *reader = NULL;
+    tkr_message message = {""};
+
+    assert_int_equal(mkfifoat(table->directory, "shard-1", 0600), 0);
+    assert_int_equal(tkr_reader_open(table->directory, 1, &reader, &message), -1);
+    assert_null(reader);
+}
+
+/* What walks the places sees each of them, forgotten ones too, in the same order each time. */
+static void test_places_of_entries_stay_where_they_are(void **state)
+{
+    struct table *table = *state;
+    struct tkr_reader *reader;
+    const struct tkr_entry *place[3];
+
+    for (int i = 0; i < 3; i++)
+        assert_true(table_charge(table, users[i], 1));
+    reader = reader_open(table);
+    for (int i = 0; i < 3; i++)
+        assert_non_null(place[i] = tkr_reader_step(reader));
+    assert_null(tkr_reader_step(reader));
+    assert_true(table_charge(table, users[3], 1));
+    tkr_reader_rewind(reader);
+    for (int i = 0; i < 3; i++)
+        assert_ptr_equal(tkr_reader_step(reader), place[i]);
+    assert_non_null(tkr_reader_step(reader));
+    tkr_reader_close(reader);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, table_set_up, table_tear_down)
@@ -596,10 +684,15 @@ int main(void)
         T(test_walk_goes_on_rightly_where_a_lost_entry_was_replaced),
         T(test_reader_copies_all_of_an_entry),
         T(test_unflushed_is_what_the_sink_does_not_know),
+        T(test_what_the_sink_is_said_to_know_below_nothing_is_nothing),
         T(test_note_left_half_written_does_not_hide_the_entry),
         T(test_missing_shard_is_told_from_a_bad_one),
         T(test_reader_outlives_a_file_that_is_made_larger),
         T(test_cursor_without_memory_is_none),
+        T(test_entries_of_no_committed_batch_are_given_up_at_once),
+        T(test_parts_that_do_not_lie_where_they_must_are_refused),
+        T(test_file_that_is_none_is_refused_and_not_waited_for),
+        T(test_places_of_entries_stay_where_they_are),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

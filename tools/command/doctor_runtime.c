@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The runtime directory: is it there, safe, in memory, and is there room in it? */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "base/host.h"
+#include "collector/home.h"
+#include "command/findings.h"
+#include "command/number.h"
+#include "region/name.h"
+#include "tokenring/tokenring.h"
+
+#define SUBJECT "runtime directory"
+#define MODE_SHARED 03773
+#define MODE_MASK 07777
+#define ROOM_LEAST (UINT64_C(4) << 20) /* a lane that grows, and a new process */
+
+/* What files may still take of the tmpfs: their size less what they have. */
+struct budget {
+    unsigned regions;
+    uint64_t regions_bytes;
+    uint64_t collector_bytes;
+};
+
+static const char *owner_text(const struct stat *status)
+{
+    return status->st_uid == geteuid() ? "this user's" : status->st_uid == 0 ? "root's" : "another user's";
+}
+
+static void look_at_mode(struct tkr_findings *findings, const char *path, const struct stat *status, bool own)
+{
+    unsigned mode = status->st_mode & MODE_MASK;
+
+    if (own || (mode & (S_IWGRP | S_IWOTH)) == 0)
+        tkr_finding_add(findings, TKR_FINDING_OK, SUBJECT, NULL, "%s is %s, mode %04o: only its owner's gateways can record",
+                        path, owner_text(status), mode);
+    else if (mode == MODE_SHARED)
+        tkr_finding_add(findings, TKR_FINDING_OK, SUBJECT, NULL,
+                        "%s is %s, mode 3773: gateways of all users can record, each apart", path, owner_text(status));
+    else
+        tkr_finding_add(findings, TKR_FINDING_WARNING, SUBJECT, "chmod 3773, as the collector makes it",
+                        "%s is %s, mode %04o: users that share it see each other's files", path, owner_text(status), mode);
+    if (access(path, W_OK | X_OK) != 0)
+        tkr_finding_add(findings, TKR_FINDING_WARNING, SUBJECT, "run gateways as a user that may write there",
+                        "this user cannot make files in %s", path);
+}
+
+/* Adds what a file may still take. */
+static void weigh(int directory, const char *name, uint64_t *sum)
+{
+    struct stat status;
+    uint64_t taken;
+
+    if (fstatat(directory, name, &status, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(status.st_mode))
+        return;
+    taken = (uint64_t)status.st_blocks * 512;
+    *sum += (uint64_t)status.st_size > taken ? (uint64_t)status.st_size - taken : 0;
+}
+
+/* false: it may not be listed. */
+static bool weigh_all(int directory, bool collector, struct budget *budget)
+{
+    int fd = openat(directory, collector ? TKR_COLLECTOR_FOLDER : ".", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    DIR *files = fd >= 0 ? fdopendir(fd) : NULL;
+    uint8_t id[TKR_REGION_ID_BYTES];
+    const struct dirent *item;
+
+    if (files == NULL) {
+        bool none = fd < 0 && errno == ENOENT;
+        if (fd >= 0)
+            (void)close(fd);
+        return none;
+    }
+    while ((item = readdir(files)) != NULL) {
+        if (collector) {
+            weigh(fd, item->d_name, &budget->collector_bytes);
+        } else if (tkr_region_name_parse(item->d_name, id)) {
+            budget->regions++;
+            weigh(fd, item->d_name, &budget->regions_bytes);
+        }
+    }
+    (void)closedir(files);
+    return true;
+}
+
+static void look_at_room(struct tkr_findings *findings, int directory)
+{
+    static const char more[] =
+        "make the tmpfs larger (mount -o remount,size=...; docker run --shm-size), or region_bytes_max and "
+        "TOKENRING_MAX_ACCOUNTS smaller";
+    struct budget budget = {0};
+    struct statvfs space;
+    char text[3][TKR_COMMAND_NUMBER_BYTES];
+    uint64_t room;
+
+    if (fstatvfs(directory, &space) != 0)
+        return; /* it was open as a tmpfs just now */
+    if (!weigh_all(directory, false, &budget) || !weigh_all(directory, true, &budget))
+        tkr_finding_add(findings, TKR_FINDING_WARNING, SUBJECT, "run this as the collector's user or as root",
+                        "what lies in it may not be seen by this user");
+    room = (uint64_t)space.f_bavail * space.f_frsize;
+    (void)tkr_command_bytes(room, text[0]);
+    (void)tkr_command_bytes(budget.regions_bytes, text[1]);
+    (void)tkr_command_bytes(budget.collector_bytes, text[2]);
+    if (room < ROOM_LEAST)
+        tkr_finding_add(findings, TKR_FINDING_ERROR, "room", more,
+                        "%s are free in the tmpfs: lanes cannot grow, and calls are dropped", text[0]);
+    else if (room < budget.regions_bytes + budget.collector_bytes)
+        tkr_finding_add(findings, TKR_FINDING_WARNING, "room", more,
+                        "%s are free in the tmpfs; lanes of %u region%s may come to take %s more, and the collector's files %s",
+                        text[0], budget.regions, budget.regions == 1 ? "" : "s", text[1], text[2]);
+    else
+        tkr_finding_add(findings, TKR_FINDING_OK, "room", NULL,
+                        "%s are free in the tmpfs; lanes of %u region%s may come to take %s more, and the collector's files %s",
+                        text[0], budget.regions, budget.regions == 1 ? "" : "s", text[1], text[2]);
+}
+
+static void look_at_failure(struct tkr_findings *findings, const char *path, int failure)
+{
+    struct stat status;
+
+    if (failure == TKR_ETMPFS)
+        tkr_finding_add(findings, TKR_FINDING_ERROR, SUBJECT,
+                        "set TOKENRING_RUNTIME_DIR to a directory on one, say below /dev/shm or /run", "%s is not on a tmpfs",
+                        path);
+    else if (lstat(path, &status) != 0 && errno == ENOENT)
+        tkr_finding_add(findings, TKR_FINDING_WARNING, SUBJECT, "start tokenringd, which makes it where it may",
+                        "%s is not there yet", path);
+    else if (lstat(path, &status) != 0)
+        tkr_finding_add(findings, TKR_FINDING_ERROR, SUBJECT, "let this user enter it, or set TOKENRING_RUNTIME_DIR", "%s: %s",
+                        path, strerror(errno));
+    else if (!S_ISDIR(status.st_mode))
+        tkr_finding_add(findings, TKR_FINDING_ERROR, SUBJECT, "remove it, or set TOKENRING_RUNTIME_DIR", "%s is no directory",
+                        path);
+    else
+        tkr_finding_add(findings, TKR_FINDING_ERROR, SUBJECT, "chmod 3773 (or 0700), and make it the collector's user's",
+                        "%s is not safe: it is %s, mode %04o", path, owner_text(&status), (unsigned)status.st_mode & MODE_MASK);
+}
+
+void tkr_doctor_runtime(struct tkr_findings *findings, const char *runtime_dir)
+{
+    char path[TKR_RUNTIME_PATH_BYTES];
+    struct stat status;
+    bool own;
+    int directory;
+
+    if (tkr_runtime_path(runtime_dir, path, &own) != TKR_OK) {
+        tkr_finding_add(findings, TKR_FINDING_ERROR, SUBJECT, "use a shorter path", "its path is too long");
+        return;
+    }
+    directory = tkr_runtime_open(path, own, false);
+    if (directory < 0) {
+        look_at_failure(findings, path, directory);
+        return;
+    }
+    if (fstat(directory, &status) == 0)
+        look_at_mode(findings, path, &status, own);
+    look_at_room(findings, directory);
+    (void)close(directory);
+}
