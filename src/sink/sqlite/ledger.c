@@ -28,7 +28,8 @@ static const char create_more[] =
     " cycle TEXT NOT NULL, tokens INTEGER NOT NULL, PRIMARY KEY (kind, account, cycle)) WITHOUT ROWID;"
     "CREATE TABLE IF NOT EXISTS forgotten (digest INTEGER NOT NULL PRIMARY KEY, at INTEGER NOT NULL);"
     "CREATE TABLE IF NOT EXISTS alert (kind TEXT NOT NULL, account TEXT NOT NULL, cycle TEXT NOT NULL,"
-    " percent INTEGER NOT NULL, PRIMARY KEY (kind, account, cycle, percent)) WITHOUT ROWID;";
+    " percent INTEGER NOT NULL, PRIMARY KEY (kind, account, cycle, percent)) WITHOUT ROWID;"
+    "CREATE TABLE IF NOT EXISTS dataset (name TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;";
 #define TKR_COUNTER(symbol, name, letter, help) ", " #name " INTEGER NOT NULL DEFAULT 0"
 static const char create_models[] = "CREATE TABLE model_contribution (account TEXT NOT NULL, kind TEXT NOT NULL,"
                                     " cycle TEXT NOT NULL, model TEXT NOT NULL, source TEXT NOT NULL, life INTEGER NOT NULL"
@@ -96,13 +97,22 @@ static int query_integer(const struct tkr_ledger *ledger, const char *sql, int64
     return rc;
 }
 
-bool tkr_ledger_has_limits(const struct tkr_ledger *ledger)
+static bool has_table(const struct tkr_ledger *ledger, const char *sql)
 {
-    static const char sql[] = "SELECT count(*) FROM sqlite_master WHERE type='table' AND name='usage_limit'";
     tkr_message ignored; /* what is wrong shows when something is asked for */
     int64_t count = 0;
 
     return query_integer(ledger, sql, &count, &ignored) == 0 && count > 0;
+}
+
+bool tkr_ledger_has_limits(const struct tkr_ledger *ledger)
+{
+    return has_table(ledger, "SELECT count(*) FROM sqlite_master WHERE type='table' AND name='usage_limit'");
+}
+
+bool tkr_ledger_has_dataset(const struct tkr_ledger *ledger)
+{
+    return has_table(ledger, "SELECT count(*) FROM sqlite_master WHERE type='table' AND name='dataset'");
 }
 
 static int identify(const struct tkr_ledger *ledger, struct identity *ret_identity, tkr_message *ret_message)
