@@ -116,6 +116,12 @@ static void time_text(uint64_t ns, char ret_text[TIME_BYTES])
         (void)snprintf(ret_text, TIME_BYTES, "unknown");
 }
 
+/* A restore knows of a collector from its backup: when it was heard last, it does not. */
+static bool was_heard(const struct collector *collector)
+{
+    return collector->seen > TKR_SEEN_RESTORED;
+}
+
 static json_t *list_json(const struct list *list)
 {
     json_t *array = json_array();
@@ -125,8 +131,9 @@ static json_t *list_json(const struct list *list)
         char when[TIME_BYTES];
 
         time_text(collector->seen, when);
-        (void)json_array_append_new(array, json_pack("{s:s, s:I, s:s, s:b}", "name", collector->name, "shards",
-                                                     (json_int_t)collector->shards, "last_sign_of_life", when, "retired",
+        (void)json_array_append_new(array, json_pack("{s:s, s:I, s:s?, s:b}", "name", collector->name, "shards",
+                                                     (json_int_t)collector->shards, "last_sign_of_life",
+                                                     was_heard(collector) ? when : NULL, "retired",
                                                      (int)tkr_retire_number(collector->seen)));
     }
     return json_pack("{s:o}", "collectors", array);
@@ -139,9 +146,15 @@ static void list_print(const struct list *list, const char *sink)
         const struct collector *collector = &list->collector[i];
         char when[TIME_BYTES];
 
-        time_text(collector->seen, when);
+        if (was_heard(collector))
+            time_text(collector->seen, when);
+        else
+            (void)snprintf(when, sizeof(when), "a restore");
         (void)printf("%s  %u shard%s  %s %s\n", collector->name, collector->shards, collector->shards == 1 ? " " : "s",
-                     tkr_retire_number(collector->seen) ? "none since gc at" : "last sign of life", when);
+                     tkr_retire_number(collector->seen) ? "none since gc at"
+                     : was_heard(collector)             ? "last sign of life"
+                                                        : "none since",
+                     when);
     }
 }
 

@@ -12,12 +12,14 @@ static const struct command {
     const char *help;
     int (*run)(int argc, char **argv);
 } commands[] = {
+    {"backup", "write all totals, records and limits into a file", tkr_command_backup},
     {"forget", "erase every trace of an account", tkr_command_forget},
     {"gc", "remove the records of a collector that is dead for good", tkr_command_gc},
     {"limit", "set, get, list and clear limits of accounts", tkr_command_limit},
     {"replay", "replay recorded calls from CSV files through real producers", tkr_command_replay},
     {"report", "show totals from cycle to cycle, their cost and how they change", tkr_command_report},
     {"reset", "start the totals of an account and cycle from zero", tkr_command_reset},
+    {"restore", "bring back from a backup what a sink lost", tkr_command_restore},
     {"simulate", "make up calls and send them through real producers", tkr_command_simulate},
     {"stat", "show the law's numbers: offered, counted, in lanes, dropped", tkr_command_stat},
     {"usage", "show totals per account and billing cycle", tkr_command_usage},
