@@ -18,8 +18,8 @@
  * so that its totals are the sum of the records and the rest. Zeros at the end of values are left out. A text that is not UTF-8 is in
  * hexadecimal digits instead, under "account_hex" or "model_hex". Numbers that are strings are above what JSON's readers keep.
  *
- * xxh64 is XXH64 (seed 0) of all bytes before the last line: without a last line that says so, a file is no backup. An account may come more
- * than once; whichever comes first is as good as the other. Files with counters or keys that this program does not know are refused,
+ * xxh64 is XXH64 (seed 0) of all bytes before its own 16 digits: without a last line that says so, a file is no backup. An account may
+ * come more than once; whichever comes first is as good as the other. Files with counters or keys that this program does not know are refused,
  * not shortened.
  */
 #ifndef TKR_BACKUP_LINE_H
@@ -32,6 +32,7 @@
 #include "sink/restore.h"
 
 #define TKR_BACKUP_FORMAT 1
+#define TKR_BACKUP_END_REST 19 /* of the last line, without its newline: the digits of xxh64 and what follows them */
 #define TKR_BACKUP_LINE_BYTES_MAX (UINT32_C(16) << 20)
 
 enum tkr_backup_kind { TKR_BACKUP_HEAD, TKR_BACKUP_SOURCE, TKR_BACKUP_ACCOUNT, TKR_BACKUP_END };

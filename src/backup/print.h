@@ -11,6 +11,7 @@ char *tkr_backup_print_source(const char *source, uint64_t seen);
 /* Of what is finished; a cycle 0 is the standing limit. */
 char *tkr_backup_print_account(const struct tkr_holdings *holdings);
 
+/* The checksum is the last of it: its digits begin TKR_BACKUP_END_REST bytes before the newline. */
 char *tkr_backup_print_end(const struct tkr_backup_end *end);
 
 #endif

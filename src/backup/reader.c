@@ -164,8 +164,10 @@ static void add_to_sum(struct tkr_backup_reader *reader)
 /* Does the last line say what was read? It has to be the last. */
 static int check_end(struct tkr_backup_reader *reader, const struct tkr_backup_end *end, tkr_message *ret_message)
 {
+    if (reader->len >= TKR_BACKUP_END_REST)
+        (void)XXH64_update(reader->sum, reader->text, reader->len - TKR_BACKUP_END_REST);
     if (end->xxh64 != XXH64_digest(reader->sum))
-        return wrong(reader, "the checksum of the lines before it is another one: the file is damaged", ret_message);
+        return wrong(reader, "the checksum of what is before it is another one: the file is damaged", ret_message);
     if (end->sources != reader->counted.sources || end->accounts != reader->counted.accounts ||
         end->limits != reader->counted.limits)
         return wrong(reader, "it counts other lines than there are: the file is damaged", ret_message);

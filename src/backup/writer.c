@@ -139,13 +139,24 @@ static int name_file(struct tkr_backup_writer *writer, tkr_message *ret_message)
     return 0;
 }
 
+/* The last line; its checksum is of what is before its own digits, in that line too. */
+static char *end_line(struct tkr_backup_writer *writer, struct tkr_backup_end *end)
+{
+    char *line = tkr_backup_print_end(end);
+
+    if (line == NULL)
+        return NULL;
+    (void)XXH64_update(writer->sum, line, strlen(line) - 1 - TKR_BACKUP_END_REST);
+    free(line);
+    end->xxh64 = XXH64_digest(writer->sum);
+    return tkr_backup_print_end(end);
+}
+
 int tkr_backup_writer_end(struct tkr_backup_writer *writer, struct tkr_backup_end *end, tkr_message *ret_message)
 {
-    char *line;
+    char *line = end_line(writer, end);
     int rc;
 
-    end->xxh64 = XXH64_digest(writer->sum);
-    line = tkr_backup_print_end(end);
     if (line == NULL)
         return no_memory(ret_message);
     rc = write_line(writer, line, ret_message);
