@@ -11,6 +11,7 @@
 #include "base/crash.h"
 
 #define TIME_BYTES 24
+#define TRIES 8 /* to note the backup while others do */
 
 struct restore {
     const struct tkr_backup_restore_options *options;
@@ -73,7 +74,7 @@ static int check_dataset(struct restore *r)
     return 0;
 }
 
-/* Writes the data set's line with this backup in it. */
+/* Writes the data set's line with this backup in it. 0; 1: it is another one by now; -1. */
 static int note_dataset(struct restore *r, bool whole)
 {
     struct tkr_dataset next = r->dataset;
@@ -88,36 +89,43 @@ static int note_dataset(struct restore *r, bool whole)
     memcpy(next.of, r->report->head.dataset, sizeof(next.of));
     next.whole = whole;
     rc = r->sink->ops->dataset_set(r->sink, &r->dataset, &next, r->message);
-    if (rc == 1)
-        return tkr_message_set(r->message, "somebody else changed just now which data set the sink says it has; run it again");
     if (rc == 0)
         r->dataset = next;
     return rc;
 }
 
+/* Others may begin at the same time: with a backup of their own, which makes a number, or with this one. */
 static int begin(struct restore *r)
 {
-    if (read_dataset(r, &r->dataset) != 0 || check_dataset(r) != 0)
-        return -1;
-    if (r->options->dry_run || strcmp(r->dataset.backup, r->report->head.backup) == 0)
-        return 0;
-    return note_dataset(r, false);
+    int rc = 1;
+
+    for (int i = 0; rc == 1 && i < TRIES; i++) {
+        if (read_dataset(r, &r->dataset) != 0 || check_dataset(r) != 0)
+            return -1;
+        if (r->options->dry_run || strcmp(r->dataset.backup, r->report->head.backup) == 0)
+            return 0;
+        rc = note_dataset(r, false);
+    }
+    return rc != 1 ? rc : tkr_message_set(r->message, "others keep changing which data set the sink says it has");
 }
 
 /* The data set may have been lost once more in the meantime; then what was restored was lost with it. */
 static int end(struct restore *r)
 {
-    struct tkr_dataset now;
+    char id[TKR_DATASET_ID_BYTES];
+    int rc = 1;
 
-    if (r->options->dry_run)
-        return 0;
-    if (read_dataset(r, &now) != 0)
-        return -1;
-    if (strcmp(now.id, r->dataset.id) != 0)
-        return tkr_message_set(r->message, "the sink lost its data again while it was restored; run it again");
-    if (r->report->left > 0 || r->report->skipped > 0 || r->dataset.whole)
-        return 0;
-    return note_dataset(r, true);
+    memcpy(id, r->dataset.id, sizeof(id));
+    for (int i = 0; rc == 1 && i < TRIES; i++) {
+        if (read_dataset(r, &r->dataset) != 0)
+            return -1;
+        if (strcmp(r->dataset.id, id) != 0)
+            return tkr_message_set(r->message, "the sink lost its data again while it was restored; run it again");
+        if (r->report->left > 0 || r->report->skipped > 0 || r->dataset.whole)
+            return 0;
+        rc = note_dataset(r, true);
+    }
+    return rc != 1 ? rc : tkr_message_set(r->message, "others keep changing which data set the sink says it has");
 }
 
 /* --- sources --- */
@@ -225,7 +233,7 @@ static int restore(struct restore *r)
     if (restore_accounts(r) != 0)
         return -1;
     TKR_CRASH(RESTORE_ALL);
-    return end(r);
+    return r->options->dry_run ? 0 : end(r);
 }
 
 /* --- */
