@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "sink/sqlite/dataset.h"
 
-#include <errno.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "sink/sqlite/ledger.h"
 
@@ -54,26 +52,15 @@ static int set(const struct tkr_ledger *ledger, const char *text, tkr_message *r
     return rc;
 }
 
-static bool missing(const char *path)
-{
-    struct stat st;
-
-    return stat(path, &st) != 0 ? errno == ENOENT : st.st_size == 0;
-}
-
 int tkr_ledger_dataset(const char *path, int timeout_ms, struct tkr_dataset *ret_dataset, tkr_message *ret_message)
 {
     struct tkr_ledger ledger;
     int counters;
-    int rc = 0;
+    int rc = tkr_ledger_open_to_read(path, timeout_ms, &ledger, &counters, ret_message);
 
     *ret_dataset = (struct tkr_dataset){.id = ""};
-    if (missing(path)) {
-        (void)tkr_message_set(ret_message, "no ledger at %.120s yet", path);
-        return 1;
-    }
-    if (tkr_ledger_open_to_read(path, timeout_ms, &ledger, &counters, ret_message) != 0)
-        return -1;
+    if (rc != 0)
+        return rc;
     if (tkr_ledger_has_dataset(&ledger))
         rc = get(&ledger, ret_dataset, ret_message);
     tkr_ledger_close(&ledger);

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "sink/sqlite/restore.h"
 
-#include <errno.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/crash.h"
 #include "sink/sqlite/snapshot.h"
@@ -180,24 +178,20 @@ static int restore_nowhere(struct restoring *r, const struct tkr_holdings *accou
     return rc;
 }
 
+/* 1: in a dry run, there is none yet. */
 static int open_ledger(struct restoring *r, const char *path, int timeout_ms)
 {
     int counters = TKR_COUNTER_COUNT;
+    int rc;
 
     if (!r->terms->dry_run)
         return tkr_ledger_open(path, timeout_ms, &r->ledger, r->message);
-    if (tkr_ledger_open_to_read(path, timeout_ms, &r->ledger, &counters, r->message) != 0)
-        return -1;
+    rc = tkr_ledger_open_to_read(path, timeout_ms, &r->ledger, &counters, r->message);
+    if (rc != 0)
+        return rc;
     if (counters == TKR_COUNTER_COUNT && r->ledger.by_model && tkr_ledger_has_limits(&r->ledger))
         return 0;
     return tkr_message_set(r->message, "the ledger is of an older version: start tokenringd, which brings it up");
-}
-
-static bool missing(const char *path)
-{
-    struct stat st;
-
-    return stat(path, &st) != 0 ? errno == ENOENT : st.st_size == 0;
 }
 
 int tkr_ledger_restore(const char *path, int timeout_ms, const struct tkr_restore_terms *terms,
@@ -205,13 +199,12 @@ int tkr_ledger_restore(const char *path, int timeout_ms, const struct tkr_restor
                        tkr_message *ret_message)
 {
     struct restoring r = {.terms = terms, .message = ret_message};
-    int rc;
+    int rc = open_ledger(&r, path, timeout_ms);
 
-    if (terms->dry_run && missing(path))
+    if (rc == 1)
         rc = restore_nowhere(&r, accounts, count, ret_restored);
-    else
-        rc =
-            open_ledger(&r, path, timeout_ms) == 0 && prepare(&r) == 0 ? restore_accounts(&r, accounts, count, ret_restored) : -1;
+    else if (rc == 0)
+        rc = prepare(&r) == 0 ? restore_accounts(&r, accounts, count, ret_restored) : -1;
     tkr_ledger_snapshot_close(&r.now);
     (void)sqlite3_finalize(r.put); /* tell the last step's failure once more */
     (void)sqlite3_finalize(r.put_model);
