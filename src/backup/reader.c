@@ -14,6 +14,7 @@
 #include "backup/parse.h"
 
 #define SHOWN_BYTES 120
+#define ROOM_FIRST_BYTES 4096 /* for a line */
 
 static const char *name_of(const struct tkr_backup_reader *reader)
 {
@@ -98,8 +99,10 @@ int tkr_backup_reader_open(const char *path, struct tkr_backup_reader *ret_reade
 {
     *ret_reader = (struct tkr_backup_reader){.path = path};
     ret_reader->sum = XXH64_createState();
-    if (ret_reader->sum == NULL)
+    ret_reader->text = malloc(ROOM_FIRST_BYTES);
+    if (ret_reader->sum == NULL || ret_reader->text == NULL)
         return no_memory(ret_message);
+    ret_reader->room = ROOM_FIRST_BYTES;
     if (open_file(ret_reader, ret_message) != 0)
         return -1;
     return restart(ret_reader, ret_message);
@@ -119,7 +122,7 @@ void tkr_backup_reader_close(struct tkr_backup_reader *reader)
 
 static bool room_for_one(struct tkr_backup_reader *reader)
 {
-    size_t more = reader->room != 0 ? 2 * reader->room : 4096;
+    size_t more = 2 * reader->room;
     char *grown;
 
     if (reader->len < reader->room)
@@ -157,7 +160,7 @@ static int read_text(struct tkr_backup_reader *reader, tkr_message *ret_message)
 
 static void add_to_sum(struct tkr_backup_reader *reader)
 {
-    (void)XXH64_update(reader->sum, reader->text != NULL ? reader->text : "", reader->len); /* fail for a NULL only */
+    (void)XXH64_update(reader->sum, reader->text, reader->len); /* fail for a NULL only */
     (void)XXH64_update(reader->sum, "\n", 1);
 }
 
@@ -203,6 +206,7 @@ static int take_line(struct tkr_backup_reader *reader, const struct tkr_backup_l
 
 int tkr_backup_reader_next(struct tkr_backup_reader *reader, struct tkr_backup_line *line, tkr_message *ret_message)
 {
+    struct tkr_backup_counters counters = reader->counters;
     tkr_message why;
     int rc;
 
@@ -214,8 +218,9 @@ int tkr_backup_reader_next(struct tkr_backup_reader *reader, struct tkr_backup_l
     if (rc == 0)
         return tkr_message_set(ret_message, "%.*s: the file %s", SHOWN_BYTES, name_of(reader),
                                reader->number == 1 ? "is empty" : "is cut off: it has no last line that says that it is whole");
-    if (tkr_backup_parse(reader->text != NULL ? reader->text : "", reader->len, &reader->counters, line, &why) != 0)
+    if (tkr_backup_parse(reader->text, reader->len, &counters, line, &why) != 0)
         return wrong(reader, why.text, ret_message);
+    reader->counters = counters; /* of the first line */
     return take_line(reader, line, ret_message) == 0 ? 1 : -1;
 }
 

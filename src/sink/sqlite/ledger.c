@@ -312,7 +312,7 @@ static int open_file(struct tkr_ledger *ledger, const char *name, int flags, int
     if (sqlite3_open_v2(name, &ledger->db, flags | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK)
         return tkr_ledger_failed(ledger, ret_message);
     (void)sqlite3_extended_result_codes(ledger->db, 1);
-    (void)sqlite3_busy_timeout(ledger->db, timeout_ms); /* neither fails on an open database */
+    (void)sqlite3_busy_timeout(ledger->db, timeout_ms);    /* neither fails on an open database */
     if (tkr_ledger_run(ledger, "BEGIN", ret_message) != 0) /* another process may be making it */
         return -1;
     if (identify(ledger, &identity, ret_message) != 0 || check(ledger, &identity, ret_message) != 0)
