@@ -37,6 +37,9 @@
  * R6  The data set has a number that is lost with it (sink/dataset.h). Where it is that of the backup, nothing was lost, and the restore
  *     is refused as a whole. R4 holds without it.
  *
+ * What is not prevented: a collector that was taken for dead, came back and found so, and kept what it could not place, goes on to hold it.
+ * Should the sink be lost then, and it be away until after the restore, it sends again what is in the rest (README.md).
+ *
  * So an account ends as: per source the larger of backup and collector, where they are of one life, else both, and the rest once.
  */
 #ifndef TKR_SINK_RESTORE_H

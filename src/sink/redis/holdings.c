@@ -45,17 +45,24 @@ static bool put_limit_call(struct tkr_redis_wire *wire, const struct tkr_usage_r
     return tkr_redis_wire_end(wire, ret_command, ret_len);
 }
 
+/* By a key of records the account is visited only if it has no totals. */
+static bool put_call(struct walk *walk, const struct candidate *candidate, const char **ret_command, size_t *ret_len)
+{
+    bool by_records = candidate->which == TKR_REDIS_RECORDS || candidate->which == TKR_REDIS_MODEL_RECORDS;
+
+    if (candidate->which == TKR_REDIS_HASHES)
+        return put_limit_call(&walk->wire, &candidate->row, ret_command, ret_len);
+    return tkr_redis_snapshot_call(&walk->wire, walk->sha, &candidate->row,
+                                   by_records ? TKR_REDIS_SNAPSHOT_BRIEF : TKR_REDIS_SNAPSHOT_WHOLE, ret_command, ret_len);
+}
+
 static int ask(struct walk *walk)
 {
     for (uint32_t i = 0; i < walk->count; i++) {
-        const struct candidate *candidate = &walk->candidate[i];
         const char *command;
         size_t len;
-        bool put = candidate->which == TKR_REDIS_HASHES
-                       ? put_limit_call(&walk->wire, &candidate->row, &command, &len)
-                       : tkr_redis_snapshot_call(&walk->wire, walk->sha, &candidate->row, false, &command, &len);
 
-        if (!put)
+        if (!put_call(walk, &walk->candidate[i], &command, &len))
             return tkr_message_set(walk->message, "out of memory");
         if (tkr_redis_append(walk->context, command, len, walk->message) != 0)
             return -1;

@@ -207,7 +207,7 @@ static int append_reads(struct restoring *r)
         const char *command;
         size_t len;
 
-        if (!tkr_redis_snapshot_call(&r->wire, r->read, &row, true, &command, &len))
+        if (!tkr_redis_snapshot_call(&r->wire, r->read, &row, TKR_REDIS_SNAPSHOT_DIGEST, &command, &len))
             return no_memory(r->message);
         if (tkr_redis_append(r->context, command, len, r->message) != 0)
             return -1;

@@ -14,24 +14,25 @@
 #define DIGEST (TKR_REDIS_HASHES + 1)
 
 /* Lengths in front of texts: no two contents read the same. */
-#define READ                                                           \
-    "local function hashes(keys,wanted)\n"                             \
-    " local out,seen={},{}\n"                                          \
-    " for i=1,4 do\n"                                                  \
-    "  local h=redis.pcall('HGETALL',keys[i])\n"                       \
-    "  if h.err then h='!'..h.err seen[#seen+1]=h\n"                   \
-    "  elseif wanted then\n"                                           \
-    "   seen[#seen+1]='#'..#h\n"                                       \
-    "   for j=1,#h do seen[#seen+1]=#h[j]..':'..h[j] end\n"            \
-    "  end\n"                                                          \
-    "  out[i]=h\n"                                                     \
-    " end\n"                                                           \
-    " return out,wanted and redis.sha1hex(table.concat(seen)) or ''\n" \
+#define READ                                                                           \
+    "local function hashes(keys,wanted,brief)\n"                                       \
+    " local out,seen={},{}\n"                                                          \
+    " for i=1,4 do\n"                                                                  \
+    "  local h={}\n"                                                                   \
+    "  if i==1 or not brief or #out[1]==0 then h=redis.pcall('HGETALL',keys[i]) end\n" \
+    "  if h.err then h='!'..h.err seen[#seen+1]=h\n"                                   \
+    "  elseif wanted then\n"                                                           \
+    "   seen[#seen+1]='#'..#h\n"                                                       \
+    "   for j=1,#h do seen[#seen+1]=#h[j]..':'..h[j] end\n"                            \
+    "  end\n"                                                                          \
+    "  out[i]=h\n"                                                                     \
+    " end\n"                                                                           \
+    " return out,wanted and redis.sha1hex(table.concat(seen)) or ''\n"                 \
     "end\n"
 
 const char tkr_redis_snapshot_read[] = READ;
 
-const char tkr_redis_snapshot_script[] = READ "local out,digest=hashes(KEYS,ARGV[1]=='1')\n"
+const char tkr_redis_snapshot_script[] = READ "local out,digest=hashes(KEYS,ARGV[1]=='digest',ARGV[1]=='brief')\n"
                                               "local f=redis.call('HGET','tr1:{0}:forgotten:'..redis.sha1hex(KEYS[1]),'at')\n"
                                               "out[5]=f and 1 or 0\n"
                                               "out[6]=digest\n"
@@ -55,15 +56,18 @@ void tkr_redis_snapshot_keys(struct tkr_redis_wire *wire, const struct tkr_usage
                          tkr_redis_model_records_key(account->kind, account->id, account->id_len, account->cycle, key));
 }
 
-bool tkr_redis_snapshot_call(struct tkr_redis_wire *wire, const char *sha, const struct tkr_usage_row *account, bool digest,
-                             const char **ret_command, size_t *ret_len)
+bool tkr_redis_snapshot_call(struct tkr_redis_wire *wire, const char *sha, const struct tkr_usage_row *account,
+                             enum tkr_redis_snapshot_depth depth, const char **ret_command, size_t *ret_len)
 {
+    static const char *const word[] = {
+        [TKR_REDIS_SNAPSHOT_BRIEF] = "brief", [TKR_REDIS_SNAPSHOT_WHOLE] = "whole", [TKR_REDIS_SNAPSHOT_DIGEST] = "digest"};
+
     tkr_redis_wire_begin(wire);
     tkr_redis_wire_text(wire, "EVALSHA");
     tkr_redis_wire_text(wire, sha);
     tkr_redis_wire_number(wire, TKR_REDIS_HASHES);
     tkr_redis_snapshot_keys(wire, account);
-    tkr_redis_wire_text(wire, digest ? "1" : "0");
+    tkr_redis_wire_text(wire, word[depth]);
     return tkr_redis_wire_end(wire, ret_command, ret_len);
 }
 

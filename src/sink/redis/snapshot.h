@@ -3,7 +3,7 @@
  * All that Redis has of an account's cycle, in one step: a script that reads its four hashes.
  *
  * KEYS: totals, records, totals of models, records of models.
- * ARGV: "1" where a digest is wanted.
+ * ARGV: "whole"; "digest" where a digest is wanted, too; "brief" where the others are wanted only if there are no totals.
  * Answer: an array: per key its fields and values, or "!" and the error; whether the cycle is remembered as forgotten, 1 or 0; and the
  *         digest, SHA1 over all of it, "" where none is wanted. What has the same digest was not changed in between. (The other way
  *         round need not hold: a large hash may change its order by itself. Then it is read once more.)
@@ -20,7 +20,8 @@
 
 enum { TKR_REDIS_TOTALS, TKR_REDIS_RECORDS, TKR_REDIS_MODELS, TKR_REDIS_MODEL_RECORDS, TKR_REDIS_HASHES };
 
-/* Lua: `hashes(KEYS, digest wanted)` gives the answer's first four, and the digest. Scripts that must see the same begin with it. */
+/* Lua: `hashes(KEYS, digest wanted, brief)` gives the answer's first four, and the digest. Scripts that must see the same begin with
+ * it. */
 extern const char tkr_redis_snapshot_read[];
 
 /* The script. */
@@ -37,9 +38,11 @@ struct tkr_redis_snapshot {
 /* Adds the four keys to a command. */
 void tkr_redis_snapshot_keys(struct tkr_redis_wire *wire, const struct tkr_usage_row *account);
 
+enum tkr_redis_snapshot_depth { TKR_REDIS_SNAPSHOT_BRIEF, TKR_REDIS_SNAPSHOT_WHOLE, TKR_REDIS_SNAPSHOT_DIGEST };
+
 /* Writes the whole call. false: no memory. */
-bool tkr_redis_snapshot_call(struct tkr_redis_wire *wire, const char *sha, const struct tkr_usage_row *account, bool digest,
-                             const char **ret_command, size_t *ret_len);
+bool tkr_redis_snapshot_call(struct tkr_redis_wire *wire, const char *sha, const struct tkr_usage_row *account,
+                             enum tkr_redis_snapshot_depth depth, const char **ret_command, size_t *ret_len);
 
 /*
  * Takes an answer. mark: of the backup that is asked for; NULL: none. 0 with the holdings, finished; 1: it cannot be read as it is, and

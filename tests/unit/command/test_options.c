@@ -43,6 +43,8 @@ static void test_help_and_version_are_printed(void **state)
         {{"replay", "--help"}, "--producers N      producer processes, 1..64; default 4"},
         {{"replay", "-h", "--nonsense"}, "tokenring replay FILE.csv..."},
         {{"simulate", "--help"}, "0 ok; 1 the answer is no or the work failed; 2 wrong usage.\n"},
+        {{"backup", "--help"}, "--deadline SECONDS  give up after so long, 1..604800; default 3600."},
+        {{"restore", "--help"}, "--dry-run          print what would be done to each account; change nothing\n"},
         {{"usage", "--help"}, "0 ok; 1 the answer is no or the work failed; 2 wrong usage.\n"},
     };
 
