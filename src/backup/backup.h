@@ -3,11 +3,11 @@
  * Making a backup: all that the sink has goes into a file (backup/line.h), account by account, each as it was at one moment, while
  * collectors work. One account is in memory at a time.
  *
- * The numbers of sources are read first: what is recorded later is of later chunks (sink/restore.h, R5). The data set gets its number
- * before, and must have the same one afterwards: else it was lost in between, and what was read is of two.
+ * The numbers of sources are read first: what is recorded later is of later chunks (sink/restore.h, R5). The data set gets its
+ * number before, and must have the same one afterwards: else it was lost in between, and what was read is of two.
  *
- * A file that holds a backup is replaced only by one of the same data set, or of one into which that data set was restored whole: after a loss
- * the next backup, which a timer makes, would take the place of the one that is needed now.
+ * A file that holds a backup is replaced only by one of the same data set, or of one into which that data set was restored
+ * whole: after a loss the next backup, which a timer makes, would take the place of the one that is needed now.
  */
 #ifndef TKR_BACKUP_BACKUP_H
 #define TKR_BACKUP_BACKUP_H

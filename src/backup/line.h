@@ -15,12 +15,13 @@
  *     "rest":[value,...]                        what no record explains; may be below 0
  *     "models":[{"model":TEXT,"records":{...},"rest":[...]}]
  *
- * so that its totals are the sum of the records and the rest. Zeros at the end of values are left out. A text that is not UTF-8 is in
- * hexadecimal digits instead, under "account_hex" or "model_hex". Numbers that are strings are above what JSON's readers keep.
+ * so that its totals are the sum of the records and the rest. Zeros at the end of values are left out. A text that is not UTF-8
+ * is in hexadecimal digits instead, under "account_hex" or "model_hex". Numbers that are strings are above what JSON's readers
+ * keep.
  *
- * xxh64 is XXH64 (seed 0) of all bytes before its own 16 digits: without a last line that says so, a file is no backup. An account may
- * come more than once; whichever comes first is as good as the other. Files with counters or keys that this program does not know are refused,
- * not shortened.
+ * xxh64 is XXH64 (seed 0) of all bytes before its own 16 digits: without a last line that says so, a file is no backup. An
+ * account may come more than once; whichever comes first is as good as the other. Files with counters or keys that this program
+ * does not know are refused, not shortened.
  */
 #ifndef TKR_BACKUP_LINE_H
 #define TKR_BACKUP_LINE_H

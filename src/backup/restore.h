@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Restoring a backup: its accounts go to the sink, in the way and with the proof of sink/restore.h, while collectors and gateways work.
+ * Restoring a backup: its accounts go to the sink, in the way and with the proof of sink/restore.h, while collectors and
+ * gateways work.
  *
  *     read all of the file                     a kill leaves nothing done; what is wrong with it is known
- *     look at the sink's data set              refused where it is the backup's own, one that was there when the backup was made, or
- *                                              one into which another backup was restored
+ *     look at the sink's data set              refused where it is the backup's own, one that was there when the backup was made,
+ *                                              or one into which another backup was restored
  *     note the backup in the data set          a kill leaves a note: no other backup can be restored there, this one goes on
  *     numbers of sources                       a kill leaves some of them, which are no less right alone
  *     accounts, some at a time                 a kill leaves whole accounts

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A backup's file being written: under the name PATH.part, and under its own only when it is whole and on the disk. Whatever was there before
- * stays until then. A kill leaves PATH.part, which the next one takes over; two at once are told apart by a lock on it.
+ * A backup's file being written: under the name PATH.part, and under its own only when it is whole and on the disk. Whatever was
+ * there before stays until then. A kill leaves PATH.part, which the next one takes over; two at once are told apart by a lock on
+ * it.
  *
  * The file is for its owner alone (0600): ids and usage are nobody else's.
  */

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which data set a sink holds. The first backup, or a restore, draws a number for it and leaves it in the sink, where it lies with the
- * totals and is lost with them: whoever has a backup's number and finds it in the sink knows that nothing was lost. The same line
- * says which backup was restored into the data set: one at most, for what two of them would bring overlaps.
+ * Which data set a sink holds. The first backup, or a restore, draws a number for it and leaves it in the sink, where it lies
+ * with the totals and is lost with them: whoever has a backup's number and finds it in the sink knows that nothing was lost. The
+ * same line says which backup was restored into the data set: one at most, for what two of them would bring overlaps.
  *
  *     ID BEGUN_S BACKUP OF STATE          one line of text; BACKUP, OF and STATE are '-' where none was restored
  *
- * It is only ever replaced where it still is as it was read. In Redis: field `identity` of the hash tr1:{0}:dataset; in a ledger: the row
- * of that name in the table `dataset`.
+ * It is only ever replaced where it still is as it was read. In Redis: field `identity` of the hash tr1:{0}:dataset; in a
+ * ledger: the row of that name in the table `dataset`.
  */
 #ifndef TKR_SINK_DATASET_H
 #define TKR_SINK_DATASET_H

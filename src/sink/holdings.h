@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Holdings: all that a sink has of an account's cycle at one moment. Of the account itself and of each of its models, the totals, the
- * records of sources, and the rest: what of the totals no record explains. The rest is what older lives added, and sources whose
- * records were removed since (collector/forget.h, retire.h), and other programs, less what was reset; so its figures, and they
- * alone, may be below 0.
+ * Holdings: all that a sink has of an account's cycle at one moment. Of the account itself and of each of its models, the
+ * totals, the records of sources, and the rest: what of the totals no record explains. The rest is what older lives added, and
+ * sources whose records were removed since (collector/forget.h, retire.h), and other programs, less what was reset; so its
+ * figures may be below 0.
  *
  *     totals = records + rest, in each counter
  *
@@ -64,7 +64,8 @@ bool tkr_source_valid(const char *text, size_t len);
 /* Makes it that of an account and cycle of which nothing is known; keeps the memory. */
 bool tkr_holdings_begin(struct tkr_holdings *holdings, uint64_t kind, const char *id, uint32_t id_len, uint32_t cycle);
 
-/* Those of a model (len 0: the account's own), made where they are missing. NULL: no memory, or more than TKR_HOLDINGS_MODELS_MAX. */
+/* Those of a model (len 0: the account's own), made where they are missing. NULL: no memory, or more than
+ * TKR_HOLDINGS_MODELS_MAX. */
 struct tkr_holding *tkr_holdings_of(struct tkr_holdings *holdings, const char *model, size_t len);
 
 /* The same, or NULL where there are none. Of holdings that are finished. */

@@ -138,8 +138,8 @@ struct tkr_restore_terms; /* sink/restore.h */
 struct tkr_restored;
 struct tkr_source_seen;
 
-/* Called once an account and cycle, and once a standing limit (of cycle 0); with why, the reason, where it cannot be read: then only
- * its name is there. Anything but 0 stops the visit. */
+/* Called once an account and cycle, and once a standing limit (of cycle 0); with why, the reason, where it cannot be read: then
+ * only its name is there. Anything but 0 stops the visit. */
 typedef int tkr_holdings_visit(const struct tkr_holdings *holdings, const char *why, void *arg);
 
 typedef struct tkr_sink tkr_sink;
@@ -213,8 +213,8 @@ struct tkr_sink_ops {
      */
     int (*forget)(tkr_sink *sink, const struct tkr_usage_row *account, uint32_t *ret_cycles, tkr_message *ret_message);
 
-    /* Which data set it holds; one without an id where no backup has given it one yet. Connects by itself. 0; 1: there is no sink yet
-     * (no ledger), and what that means is in the message; -1 with the reason. */
+    /* Which data set it holds; one without an id where no backup has given it one yet. Connects by itself. 0; 1: there is no sink
+     * yet (no ledger), as the message says; -1 with the reason. */
     int (*dataset)(tkr_sink *sink, struct tkr_dataset *ret_dataset, tkr_message *ret_message);
 
     /* Says so anew where it still is as it was read; makes a ledger. Connects by itself. 0; 1: it is another one by now; -1. */
@@ -222,17 +222,17 @@ struct tkr_sink_ops {
 
     /*
      * Visits all that the sink has, an account and cycle as it is at one moment: those that are there from beginning to end, some
-     * of them perhaps more than once; then standing limits. Chunks may be sent during a visit. Connects by itself, at a pace that leaves
-     * the sink to others, and holds one account at a time. 0, the visitor's number, or -1 with the reason.
+     * of them perhaps more than once; and standing limits. Chunks may be sent during a visit. Connects by itself, at a pace that
+     * leaves the sink to others, and holds few accounts at a time. 0, the visitor's number, or -1 with the reason.
      */
     int (*holdings)(tkr_sink *sink, tkr_holdings_visit *visit, void *arg, tkr_message *ret_message);
 
-    /* Leaves a number for each source that has none. Connects by itself, and stays so. 0, or -1 with the reason: some are left perhaps. */
+    /* Leaves a number for each source that has none. Connects by itself, and stays so. 0, or -1 with the reason: of some perhaps. */
     int (*sources_set)(tkr_sink *sink, const struct tkr_source_seen *sources, uint32_t count, tkr_message *ret_message);
 
     /*
-     * Restores accounts of a backup, at most chunk_items_max of them, each in one step; of those of cycle 0, the standing limit where there
-     * is none. What is done is decided by sink/restore.h. Connects by itself, and stays so.
+     * Restores accounts of a backup, at most chunk_items_max of them, each in one step; of those of cycle 0, the standing limit
+     * where there is none. What is done is decided by sink/restore.h. Connects by itself, and stays so.
      * 0 with what came of each, or -1 with the reason: each of them may have been restored or not, and may be restored again.
      */
     int (*restore)(tkr_sink *sink, const struct tkr_restore_terms *terms, const struct tkr_holdings *accounts, uint32_t count,

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A backup's file and its lines, and what Redis answers when it is asked for an account: any bytes are refused or understood. An account
- * that is understood is printed again, and read again it is the same: totals, records, rest. The input is read as each of the three.
+ * A backup's file and its lines, and what Redis answers when it is asked for an account: any bytes are refused or understood. An
+ * account that is understood is printed again, and read again it is the same: totals, records, rest. The input is read as each
+ * of the three.
  */
 #include <sys/mman.h>
 #include <unistd.h>

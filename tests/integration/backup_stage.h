@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The stage with several hosts on one sink, calls that charge a user and a team and tell a model, the commands, and the loss of the sink.
+ * The stage with several hosts on one sink, calls that charge a user and a team and tell a model, the commands, and the loss of
+ * the sink.
  */
 #ifndef TESTS_INTEGRATION_BACKUP_STAGE_H
 #define TESTS_INTEGRATION_BACKUP_STAGE_H

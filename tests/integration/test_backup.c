@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * `tokenring backup` and `tokenring restore` around a loss of the sink, with collectors and gateways at work: all that was recorded is
- * in the totals in the end, once.
+ * `tokenring backup` and `tokenring restore` around a loss of the sink, with collectors and gateways at work: all that was
+ * recorded is in the totals in the end, once.
  */
 #include "integration/backup_stage.h"
 

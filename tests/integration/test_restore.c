@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What `tokenring backup` and `tokenring restore` refuse and leave alone, and what a kill leaves: accounts that are whole or not there, and
- * a file that is whole or the one before.
+ * What `tokenring backup` and `tokenring restore` refuse and leave alone, and what a kill leaves: accounts that are whole or not
+ * there, and a file that is whole or the one before.
  */
 #include "integration/backup_stage.h"
 
@@ -206,7 +206,7 @@ static void test_restore_where_nothing_was_lost_is_refused(void **state)
     assert_int_equal(count_wrong(stage), 0);
 }
 
-/* The number of the data set is gone, by hand or by a roll-back beyond it, and nothing else: account by account nothing is doubled. */
+/* The number of the data set is gone, by hand or by a roll-back beyond it, and nothing else: account by account nothing doubles. */
 static void test_restore_without_the_data_sets_number_doubles_nothing(void **state)
 {
     struct stage *stage = *state;

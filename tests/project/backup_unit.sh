@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# backup_unit.sh SERVICE TIMER BIN: systemd understands the units; and what the service starts, with the programs of BIN, makes a backup of
-# a ledger, again into the same file, and refuses to once the ledger was lost.
+# backup_unit.sh SERVICE TIMER BIN: systemd understands the units; and what the service starts, with the programs of BIN, makes a
+# backup of a ledger, again into the same file, and refuses to once the ledger was lost.
 set -eu
 service=$1
 timer=$2

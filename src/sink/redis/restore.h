@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Restoring accounts in Redis: each is read by the snapshot's script (sink/redis/snapshot.h), decided on by sink/restore.h, and written by
- * another one, which changes nothing where the account is not as it was read. Then it is read anew.
+ * Restoring accounts in Redis: each is read by the snapshot's script (sink/redis/snapshot.h), decided on by sink/restore.h, and
+ * written by another one, which changes nothing where the account is not as it was read. Then it is read anew.
  *
  * KEYS: totals, records, totals of models, records of models.
  * ARGV: the digest that was read; then per key how many fields are written, and each with its value.
  * Answer: 1: written; 0: the account is another one by now; an error: nothing is changed.
  *
- * Totals are written, not added to: that they are as they were read is known, and a sum that was looked at cannot overflow. So there is
- * one kind of write. What forbids it forbids the first of them, or, where only some of the keys may be written, what was written is
- * taken back. Records first, then totals.
+ * Totals are written, not added to: that they are as they were read is known, and a sum that was looked at cannot overflow. So
+ * there is one kind of write. What forbids it forbids the first of them, or, where only some of the keys may be written, what
+ * was written is taken back. Records first, then totals.
  *
  * Needs HGETALL, HSET and HDEL (and HGET), and EVALSHA and SCRIPT LOAD to be run: what flushing needs, and HGETALL.
  */

@@ -52,8 +52,8 @@ struct tkr_ledger {
  */
 int tkr_ledger_open(const char *path, int timeout_ms, struct tkr_ledger *ret_ledger, tkr_message *ret_message);
 
-/* Opens it for reading. *ret_counters: how many it has, at most TKR_COUNTER_COUNT. 0; 1: there is none yet, as the message says; -1 with
- * the reason. */
+/* Opens it for reading. *ret_counters: how many it has, at most TKR_COUNTER_COUNT. 0; 1: there is none yet, as the message says;
+ * -1 with the reason. */
 int tkr_ledger_open_to_read(const char *path, int timeout_ms, struct tkr_ledger *ret_ledger, int *ret_counters,
                             tkr_message *ret_message);
 

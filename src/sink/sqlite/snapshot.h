@@ -22,9 +22,9 @@ int tkr_ledger_snapshot_open(const struct tkr_ledger *ledger, struct tkr_ledger_
 void tkr_ledger_snapshot_close(struct tkr_ledger_snapshot *snapshot);
 
 /*
- * Reads an account and cycle (0: the standing limit). A row of a source and a life is a record; all other rows (older lives, resets,
- * what was restored, other programs') are of the rest. mark: of the backup that is asked for; NULL: none.
- * 0 with the holdings, finished; 1: it cannot be read as it is, and why; -1 with the reason, which is the ledger's.
+ * Reads an account and cycle (0: the standing limit). A row of a source and a life is a record; all other rows (older lives,
+ * resets, what was restored, other programs') are of the rest. mark: of the backup that is asked for; NULL: none. 0 with the
+ * holdings, finished; 1: it cannot be read as it is, and why; -1 with the reason, which is the ledger's.
  */
 int tkr_ledger_snapshot_read(struct tkr_ledger_snapshot *snapshot, uint64_t kind, const char *id, uint32_t id_len, uint32_t cycle,
                              const char *mark, tkr_message *ret_message);

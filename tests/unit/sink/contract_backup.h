@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What every sink promises of backups, beside sink/contract.h, which is included before. Each program says what an emptied sink is: contract_emptied() loses all that contract_sink() has.
+ * What every sink promises of backups, beside sink/contract.h, which is included before. Each program says what an emptied sink
+ * is: contract_emptied() loses all that contract_sink() has.
  */
 #ifndef TESTS_UNIT_SINK_CONTRACT_BACKUP_H
 #define TESTS_UNIT_SINK_CONTRACT_BACKUP_H

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Random histories of one account: collectors that count, flush, forget, reboot, die, are taken for dead and come back; resets and other
- * programs; a backup; the loss of the sink; what is sent again, and restores, in any order. Sinks and collectors are models, what they
- * decide by is the code: sink/contribution.h and sink/restore.h. In the end the total is what it must be, or, where the restore left the
- * account alone, what it would be without. Without any one of the protections some histories end otherwise.
+ * Random histories of one account: collectors that count, flush, forget, reboot, die, are taken for dead and come back; resets
+ * and other programs; a backup; the loss of the sink; what is sent again, and restores, in any order. Sinks and collectors are
+ * models, what they decide by is the code: sink/contribution.h and sink/restore.h. In the end the total is what it must be, or,
+ * where the restore left the account alone, what it would be without. Without any one of the protections some histories end
+ * otherwise.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -199,8 +200,8 @@ static void retire(struct world *world, int s)
 }
 
 /*
- * With its memory. Where the sink was not lost it finds that it was retired, and waits to be ended by its operator: if it is not, and
- * is away at the restore, it counts twice what it has (README.md says so).
+ * With its memory. Where the sink was not lost it finds that it was retired, and waits to be ended by its operator: if it is
+ * not, and is away at the restore, it counts twice what it has (README.md says so).
  */
 static void come_back(struct world *world, int s)
 {
