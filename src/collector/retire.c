@@ -49,7 +49,7 @@ bool tkr_collector_name_valid(const char *text)
 
 bool tkr_retire_number(uint64_t seen)
 {
-    return seen != 0 && seen % TKR_NS_PER_S == 0;
+    return tkr_seen_retired(seen);
 }
 
 /* --- on this host --- */

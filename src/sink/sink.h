@@ -39,6 +39,15 @@
 
 #define TKR_PERCENT_MAX 200u
 
+/* Numbers of chunks are a clock's nanoseconds. Those of whole seconds were put in their place when a collector was taken for dead
+ * (collector/retire.h); this one by a restore (sink/restore.h): it is below all others. */
+#define TKR_SEEN_RESTORED UINT64_C(1)
+
+static inline bool tkr_seen_retired(uint64_t seen)
+{
+    return seen != 0 && seen % 1000000000 == 0;
+}
+
 /* A state of a contribution: which life, and its vector. life 0 is "no record". */
 struct tkr_record {
     uint64_t life;
@@ -126,6 +135,16 @@ typedef int tkr_usage_visit(const struct tkr_usage_row *row, void *arg);
 /* Called once a source, with the number of its last chunk; anything but 0 stops the reading. */
 typedef int tkr_source_visit(const char *source, uint64_t seen, void *arg);
 
+struct tkr_holdings;      /* sink/holdings.h */
+struct tkr_dataset;       /* sink/dataset.h */
+struct tkr_restore_terms; /* sink/restore.h */
+struct tkr_restored;
+struct tkr_source_seen;
+
+/* Called once an account and cycle, and once a standing limit (of cycle 0); with why, the reason, where it cannot be read: then
+ * only its name is there. Anything but 0 stops the visit. */
+typedef int tkr_holdings_visit(const struct tkr_holdings *holdings, const char *why, void *arg);
+
 typedef struct tkr_sink tkr_sink;
 
 struct tkr_sink_ops {
@@ -196,6 +215,31 @@ struct tkr_sink_ops {
      * 0 with the number of cycles erased; 1: there was nothing; -1 with the reason: what was done until then is done.
      */
     int (*forget)(tkr_sink *sink, const struct tkr_usage_row *account, uint32_t *ret_cycles, tkr_message *ret_message);
+
+    /* Which data set it holds; one without an id where no backup has given it one yet. Connects by itself. 0; 1: there is no sink
+     * yet (no ledger), as the message says; -1 with the reason. */
+    int (*dataset)(tkr_sink *sink, struct tkr_dataset *ret_dataset, tkr_message *ret_message);
+
+    /* Says so anew where it still is as it was read; makes a ledger. Connects by itself. 0; 1: it is another one by now; -1. */
+    int (*dataset_set)(tkr_sink *sink, const struct tkr_dataset *read, const struct tkr_dataset *next, tkr_message *ret_message);
+
+    /*
+     * Visits all that the sink has, an account and cycle as it is at one moment: those that are there from beginning to end, some
+     * of them perhaps more than once; and standing limits. Chunks may be sent during a visit. Connects by itself, at a pace that
+     * leaves the sink to others, and holds few accounts at a time. 0, the visitor's number, or -1 with the reason.
+     */
+    int (*holdings)(tkr_sink *sink, tkr_holdings_visit *visit, void *arg, tkr_message *ret_message);
+
+    /* Leaves a number for each source that has none. Connects by itself, and stays so. 0, or -1 with the reason: of some perhaps. */
+    int (*sources_set)(tkr_sink *sink, const struct tkr_source_seen *sources, uint32_t count, tkr_message *ret_message);
+
+    /*
+     * Restores accounts of a backup, at most chunk_items_max of them, each in one step; of those of cycle 0, the standing limit
+     * where there is none. What is done is decided by sink/restore.h. Connects by itself, and stays so.
+     * 0 with what came of each, or -1 with the reason: each of them may have been restored or not, and may be restored again.
+     */
+    int (*restore)(tkr_sink *sink, const struct tkr_restore_terms *terms, const struct tkr_holdings *accounts, uint32_t count,
+                   struct tkr_restored *ret_restored, tkr_message *ret_message);
 
     /* Frees everything; accepts a sink that never connected. */
     void (*close)(tkr_sink *sink);

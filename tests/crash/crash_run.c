@@ -6,7 +6,8 @@
  *   a producer's point   the first of three gateways dies there
  *   a collector's point  the collector dies there, at the first or a later pass; a gateway is killed too, so that there are
  *                        open calls to settle; then a collector with another number of workers goes on
- *   a command's point    `tokenring` dies there, at work on what an ended collector has left in the ledger, and is run again
+ *   a command's point    `tokenring` dies there, at work on what an ended collector has left in the ledger, and is run again; of a
+ *                        restore, the ledger is lost before, and what a backup had of it is there after
  *   a recovery's point   a collector is killed in the middle of a batch of many calls, the next one in its recovery; another
  *                        goes on
  *   a point of carrying  collectors of this version leave shards, one of them in the middle of a batch; one of a later version,
@@ -67,10 +68,10 @@ static const struct point {
 /* Points that are passed once in a process' life can be killed at once. */
 static int passed_often(const struct point *point)
 {
-    static const char *const once[] = {"REGION_",       "SLOTS_ALLOCATED", "NAME_",         "SHARD_",     "RECOVERY_BEGUN",
-                                       "RECOVERY_DONE", "LANE_ALLOCATED",  "LANE_GEOMETRY", "LANE_ADDED", "SETTLE",
-                                       "FOLDED",        "LANES_WIPED",     "CURSOR_FREED",  "FORG",       "LEDGER_FOLDED",
-                                       "RETIRE_",       "RESET_",          "ERASE_",        "BOARD_"};
+    static const char *const once[] = {
+        "REGION_",       "SLOTS_ALLOCATED", "NAME_",  "SHARD_", "RECOVERY_BEGUN", "RECOVERY_DONE", "LANE_ALLOCATED",
+        "LANE_GEOMETRY", "LANE_ADDED",      "SETTLE", "FOLDED", "LANES_WIPED",    "CURSOR_FREED",  "FORG",
+        "LEDGER_FOLDED", "RETIRE_",         "RESET_", "ERASE_", "BOARD_",         "BACKUP_",       "RESTORE_"};
 
     for (size_t i = 0; i < sizeof(once) / sizeof(once[0]); i++) {
         if (strncmp(point->name, once[i], strlen(once[i])) == 0)
@@ -101,7 +102,8 @@ struct run {
     char env_crash[96];
     char env_broken[96];
     char elsewhere[96];
-    bool reset; /* user 0 */
+    char file[96]; /* a backup */
+    bool reset;    /* user 0 */
     char truth_path[GATEWAYS][96];
     struct crash_truth *truth[GATEWAYS];
     struct process gateway[GATEWAYS];
@@ -591,18 +593,23 @@ static bool is_reset(const struct run *run)
     return is_forget(run) || strncmp(run->point->name, "RESET_", strlen("RESET_")) == 0;
 }
 
-/* User 0 is reset or forgotten, or gc as on another host, where the collector's memory is not. Returns its exit status. */
-static int run_command(struct run *run, const char *name, const char *crash)
+static bool is_restore(const struct run *run)
 {
-    const char *gc[] = {TEST_BIN_DIR "/tokenring", "gc", name, "--wait", "1", "--runtime-dir", run->elsewhere, NULL};
-    const char *reset[] = {TEST_BIN_DIR "/tokenring", "reset", "user-00", "--cycle", "all", "--yes", NULL};
-    const char *forget[] = {TEST_BIN_DIR "/tokenring", "forget", "user-00", "--yes", NULL};
-    const char *const *argv = is_forget(run) ? forget : is_reset(run) ? reset : gc;
+    return strncmp(run->point->name, "RESTORE_", strlen("RESTORE_")) == 0;
+}
+
+static bool is_backup(const struct run *run)
+{
+    return strncmp(run->point->name, "BACKUP_", strlen("BACKUP_")) == 0;
+}
+
+/* Runs the command on the ledger. Returns its exit status. */
+static int run_argv(struct run *run, const char *const argv[], const char *crash)
+{
     const char *env[] = {run->env_ledger, "TOKENRING_SINK=sqlite", crash, NULL};
     struct process process;
     int status;
 
-    (void)snprintf(run->elsewhere, sizeof(run->elsewhere), "%s/elsewhere", run->state);
     if (process_run(&process, argv, env, DEADLINE_MS) != 0)
         return fail(run, "the command does not end");
     status = process_exit_code(&process);
@@ -610,6 +617,44 @@ static int run_command(struct run *run, const char *name, const char *crash)
         (void)fputs(process_text(&process, PROCESS_STDERR), stderr);
     process_end(&process);
     return status;
+}
+
+static int run_backup(struct run *run, const char *crash)
+{
+    const char *argv[] = {TEST_BIN_DIR "/tokenring", "backup", run->file, NULL};
+
+    return run_argv(run, argv, crash);
+}
+
+/* User 0 is reset or forgotten, or gc as on another host, where the collector's memory is not; or a backup or its restore. */
+static int run_command(struct run *run, const char *name, const char *crash)
+{
+    const char *gc[] = {TEST_BIN_DIR "/tokenring", "gc", name, "--wait", "1", "--runtime-dir", run->elsewhere, NULL};
+    const char *reset[] = {TEST_BIN_DIR "/tokenring", "reset", "user-00", "--cycle", "all", "--yes", NULL};
+    const char *forget[] = {TEST_BIN_DIR "/tokenring", "forget", "user-00", "--yes", NULL};
+    const char *restore[] = {TEST_BIN_DIR "/tokenring", "restore", run->file, NULL};
+
+    (void)snprintf(run->elsewhere, sizeof(run->elsewhere), "%s/elsewhere", run->state);
+    if (is_backup(run))
+        return run_backup(run, crash);
+    if (is_restore(run))
+        return run_argv(run, restore, crash);
+    return run_argv(run, is_forget(run) ? forget : is_reset(run) ? reset : gc, crash);
+}
+
+/* Of which there is a backup. */
+static int lose_ledger(struct run *run)
+{
+    const char *path = strchr(run->env_ledger, '=') + 1;
+    char beside[160];
+
+    if (run_backup(run, NULL) != 0)
+        return fail(run, "there is no backup");
+    for (int i = 0; i < 3; i++) {
+        (void)snprintf(beside, sizeof(beside), "%s%s", path, i == 0 ? "" : i == 1 ? "-wal" : "-shm");
+        (void)unlink(beside); /* of the last two there may be none */
+    }
+    return access(path, F_OK) != 0 ? 0 : fail(run, "the ledger is still there");
 }
 
 /* Lets everybody finish, the collector last. */
@@ -790,10 +835,15 @@ static int crash_command(struct run *run)
     sink->ops->close(sink);
     if (named != 1)
         return fail(run, "the ledger knows no collector");
+    (void)snprintf(run->file, sizeof(run->file), "%s/backup.jsonl", run->state);
+    if (is_restore(run) && lose_ledger(run) != 0)
+        return -1;
     if (run_command(run, name, run->env_crash) != KILLED)
         return fail(run, "the command did not pass the point");
     run->reset = is_reset(run) && strstr(run->point->name, "_COMMITTED") != NULL;
-    if (check_ledger(run) != 0)
+    if (is_backup(run) && access(run->file, F_OK) == 0)
+        return fail(run, "a backup that is not whole has its name");
+    if (!is_restore(run) && check_ledger(run) != 0)
         return -1;
     again = run->reset && is_forget(run); /* then there is nothing about it, which is 1 */
     run->reset = is_reset(run);

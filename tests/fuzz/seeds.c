@@ -176,13 +176,30 @@ static void record_seeds(void)
     SEED_TEXT("\x01\x01\x08\x12\x34\x56\x78\x9a\xbc\xde\x7f\x02\xff\xff\x01\x01\x09\x00\x02\x01\x01");
 }
 
+static void backup_seeds(void)
+{
+#define HEAD "{\"tokenring_backup\":1,\"backup\":\"0123456789abcdef\",\"dataset\":\"fedcba9876543210\",\"made_s\":1795000000,"
+#define ALICE "{\"account\":\"alice\",\"kind\":\"user\",\"cycle\":\"2026-11-01\","
+    SEED_TEXT(
+        HEAD "\"counters\":[\"prompt_tokens\",\"calls\"]}\n{\"source\":\"0123456789abcdef.0\",\"seen\":\"1795000000000000001\"}\n"
+             "{\"account\":\"alice\",\"kind\":\"user\",\"standing\":5000}\n"
+             "{\"end\":{\"sources\":1,\"accounts\":0,\"limits\":1,\"left_out\":0,\"xxh64\":\"0000000000000000\"}}\n");
+    SEED_TEXT(ALICE "\"limit\":1000,\"records\":{\"0123456789abcdef.0\":[\"1795000000000000001\",812,94,906]},\"rest\":[-5,0,-5],"
+                    "\"models\":[{\"model\":\"gpt-4o\",\"rest\":[1]},{\"model_hex\":\"ff\",\"records\":{\"a.0\":[\"1\"]}}]}");
+    SEED_TEXT("{\"account_hex\":\"ff61\",\"kind\":\"team\",\"standing\":9223372036854775807}");
+    SEED_TEXT(
+        "*6\r\n*4\r\n$13\r\nprompt_tokens\r\n$2\r\n12\r\n$11\r\nusage_limit\r\n$1\r\n5\r\n*2\r\n$4\r\nab.0\r\n$2\r\n\x01\x07\r\n"
+        "*2\r\n$7\r\nm:calls\r\n$1\r\n3\r\n*2\r\n$6\r\nab.0:m\r\n$1\r\n\x02\r\n:0\r\n$2\r\nff\r\n");
+    SEED_TEXT("*6\r\n$10\r\n!WRONGTYPE\r\n*0\r\n*0\r\n*0\r\n:1\r\n$0\r\n\r\n");
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
         const char *name;
         void (*write)(void);
-    } targets[] = {
-        {"frame", frame_seeds}, {"region", region_seeds}, {"redis", redis_seeds}, {"csv", csv_seeds}, {"record", record_seeds}};
+    } targets[] = {{"frame", frame_seeds}, {"region", region_seeds}, {"redis", redis_seeds},
+                   {"csv", csv_seeds},     {"record", record_seeds}, {"backup", backup_seeds}};
 
     for (size_t i = 0; argc == 3 && i < sizeof(targets) / sizeof(targets[0]); i++) {
         if (strcmp(argv[1], targets[i].name) != 0)
@@ -191,6 +208,6 @@ int main(int argc, char **argv)
         targets[i].write();
     }
     if (seed_count == 0 || failed)
-        (void)fprintf(stderr, "usage: fuzz_seeds frame|region|redis|csv|record DIRECTORY (that can be written)\n");
+        (void)fprintf(stderr, "usage: fuzz_seeds frame|region|redis|csv|record|backup DIRECTORY (that can be written)\n");
     return seed_count == 0 || failed;
 }

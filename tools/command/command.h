@@ -18,6 +18,7 @@ enum tkr_command_exit {
 #define TKR_COMMAND_EXIT_HELP "Exit codes: 0 ok; 1 the answer is no or the work failed; 2 wrong usage.\n"
 
 /* Subcommands: argv[0] is the subcommand's name. Each returns its exit code. */
+int tkr_command_backup(int argc, char **argv);
 int tkr_command_doctor(int argc, char **argv);
 int tkr_command_dump(int argc, char **argv);
 int tkr_command_forget(int argc, char **argv);
@@ -27,6 +28,7 @@ int tkr_command_limit(int argc, char **argv);
 int tkr_command_replay(int argc, char **argv);
 int tkr_command_report(int argc, char **argv);
 int tkr_command_reset(int argc, char **argv);
+int tkr_command_restore(int argc, char **argv);
 int tkr_command_simulate(int argc, char **argv);
 int tkr_command_stat(int argc, char **argv);
 int tkr_command_tail(int argc, char **argv);

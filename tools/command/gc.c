@@ -105,6 +105,12 @@ static int by_sign_of_life(const void *left, const void *right)
     return a->seen != b->seen ? (a->seen > b->seen) - (a->seen < b->seen) : strcmp(a->name, b->name);
 }
 
+/* A restore knows of a collector from its backup: when it was heard last, it does not. */
+static bool was_heard(const struct collector *collector)
+{
+    return collector->seen > TKR_SEEN_RESTORED;
+}
+
 static json_t *list_json(const struct list *list)
 {
     json_t *array = json_array();
@@ -114,8 +120,9 @@ static json_t *list_json(const struct list *list)
         char when[TKR_COMMAND_MOMENT_BYTES];
 
         (void)tkr_command_moment((int64_t)collector->seen, when);
-        (void)json_array_append_new(array, json_pack("{s:s, s:I, s:s, s:b}", "name", collector->name, "shards",
-                                                     (json_int_t)collector->shards, "last_sign_of_life", when, "retired",
+        (void)json_array_append_new(array, json_pack("{s:s, s:I, s:s?, s:b}", "name", collector->name, "shards",
+                                                     (json_int_t)collector->shards, "last_sign_of_life",
+                                                     was_heard(collector) ? when : NULL, "retired",
                                                      (int)tkr_retire_number(collector->seen)));
     }
     return json_pack("{s:o}", "collectors", array);
@@ -128,9 +135,15 @@ static void list_print(const struct list *list, const char *sink)
         const struct collector *collector = &list->collector[i];
         char when[TKR_COMMAND_MOMENT_BYTES];
 
-        (void)tkr_command_moment((int64_t)collector->seen, when);
+        if (was_heard(collector))
+            (void)tkr_command_moment((int64_t)collector->seen, when);
+        else
+            (void)snprintf(when, sizeof(when), "a restore");
         (void)printf("%s  %u shard%s  %s %s\n", collector->name, collector->shards, collector->shards == 1 ? " " : "s",
-                     tkr_retire_number(collector->seen) ? "none since gc at" : "last sign of life", when);
+                     tkr_retire_number(collector->seen) ? "none since gc at"
+                     : was_heard(collector)             ? "last sign of life"
+                                                        : "none since",
+                     when);
     }
 }
 

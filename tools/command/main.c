@@ -12,6 +12,7 @@ static const struct command {
     const char *help;
     int (*run)(int argc, char **argv);
 } commands[] = {
+    {"backup", "write all totals, records and limits into a file", tkr_command_backup},
     {"doctor", "look at the environment and say what to change", tkr_command_doctor},
     {"dump", "print what is in a file of tokenring, whole or damaged", tkr_command_dump},
     {"forget", "erase every trace of an account", tkr_command_forget},
@@ -21,6 +22,7 @@ static const struct command {
     {"replay", "replay recorded calls from CSV files through real producers", tkr_command_replay},
     {"report", "show totals from cycle to cycle, their cost and how they change", tkr_command_report},
     {"reset", "start the totals of an account and cycle from zero", tkr_command_reset},
+    {"restore", "bring back from a backup what a sink lost", tkr_command_restore},
     {"simulate", "make up calls and send them through real producers", tkr_command_simulate},
     {"stat", "show the law's numbers: offered, counted, in lanes, dropped", tkr_command_stat},
     {"tail", "show calls as they pass through the gateways' lanes", tkr_command_tail},

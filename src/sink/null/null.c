@@ -134,6 +134,53 @@ static int null_forget(tkr_sink *sink, const struct tkr_usage_row *account, uint
     return 1;
 }
 
+/* --- nothing to back up, and nowhere to restore it to --- */
+
+static const char keeps_nothing[] = "this sink keeps nothing: there is nothing to back up and nowhere to restore it to";
+
+static int null_dataset(tkr_sink *sink, struct tkr_dataset *ret_dataset, tkr_message *ret_message)
+{
+    (void)sink;
+    (void)ret_dataset;
+    return tkr_message_set(ret_message, "%s", keeps_nothing);
+}
+
+static int null_dataset_set(tkr_sink *sink, const struct tkr_dataset *read, const struct tkr_dataset *next,
+                            tkr_message *ret_message)
+{
+    (void)sink;
+    (void)read;
+    (void)next;
+    return tkr_message_set(ret_message, "%s", keeps_nothing);
+}
+
+static int null_holdings(tkr_sink *sink, tkr_holdings_visit *visit, void *arg, tkr_message *ret_message)
+{
+    (void)sink;
+    (void)visit;
+    (void)arg;
+    return tkr_message_set(ret_message, "%s", keeps_nothing);
+}
+
+static int null_sources_set(tkr_sink *sink, const struct tkr_source_seen *sources, uint32_t count, tkr_message *ret_message)
+{
+    (void)sink;
+    (void)sources;
+    (void)count;
+    return tkr_message_set(ret_message, "%s", keeps_nothing);
+}
+
+static int null_restore(tkr_sink *sink, const struct tkr_restore_terms *terms, const struct tkr_holdings *accounts,
+                        uint32_t count, struct tkr_restored *ret_restored, tkr_message *ret_message)
+{
+    (void)sink;
+    (void)terms;
+    (void)accounts;
+    (void)count;
+    (void)ret_restored;
+    return tkr_message_set(ret_message, "%s", keeps_nothing);
+}
+
 static void null_close(tkr_sink *sink)
 {
     free(sink);
@@ -154,6 +201,11 @@ static const struct tkr_sink_ops null_ops = {
     .limits = null_limits,
     .claim = null_claim,
     .forget = null_forget,
+    .dataset = null_dataset,
+    .dataset_set = null_dataset_set,
+    .holdings = null_holdings,
+    .sources_set = null_sources_set,
+    .restore = null_restore,
     .close = null_close,
 };
 

@@ -187,6 +187,21 @@ int tkr_redis_command(redisContext *context, const char *const args[], redisRepl
     return 0;
 }
 
+int tkr_redis_script_load(redisContext *context, const char *script, char ret_sha[TKR_REDIS_SHA_BYTES], tkr_message *ret_message)
+{
+    const char *const args[] = {"SCRIPT", "LOAD", script, NULL};
+    redisReply *reply;
+    bool loaded;
+
+    if (tkr_redis_command(context, args, &reply, ret_message) != 0)
+        return -1;
+    loaded = reply->type == REDIS_REPLY_STRING && reply->len == TKR_REDIS_SHA_BYTES - 1;
+    if (loaded)
+        memcpy(ret_sha, reply->str, TKR_REDIS_SHA_BYTES);
+    freeReplyObject(reply);
+    return loaded ? 0 : tkr_message_set(ret_message, "the answer to SCRIPT LOAD is not that of a Redis");
+}
+
 /* A command whose reply only matters when it is an error. */
 static int demand(redisContext *context, const char *const args[], tkr_message *ret_message)
 {

@@ -27,6 +27,11 @@ int tkr_redis_reply(redisContext *context, redisReply **ret_reply, tkr_message *
 /* One command of texts, up to 8, ended by NULL, and its reply. An error reply is -1 with its text. */
 int tkr_redis_command(redisContext *context, const char *const args[], redisReply **ret_reply, tkr_message *ret_message);
 
+#define TKR_REDIS_SHA_BYTES 41
+
+/* Loads a script. ret_sha: what it is called by. */
+int tkr_redis_script_load(redisContext *context, const char *script, char ret_sha[TKR_REDIS_SHA_BYTES], tkr_message *ret_message);
+
 /* What an error reply means, and what it says, up to where it repeats a key of ours. Always -1. */
 int tkr_redis_refused_text(const char *error, tkr_message *ret_message);
 int tkr_redis_refused(const redisReply *reply, tkr_message *ret_message);

@@ -16,6 +16,9 @@
  *     tr1:{0}_KIND.alerts:ID:YYYY-MM-DD       of another kind of account
  *     tr1:{0}:forgotten:SHA1                  the key of totals with this digest was forgotten; expires
  *     tr1:{0}:seen                            field = source, value = number of its last chunk, decimal
+ *     tr1:{0}:dataset                         field `identity`: which data set this is (sink/dataset.h)
+ *
+ * Among the records of an account's cycle a field "backup.ID" is no source: that backup was restored into it (sink/restore.h).
  *
  * Ids and models are any bytes, ':' and braces included: a cycle is the last ten bytes of a key, a kind, in which there is no '.',
  * ends at the first ':' or '.'; a counter's name follows the last ':' of a field, a source ends at the first.
@@ -32,6 +35,7 @@
 #define TKR_REDIS_KEY_BYTES 320     /* the longest key: 11 + 13 + 7 + 1 + 255 + 1 + 10 */
 #define TKR_REDIS_PATTERN_BYTES 576 /* with every byte of the id escaped */
 #define TKR_REDIS_SEEN_KEY "tr1:{0}:seen"
+#define TKR_REDIS_DATASET_KEY "tr1:{0}:dataset"
 
 /* Write the key, without a NUL, and return its length. kind is valid, id_len is 1..255, cycle is valid. */
 size_t tkr_redis_usage_key(uint64_t kind, const char *id, size_t id_len, uint32_t cycle, char ret_key[TKR_REDIS_KEY_BYTES]);

@@ -15,13 +15,16 @@
 #include "sink/record.h"
 #include "sink/redis/claim.h"
 #include "sink/redis/connection.h"
+#include "sink/redis/dataset.h"
 #include "sink/redis/forget.h"
+#include "sink/redis/holdings.h"
 #include "sink/redis/keys.h"
 #include "sink/redis/limits.h"
 #include "sink/redis/lookup.h"
 #include "sink/redis/read.h"
 #include "sink/redis/records.h"
 #include "sink/redis/reset.h"
+#include "sink/redis/restore.h"
 #include "sink/redis/script.h"
 #include "sink/redis/wire.h"
 
@@ -419,6 +422,10 @@ struct question {
     uint32_t count;
     struct tkr_usage_found *found;
     int64_t tokens;
+    const struct tkr_source_seen *sources;
+    const struct tkr_restore_terms *terms;
+    const struct tkr_holdings *holdings;
+    struct tkr_restored *restored;
 };
 
 typedef int asking(redisContext *context, const struct question *question, tkr_message *ret_message);
@@ -436,6 +443,16 @@ static int ask_limit_set(redisContext *context, const struct question *question,
 static int ask_claim(redisContext *context, const struct question *question, tkr_message *ret_message)
 {
     return tkr_redis_claim(context, question->accounts, (uint32_t)question->tokens, ret_message);
+}
+
+static int ask_sources_set(redisContext *context, const struct question *question, tkr_message *ret_message)
+{
+    return tkr_redis_sources_set(context, question->sources, question->count, ret_message);
+}
+
+static int ask_restore(redisContext *context, const struct question *question, tkr_message *ret_message)
+{
+    return tkr_redis_restore(context, question->terms, question->holdings, question->count, question->restored, ret_message);
 }
 
 /* Asks on the connection that is kept; one that has died since it was used last is replaced, once. One that gives no answer in time
@@ -505,6 +522,58 @@ static int redis_forget(tkr_sink *sink, const struct tkr_usage_row *account, uin
     return rc;
 }
 
+static int redis_dataset(tkr_sink *sink, struct tkr_dataset *ret_dataset, tkr_message *ret_message)
+{
+    redisContext *context;
+    int rc;
+
+    if (tkr_redis_open(&of(sink)->config, &context, ret_message) != 0)
+        return -1;
+    rc = tkr_redis_dataset(context, ret_dataset, ret_message);
+    redisFree(context);
+    return rc;
+}
+
+static int redis_dataset_set(tkr_sink *sink, const struct tkr_dataset *read, const struct tkr_dataset *next,
+                             tkr_message *ret_message)
+{
+    redisContext *context;
+    int rc;
+
+    if (tkr_redis_open(&of(sink)->config, &context, ret_message) != 0)
+        return -1;
+    rc = tkr_redis_dataset_set(context, read, next, ret_message);
+    redisFree(context);
+    return rc;
+}
+
+static int redis_holdings(tkr_sink *sink, tkr_holdings_visit *visit, void *arg, tkr_message *ret_message)
+{
+    redisContext *context;
+    int rc;
+
+    if (tkr_redis_open(&of(sink)->config, &context, ret_message) != 0)
+        return -1;
+    rc = tkr_redis_holdings(context, visit, arg, ret_message);
+    redisFree(context);
+    return rc;
+}
+
+static int redis_sources_set(tkr_sink *sink, const struct tkr_source_seen *sources, uint32_t count, tkr_message *ret_message)
+{
+    const struct question question = {.sources = sources, .count = count};
+
+    return ask_aside(sink, ask_sources_set, &question, ret_message);
+}
+
+static int redis_restore(tkr_sink *sink, const struct tkr_restore_terms *terms, const struct tkr_holdings *accounts,
+                         uint32_t count, struct tkr_restored *ret_restored, tkr_message *ret_message)
+{
+    const struct question question = {.terms = terms, .holdings = accounts, .count = count, .restored = ret_restored};
+
+    return ask_aside(sink, ask_restore, &question, ret_message);
+}
+
 static void redis_close(tkr_sink *sink)
 {
     redis_disconnect(sink);
@@ -529,6 +598,11 @@ static const struct tkr_sink_ops redis_ops = {
     .limits = redis_limits,
     .claim = redis_claim,
     .forget = redis_forget,
+    .dataset = redis_dataset,
+    .dataset_set = redis_dataset_set,
+    .holdings = redis_holdings,
+    .sources_set = redis_sources_set,
+    .restore = redis_restore,
     .close = redis_close,
 };
 

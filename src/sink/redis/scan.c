@@ -7,12 +7,31 @@
 #include "sink/redis/connection.h"
 
 #define SCAN_COUNT "1000"
-#define CURSOR_BYTES 24
 
 static bool is_page(const redisReply *reply)
 {
     return reply->type == REDIS_REPLY_ARRAY && reply->elements == 2 && reply->element[0]->type == REDIS_REPLY_STRING &&
-           reply->element[0]->len < CURSOR_BYTES && reply->element[1]->type == REDIS_REPLY_ARRAY;
+           reply->element[0]->len < TKR_REDIS_CURSOR_BYTES && reply->element[1]->type == REDIS_REPLY_ARRAY;
+}
+
+int tkr_redis_scan_page(redisContext *context, const char *pattern, char cursor[TKR_REDIS_CURSOR_BYTES], redisReply **ret_page,
+                        tkr_message *ret_message)
+{
+    const char *const args[] = {"SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT, NULL};
+    redisReply *reply;
+    int rc = 0;
+
+    if (tkr_redis_command(context, args, &reply, ret_message) != 0)
+        return -1;
+    if (is_page(reply)) {
+        memcpy(cursor, reply->element[0]->str, reply->element[0]->len + 1);
+        *ret_page = reply->element[1];
+        reply->element[1] = NULL; /* freed by the caller; a NULL is passed over */
+    } else {
+        rc = tkr_message_set(ret_message, "Redis answered something else than a cursor and keys to SCAN");
+    }
+    freeReplyObject(reply);
+    return rc;
 }
 
 static int visit_page(const redisReply *page, tkr_redis_key_visit *visit, void *arg)
@@ -28,22 +47,16 @@ static int visit_page(const redisReply *page, tkr_redis_key_visit *visit, void *
 
 int tkr_redis_scan(redisContext *context, const char *pattern, tkr_redis_key_visit *visit, void *arg, tkr_message *ret_message)
 {
-    char cursor[CURSOR_BYTES] = "0";
-    const char *const args[] = {"SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT, NULL};
+    char cursor[TKR_REDIS_CURSOR_BYTES] = "0";
     int rc;
 
     do {
-        redisReply *reply;
+        redisReply *page;
 
-        if (tkr_redis_command(context, args, &reply, ret_message) != 0)
+        if (tkr_redis_scan_page(context, pattern, cursor, &page, ret_message) != 0)
             return -1;
-        if (is_page(reply)) {
-            memcpy(cursor, reply->element[0]->str, reply->element[0]->len + 1);
-            rc = visit_page(reply->element[1], visit, arg);
-        } else {
-            rc = tkr_message_set(ret_message, "Redis answered something else than a cursor and keys to SCAN");
-        }
-        freeReplyObject(reply);
+        rc = visit_page(page, visit, arg);
+        freeReplyObject(page);
     } while (rc == 0 && strcmp(cursor, "0") != 0);
     return rc;
 }

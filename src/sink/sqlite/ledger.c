@@ -8,6 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+
 #define SHOWN_BYTES 120
 #define VERSION (TKR_LEDGER_LAYOUT * 100 + TKR_COUNTER_COUNT)
 #define STATE_DIR_USER "/.local/state/tokenring" /* as in sink/config.c */
@@ -28,7 +30,8 @@ static const char create_more[] =
     " cycle TEXT NOT NULL, tokens INTEGER NOT NULL, PRIMARY KEY (kind, account, cycle)) WITHOUT ROWID;"
     "CREATE TABLE IF NOT EXISTS forgotten (digest INTEGER NOT NULL PRIMARY KEY, at INTEGER NOT NULL);"
     "CREATE TABLE IF NOT EXISTS alert (kind TEXT NOT NULL, account TEXT NOT NULL, cycle TEXT NOT NULL,"
-    " percent INTEGER NOT NULL, PRIMARY KEY (kind, account, cycle, percent)) WITHOUT ROWID;";
+    " percent INTEGER NOT NULL, PRIMARY KEY (kind, account, cycle, percent)) WITHOUT ROWID;"
+    "CREATE TABLE IF NOT EXISTS dataset (name TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;";
 #define TKR_COUNTER(symbol, name, letter, help) ", " #name " INTEGER NOT NULL DEFAULT 0"
 static const char create_models[] = "CREATE TABLE model_contribution (account TEXT NOT NULL, kind TEXT NOT NULL,"
                                     " cycle TEXT NOT NULL, model TEXT NOT NULL, source TEXT NOT NULL, life INTEGER NOT NULL"
@@ -96,13 +99,22 @@ static int query_integer(const struct tkr_ledger *ledger, const char *sql, int64
     return rc;
 }
 
-bool tkr_ledger_has_limits(const struct tkr_ledger *ledger)
+static bool has_table(const struct tkr_ledger *ledger, const char *sql)
 {
-    static const char sql[] = "SELECT count(*) FROM sqlite_master WHERE type='table' AND name='usage_limit'";
     tkr_message ignored; /* what is wrong shows when something is asked for */
     int64_t count = 0;
 
     return query_integer(ledger, sql, &count, &ignored) == 0 && count > 0;
+}
+
+bool tkr_ledger_has_limits(const struct tkr_ledger *ledger)
+{
+    return has_table(ledger, "SELECT count(*) FROM sqlite_master WHERE type='table' AND name='usage_limit'");
+}
+
+bool tkr_ledger_has_dataset(const struct tkr_ledger *ledger)
+{
+    return has_table(ledger, "SELECT count(*) FROM sqlite_master WHERE type='table' AND name='dataset'");
 }
 
 static int identify(const struct tkr_ledger *ledger, struct identity *ret_identity, tkr_message *ret_message)
@@ -180,15 +192,29 @@ static int bring_up(const struct tkr_ledger *ledger, tkr_message *ret_message)
     return tkr_ledger_run(ledger, "COMMIT", ret_message);
 }
 
+/* Changing the mode of a new file does not wait for others who do the same now, as all else does: so we do. */
+static int step_patiently(sqlite3_stmt *statement, int timeout_ms)
+{
+    int64_t until_ns = tkr_clock_monotonic_ns() + timeout_ms * TKR_NS_PER_MS;
+    int step = sqlite3_step(statement);
+
+    while ((step & 0xff) == SQLITE_BUSY && tkr_clock_monotonic_ns() < until_ns) {
+        (void)sqlite3_reset(statement); /* tells the step's failure once more */
+        tkr_clock_sleep_ns(TKR_NS_PER_MS);
+        step = sqlite3_step(statement);
+    }
+    return step;
+}
+
 /* journal_mode answers with the mode that it is in, and does not fail when that is another one. */
-static int use_wal(const struct tkr_ledger *ledger, tkr_message *ret_message)
+static int use_wal(const struct tkr_ledger *ledger, int timeout_ms, tkr_message *ret_message)
 {
     sqlite3_stmt *statement;
     bool wal;
 
     if (tkr_ledger_prepare(ledger, "PRAGMA journal_mode=WAL", &statement, ret_message) != 0)
         return -1;
-    if (sqlite3_step(statement) != SQLITE_ROW) {
+    if (step_patiently(statement, timeout_ms) != SQLITE_ROW) {
         (void)tkr_ledger_failed(ledger, ret_message); /* -1, as we return */
         (void)sqlite3_finalize(statement);
         return -1;
@@ -286,10 +312,12 @@ static int open_file(struct tkr_ledger *ledger, const char *name, int flags, int
     if (sqlite3_open_v2(name, &ledger->db, flags | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK)
         return tkr_ledger_failed(ledger, ret_message);
     (void)sqlite3_extended_result_codes(ledger->db, 1);
-    (void)sqlite3_busy_timeout(ledger->db, timeout_ms); /* neither fails on an open database */
-    if (identify(ledger, &identity, ret_message) != 0)
+    (void)sqlite3_busy_timeout(ledger->db, timeout_ms);    /* neither fails on an open database */
+    if (tkr_ledger_run(ledger, "BEGIN", ret_message) != 0) /* another process may be making it */
         return -1;
-    return check(ledger, &identity, ret_message);
+    if (identify(ledger, &identity, ret_message) != 0 || check(ledger, &identity, ret_message) != 0)
+        return -1;
+    return tkr_ledger_run(ledger, "COMMIT", ret_message);
 }
 
 int tkr_ledger_open(const char *path, int timeout_ms, struct tkr_ledger *ret_ledger, tkr_message *ret_message)
@@ -298,7 +326,8 @@ int tkr_ledger_open(const char *path, int timeout_ms, struct tkr_ledger *ret_led
 
     make_default_directory(path);
     if (open_file(&ledger, path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, timeout_ms, ret_message) != 0 ||
-        use_wal(&ledger, ret_message) != 0 || bring_up(&ledger, ret_message) != 0 || note_file(&ledger, ret_message) != 0) {
+        use_wal(&ledger, timeout_ms, ret_message) != 0 || bring_up(&ledger, ret_message) != 0 ||
+        note_file(&ledger, ret_message) != 0) {
         tkr_ledger_close(&ledger);
         return -1;
     }
@@ -355,22 +384,29 @@ static bool could_not_prepare(const struct tkr_ledger *ledger)
     return code == SQLITE_CANTOPEN || code == SQLITE_READONLY;
 }
 
+static int no_ledger(const char *path, tkr_message *ret_message)
+{
+    (void)tkr_message_set(ret_message, "no ledger at %.*s yet", SHOWN_BYTES, path);
+    return 1;
+}
+
 int tkr_ledger_open_to_read(const char *path, int timeout_ms, struct tkr_ledger *ret_ledger, int *ret_counters,
                             tkr_message *ret_message)
 {
     struct tkr_ledger ledger = {.path = path};
     struct identity identity;
     struct stat st;
+    int rc = -1;
 
     if (stat(path, &st) != 0 && errno == ENOENT)
-        return tkr_message_set(ret_message, "no ledger at %.*s yet", SHOWN_BYTES, path);
+        return no_ledger(path, ret_message);
     if (open_file(&ledger, path, SQLITE_OPEN_READONLY, timeout_ms, ret_message) != 0 &&
         !(could_not_prepare(&ledger) && open_unchanging(&ledger, timeout_ms, ret_message) == 0))
         goto fail;
     if (identify(&ledger, &identity, ret_message) != 0)
         goto fail;
     if (unused(&identity)) {
-        (void)tkr_message_set(ret_message, "no ledger at %.*s yet", SHOWN_BYTES, path);
+        rc = no_ledger(path, ret_message);
         goto fail;
     }
     *ret_counters = (int)(identity.version - TKR_LEDGER_LAYOUT * 100);
@@ -379,5 +415,5 @@ int tkr_ledger_open_to_read(const char *path, int timeout_ms, struct tkr_ledger 
     return 0;
 fail:
     tkr_ledger_close(&ledger);
-    return -1;
+    return rc;
 }

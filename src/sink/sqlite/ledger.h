@@ -4,17 +4,19 @@
  *
  *     contribution        account, kind, cycle 'YYYY-MM-DD', source, life, and a column for each counter of
  *                         base/counters.def. One row per source, and a base row with source '' and life 0, which holds what
- *                         older lives of all sources came to. Resets are a row of source 'reset', negative.
+ *                         older lives of all sources came to. Resets are a row of source 'reset', negative. What a restore
+ *                         added that no source had recorded is a row of source 'backup.ID' (sink/restore.h).
  *     model_contribution  the same for models of accounts: a column `model` besides, and such rows for each model
  *     seen                source, number of its last chunk
  *     usage_limit         kind, account, cycle ('' for a standing limit), tokens
  *     alert               kind, account, cycle, percent of the limit that was used, and said so
  *     forgotten           digest of an account's cycle that was forgotten (sink/sqlite/forget.h), and when, in seconds
+ *     dataset             name 'identity': which data set this is (sink/dataset.h)
  *     usage               a view: the sums per kind, account and cycle. This is what is to be read.
  *     usage_by_model      a view: the sums per kind, account, cycle and model, each a part of what `usage` has
  *
  * application_id says that it is a ledger; user_version is TKR_LEDGER_LAYOUT * 100 + the number of counters. A file
- * with fewer counters, or without one of the later tables (models, limits, alerts, forgotten), is brought up on opening; one with more
+ * with fewer counters, or without one of the later tables (models, limits, alerts, forgotten, dataset), is brought up on opening; one with more
  * counters or of a newer layout is left alone.
  *
  * Committed is on disk (synchronous=FULL). Not for network file systems: WAL needs shared memory among its users.
@@ -50,12 +52,16 @@ struct tkr_ledger {
  */
 int tkr_ledger_open(const char *path, int timeout_ms, struct tkr_ledger *ret_ledger, tkr_message *ret_message);
 
-/* Opens it for reading. *ret_counters: how many it has, at most TKR_COUNTER_COUNT. 0, or -1 with the reason. */
+/* Opens it for reading. *ret_counters: how many it has, at most TKR_COUNTER_COUNT. 0; 1: there is none yet, as the message says;
+ * -1 with the reason. */
 int tkr_ledger_open_to_read(const char *path, int timeout_ms, struct tkr_ledger *ret_ledger, int *ret_counters,
                             tkr_message *ret_message);
 
 /* Has it a table for limits? One that was only read since this program came has none yet. */
 bool tkr_ledger_has_limits(const struct tkr_ledger *ledger);
+
+/* Has it a table for what data set it is? Likewise. */
+bool tkr_ledger_has_dataset(const struct tkr_ledger *ledger);
 
 /* Is the open file no longer the one at its path: replaced, moved or removed? */
 bool tkr_ledger_gone(const struct tkr_ledger *ledger);

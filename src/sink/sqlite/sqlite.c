@@ -5,12 +5,15 @@
 #include "base/crash.h"
 #include "sink/queue.h"
 #include "sink/sqlite/apply.h"
+#include "sink/sqlite/dataset.h"
 #include "sink/sqlite/forget.h"
+#include "sink/sqlite/holdings.h"
 #include "sink/sqlite/ledger.h"
 #include "sink/sqlite/limits.h"
 #include "sink/sqlite/read.h"
 #include "sink/sqlite/records.h"
 #include "sink/sqlite/reset.h"
+#include "sink/sqlite/restore.h"
 
 #define CHUNK_ITEMS_MAX 500 /* a transaction costs an fsync or two */
 #define WINDOW 1
@@ -143,6 +146,34 @@ static int sqlite_forget(tkr_sink *sink, const struct tkr_usage_row *account, ui
     return tkr_ledger_forget(of(sink)->config.ledger, of(sink)->config.command_timeout_ms, account, ret_cycles, ret_message);
 }
 
+static int sqlite_dataset(tkr_sink *sink, struct tkr_dataset *ret_dataset, tkr_message *ret_message)
+{
+    return tkr_ledger_dataset(of(sink)->config.ledger, of(sink)->config.command_timeout_ms, ret_dataset, ret_message);
+}
+
+static int sqlite_dataset_set(tkr_sink *sink, const struct tkr_dataset *read, const struct tkr_dataset *next,
+                              tkr_message *ret_message)
+{
+    return tkr_ledger_dataset_set(of(sink)->config.ledger, of(sink)->config.command_timeout_ms, read, next, ret_message);
+}
+
+static int sqlite_holdings(tkr_sink *sink, tkr_holdings_visit *visit, void *arg, tkr_message *ret_message)
+{
+    return tkr_ledger_holdings(of(sink)->config.ledger, of(sink)->config.command_timeout_ms, visit, arg, ret_message);
+}
+
+static int sqlite_sources_set(tkr_sink *sink, const struct tkr_source_seen *sources, uint32_t count, tkr_message *ret_message)
+{
+    return tkr_ledger_sources_set(of(sink)->config.ledger, of(sink)->config.command_timeout_ms, sources, count, ret_message);
+}
+
+static int sqlite_restore(tkr_sink *sink, const struct tkr_restore_terms *terms, const struct tkr_holdings *accounts,
+                          uint32_t count, struct tkr_restored *ret_restored, tkr_message *ret_message)
+{
+    return tkr_ledger_restore(of(sink)->config.ledger, of(sink)->config.command_timeout_ms, terms, accounts, count, ret_restored,
+                              ret_message);
+}
+
 static void sqlite_close(tkr_sink *sink)
 {
     sqlite_disconnect(sink);
@@ -164,6 +195,11 @@ static const struct tkr_sink_ops sqlite_ops = {
     .limits = sqlite_limits,
     .claim = sqlite_claim,
     .forget = sqlite_forget,
+    .dataset = sqlite_dataset,
+    .dataset_set = sqlite_dataset_set,
+    .holdings = sqlite_holdings,
+    .sources_set = sqlite_sources_set,
+    .restore = sqlite_restore,
     .close = sqlite_close,
 };
 

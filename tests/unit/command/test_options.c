@@ -47,6 +47,8 @@ static void test_help_and_version_are_printed(void **state)
         {{"tail", "--help"}, "--errors           only calls that failed"},
         {{"dump", "--help"}, "tokenring dump FILE [OPTION]..."},
         {{"doctor", "-h"}, "1 says that there are errors; with warnings alone it is 0.\n"},
+        {{"backup", "--help"}, "--deadline SECONDS  give up after so long, 1..604800; default 3600."},
+        {{"restore", "--help"}, "--dry-run          print what would be done to each account; change nothing\n"},
         {{"usage", "--help"}, "0 ok; 1 the answer is no or the work failed; 2 wrong usage.\n"},
     };
 

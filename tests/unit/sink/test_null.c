@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <string.h>
+
 #include "sink/contribution.h"
+#include "sink/dataset.h"
 #include "support/sink.h"
 #include "support/test.h"
 
@@ -48,11 +51,38 @@ static void test_null_hands_back_in_order_and_forgets_on_disconnect(void **state
     sink->ops->close(sink);
 }
 
+static int no_holdings(const struct tkr_holdings *holdings, const char *why, void *arg)
+{
+    (void)holdings;
+    (void)why;
+    (void)arg;
+    return 1;
+}
+
+static void test_null_has_nothing_to_back_up_or_restore_and_says_so(void **state)
+{
+    struct tkr_sink_config config = {.kind = TKR_SINK_NULL};
+    struct tkr_dataset dataset = {.id = ""};
+    tkr_message message = {""};
+    tkr_sink *sink;
+
+    (void)state;
+    assert_int_equal(tkr_sink_open(&config, &sink, &message), 0);
+    assert_int_equal(sink->ops->dataset(sink, &dataset, &message), -1);
+    assert_non_null(strstr(message.text, "this sink keeps nothing"));
+    assert_int_equal(sink->ops->dataset_set(sink, &dataset, &dataset, &message), -1);
+    assert_int_equal(sink->ops->holdings(sink, no_holdings, NULL, &message), -1);
+    assert_int_equal(sink->ops->sources_set(sink, NULL, 0, &message), -1);
+    assert_int_equal(sink->ops->restore(sink, NULL, NULL, 0, NULL, &message), -1);
+    sink->ops->close(sink);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_null_takes_all_and_keeps_nothing),
         cmocka_unit_test(test_null_hands_back_in_order_and_forgets_on_disconnect),
+        cmocka_unit_test(test_null_has_nothing_to_back_up_or_restore_and_says_so),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,11 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The contract of sinks, against a real Redis. */
 #include "unit/sink/contract_accounts.h"
+#include "unit/sink/contract_backup.h"
 #include "unit/sink/contract_models.h"
 #include "unit/sink/redis_fixture.h"
 
 static tkr_sink *contract_sink(void **state)
 {
+    return *state;
+}
+
+static tkr_sink *contract_emptied(void **state)
+{
+    RUN("FLUSHALL");
     return *state;
 }
 
@@ -73,6 +80,7 @@ int main(void)
         CONTRACT_TESTS(set_up, fixture_sink_close),
         CONTRACT_ACCOUNTS_TESTS(set_up, fixture_sink_close),
         CONTRACT_MODELS_TESTS(set_up, fixture_sink_close),
+        CONTRACT_BACKUP_TESTS(set_up, fixture_sink_close),
         cmocka_unit_test_setup_teardown(test_first_contribution_that_arrives_after_its_record_was_removed_adds_nothing, set_up,
                                         fixture_sink_close),
         cmocka_unit_test_setup_teardown(test_chunk_with_a_higher_number_is_not_late, set_up, fixture_sink_close),
