@@ -196,7 +196,6 @@ static void expect(struct stage *stage, const char *path, int exit_code, const c
 
 static void test_what_is_no_file_of_ours_is_told_apart(void **state)
 {
-    static const char whole[] = "{\"tokenring_backup\":1,\"backup\":\"b\"}\n{\"account\":\"a\"}\n{\"end\":{}}\n";
     static const char zeros[10000];
     struct stage *stage = *state;
     char path[VIEW_PATH_BYTES];
@@ -217,13 +216,38 @@ static void test_what_is_no_file_of_ours_is_told_apart(void **state)
     expect(stage, path, 1, "the file ends within its header");
     write_file(path, "TRSHARD1", 8);
     expect(stage, path, 1, "the file ends within its header");
-    write_file(path, whole, strlen(whole));
-    expect(stage, path, 0, "accounts_and_limits: 1");
-    write_file(path, whole, strlen(whole) - strlen("{\"end\":{}}\n"));
-    expect(stage, path, 1, "it has no last line: it is cut");
+    write_file(path, "{\"tokenring_backup\":1,\"backup\":\"b\"}\n", 37);
+    expect(stage, path, 1, "line 1: ");
     assert_int_equal(unlink(path), 0);
     assert_int_equal(mkfifo(path, 0600), 0);
     expect(stage, path, 1, "it is no regular file");
+}
+
+static void test_backup_is_whole_or_tells_where_it_is_not(void **state)
+{
+    struct stage *stage = *state;
+    tkr_producer *producer = fill(stage);
+    char path[VIEW_PATH_BYTES];
+    struct process process;
+    struct stat status;
+    json_t *backup;
+
+    (void)snprintf(path, sizeof(path), "%s/b.jsonl", stage->dir);
+    VIEW_RUN(stage, &process, "backup", path);
+    assert_int_equal(process_exit_code(&process), 0);
+    process_end(&process);
+    backup = dump(stage, 0, path, "1");
+    assert_string_equal(view_text(backup, "kind"), "backup");
+    assert_int_equal(strlen(view_text(backup, "data_set")), 16);
+    assert_true(view_integer(backup, "accounts_and_cycles") > 20);
+    assert_int_equal(view_integer(backup, "left_out"), 0);
+    assert_true(view_integer(backup, "sources_in_all") >= 1);
+    assert_int_equal(view_integer(backup, "doubts_in_all"), 0);
+    json_decref(backup);
+    assert_int_equal(stat(path, &status), 0);
+    assert_int_equal(truncate(path, status.st_size / 2), 0);
+    expect(stage, path, 1, "the file is cut off");
+    tkr_close(producer);
 }
 
 static void test_wrong_usage_is_told(void **state)
@@ -311,6 +335,7 @@ int main(void)
         T(test_limit_bounds_lists_and_tells_how_many_there_are),
         T(test_text_says_the_same),
         T(test_what_is_no_file_of_ours_is_told_apart),
+        T(test_backup_is_whole_or_tells_where_it_is_not),
         T(test_wrong_usage_is_told),
         T(test_cut_files_are_told_as_far_as_they_go),
         T(test_files_are_read_while_they_are_written),

@@ -163,7 +163,7 @@ static int look_into(const struct dumping *dumping, struct tkr_dump *dump)
 
 static int dump_file(const struct dumping *dumping)
 {
-    struct tkr_dump dump = {.limit = (uint64_t)dumping->limit};
+    struct tkr_dump dump = {.path = dumping->path, .limit = (uint64_t)dumping->limit};
     struct stat status;
     int exit_code;
 

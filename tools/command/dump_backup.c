@@ -1,77 +1,51 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A backup: a JSON object a line. What it is of, and how many lines of each kind it has; whether it is whole, a restore says. */
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
+/* A backup, read as a restore reads it: what it is of, how many lines of each kind it has, whether it is whole. */
+#include "backup/reader.h"
+#include "base/clock.h"
 #include "command/dump_file.h"
-#include "command/text.h"
+#include "command/moment.h"
 
-/* What a line begins with, which says its kind. */
-static bool begins(const char *line, ssize_t len, const char *with)
+static void set_moment(json_t *object, const char *key, int64_t moment_s)
 {
-    return len >= (ssize_t)strlen(with) && memcmp(line, with, strlen(with)) == 0;
+    char text[TKR_COMMAND_MOMENT_BYTES];
+
+    if (moment_s > 0 && moment_s < INT64_MAX / TKR_NS_PER_S)
+        tkr_dump_set_text(object, key, tkr_command_moment(moment_s * TKR_NS_PER_S, text));
+    else
+        tkr_dump_set_signed(object, key, moment_s);
 }
 
-/* The line's object under a key, if it is one. */
-static void keep(struct tkr_dump *dump, const char *key, const char *line, size_t len)
+static void set_sources(struct tkr_dump *dump, const struct tkr_backup_reader *reader)
 {
-    json_t *object = json_loadb(line, len, 0, NULL);
+    struct tkr_dump_list list = TKR_DUMP_LIST_INIT;
 
-    if (json_is_object(object))
-        (void)json_object_set(dump->object, key, object);
-    else
-        tkr_dump_doubt(dump, "its %s is no JSON object", key);
-    json_decref(object);
-}
-
-struct lines {
-    uint64_t all;
-    uint64_t sources;
-    uint64_t accounts;
-    uint64_t unknown;
-    bool ended;
-};
-
-static void take(struct tkr_dump *dump, const char *line, ssize_t len, struct lines *lines)
-{
-    lines->ended = begins(line, len, "{\"end\":");
-    if (lines->all++ == 0)
-        keep(dump, "head", line, (size_t)len);
-    else if (lines->ended)
-        keep(dump, "last_line", line, (size_t)len);
-    else if (begins(line, len, "{\"source\":"))
-        lines->sources++;
-    else if (begins(line, len, "{\"account"))
-        lines->accounts++;
-    else
-        lines->unknown++;
+    for (uint32_t i = 0; i < reader->source_count; i++) {
+        if (tkr_dump_list_takes(dump, &list)) {
+            json_t *row = json_object();
+            tkr_dump_set_text(row, "source", reader->source[i].source);
+            tkr_dump_set(row, "seen", reader->source[i].seen);
+            (void)json_array_append_new(list.array, row);
+        }
+    }
+    tkr_dump_list_end(dump->object, "sources", &list);
 }
 
 void tkr_dump_backup(struct tkr_dump *dump)
 {
-    int fd = dup(dump->fd);
-    FILE *file = fd >= 0 ? fdopen(fd, "r") : NULL;
-    struct lines lines = {0};
-    char *line = NULL;
-    size_t room = 0;
-    ssize_t len;
+    struct tkr_backup_reader reader;
+    tkr_message message = {""};
+    const struct tkr_backup_end *counted;
+    bool whole = tkr_backup_reader_open(dump->path, &reader, &message) == 0 && tkr_backup_reader_check(&reader, &message) == 0;
 
-    if (file == NULL) {
-        if (fd >= 0)
-            (void)close(fd);
-        tkr_dump_doubt(dump, "it cannot be read");
-        return;
-    }
-    while ((len = getline(&line, &room, file)) > 0)
-        take(dump, line, len, &lines);
-    free(line);
-    (void)fclose(file);
-    tkr_dump_set(dump->object, "sources", lines.sources);
-    tkr_dump_set(dump->object, "accounts_and_limits", lines.accounts);
-    if (lines.unknown > 0)
-        tkr_dump_doubt(dump, "%llu lines are of no kind that this version knows", (unsigned long long)lines.unknown);
-    if (!lines.ended)
-        tkr_dump_doubt(dump, "it has no last line: it is cut");
+    if (!whole)
+        tkr_dump_doubt(dump, "%s", message.text);
+    counted = whole ? &reader.end : &reader.counted;
+    tkr_dump_set_text(dump->object, "backup", reader.head.backup);
+    tkr_dump_set_text(dump->object, "data_set", reader.head.dataset);
+    set_moment(dump->object, "made", reader.head.made_s);
+    tkr_dump_set(dump->object, "accounts_and_cycles", counted->accounts);
+    tkr_dump_set(dump->object, "standing_limits", counted->limits);
+    tkr_dump_set(dump->object, "left_out", counted->left_out);
+    set_sources(dump, &reader);
+    tkr_backup_reader_close(&reader);
 }

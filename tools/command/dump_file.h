@@ -14,6 +14,7 @@
 #include <sys/types.h>
 
 struct tkr_dump {
+    const char *path;
     int fd;
     uint64_t bytes; /* of the file, when it was opened */
     uint64_t inode;
