@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-# expressions.py PROMETHEUS ROOT: asks a Prometheus that scrapes a busy collector all that deploy/ asks: each name and each label that an
-# expression of the rules or of the dashboard names is there, with the values that it picks; each expression is answered without
-# error, those of the dashboard with a number; the rules are evaluated without error, and none of those that wake somebody is raised.
+# expressions.py PROMETHEUS ROOT: asks a Prometheus that scrapes a busy collector all that deploy/ asks: each name and each label
+# that an expression of the rules or of the dashboard names is there, with the values that it picks; each expression is answered
+# without error, those of the dashboard with a number; the rules are evaluated without error, and none that wakes somebody is
+# raised.
 import json
 import math
 import os
@@ -88,9 +89,9 @@ def wrong_rules():
 
 
 def main():
-    shown = [(where, promql.with_variables(expression, CHOSEN)) for where, expression in promql.dashboard_expressions(DASHBOARD)]
-    deployed = shown + [(where, promql.with_variables(expression, CHOSEN)) for where, expression in promql.dashboard_questions(DASHBOARD)]
-    deployed += [(where, rule["expr"]) for where, rule in promql.rules(RULES)]
+    shown, more = [[(where, promql.with_variables(expression, CHOSEN)) for where, expression in asked(DASHBOARD)]
+                   for asked in (promql.dashboard_expressions, promql.dashboard_questions)]
+    deployed = shown + more + [(where, rule["expr"]) for where, rule in promql.rules(RULES)]
     end = time.monotonic() + PATIENCE_S
     while True:
         wrong = list(not_answered(deployed, shown)) + list(wrong_rules())

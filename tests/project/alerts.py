@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-# alerts.py FOLDER: each alert of tokenring.rules.yml says how bad it is, how long it waits, what happened and what to do, and has its
-# reason above it; each has a case in tokenring.rules.test.yml in which it is raised, and a moment at which it is not.
+# alerts.py FOLDER: each alert of tokenring.rules.yml says how bad it is, how long it waits, what happened and what to do, and has
+# its reason above it; each has a case in tokenring.rules.test.yml in which it is raised, and a moment at which it is not.
 import re
 import sys
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-# dashboard.py ROOT: Grafana can import deploy/grafana/tokenring.json as it is: the data source is a variable, ids are unique, nothing
-# overlaps, no plugin is needed; what is provisioned leads to it. Every metric of src/serve/metrics.def is on it or in a rule. That its
-# expressions give data, tests/integration/test_expressions.c asks a real Prometheus.
+# dashboard.py ROOT: Grafana can import deploy/grafana/tokenring.json as it is: the data source is a variable, ids are unique,
+# nothing overlaps, no plugin is needed; what is provisioned leads to it. Every metric of src/serve/metrics.def is on it or in a
+# rule. That its expressions give data, tests/integration/test_expressions.c asks a real Prometheus.
 import json
 import os
 import re
@@ -50,7 +50,8 @@ def check_places(panels):
         place = panel["gridPos"]
         if place["x"] < 0 or place["x"] + place["w"] > 24 or place["w"] <= 0 or place["h"] <= 0:
             complain(f"{panel['title']}: is not within the 24 columns")
-        for cell in ((x, y) for x in range(place["x"], place["x"] + place["w"]) for y in range(place["y"], place["y"] + place["h"])):
+        rows = range(place["y"], place["y"] + place["h"])
+        for cell in ((x, y) for x in range(place["x"], place["x"] + place["w"]) for y in rows):
             if cell in taken:
                 complain(f"{panel['title']} lies over {taken[cell]}")
                 return

@@ -27,6 +27,9 @@ mv "$work/first" "$work/prefix" # nothing may remember where it was installed
 for program in tokenringd tokenring; do
     [ ! -x "$build/bin/$program" ] || [ -x "$work/prefix/bin/$program" ] || { echo "bin/$program: not installed"; exit 1; }
 done
+for page in "$build"/man/*.[1-9]; do # none where scdoc is missing
+    [ ! -e "$page" ] || [ -n "$(find "$work/prefix" -name "${page##*/}")" ] || { echo "${page##*/}: not installed"; exit 1; }
+done
 
 pc=$(find "$work/prefix" -name tokenring.pc)
 PKG_CONFIG_PATH=${pc%/*}

@@ -78,11 +78,12 @@ def dashboard_expressions(path):
     """[(where, expression)] of what a dashboard shows, variables in them."""
     with open(path, encoding="utf-8") as file:
         dashboard = json.load(file)
-    return [(f"{panel['title']} {target['refId']}", target["expr"]) for panel in panels(dashboard) for target in panel.get("targets", [])]
+    return [(f"{panel['title']} {target['refId']}", target["expr"])
+            for panel in panels(dashboard) for target in panel.get("targets", [])]
 
 
 def dashboard_questions(path):
-    """[(where, expression)] of what a dashboard asks besides: for its marks, and for its variables the series whose labels it lists."""
+    """[(where, expression)] of what a dashboard asks besides: for its marks, and for its variables, whose labels it lists."""
     with open(path, encoding="utf-8") as file:
         dashboard = json.load(file)
     marks = [(mark["name"], mark["expr"]) for mark in dashboard["annotations"]["list"] if "expr" in mark]
