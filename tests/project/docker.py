@@ -61,7 +61,7 @@ def check_dockerfile(root, stages):
             complain(f"{name} is needed to build, and not in the context (.dockerignore)")
     if in_context(root, "build") or in_context(root, ".git") or in_context(root, "tests"):
         complain("the context has more than is needed (.dockerignore)")
-    return user.groups(), environment
+    return user.groups() if user else ("", ""), environment
 
 
 def check_compose(root, user, environment):

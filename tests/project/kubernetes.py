@@ -35,6 +35,10 @@ def mib(text):
     return int(number) * (1024 if unit == "Gi" else 1)
 
 
+def containers(pod):
+    return pod.get("initContainers", []) + pod["containers"]
+
+
 def image_user(root):
     with open(f"{root}/deploy/docker/Dockerfile", encoding="utf-8") as file:
         return [int(number) for number in re.search(r"^USER (\d+):(\d+)$", file.read(), re.M).groups()]
@@ -72,18 +76,18 @@ def check_probes(where, container):
         complain(where, "TOKENRING_HTTP is not where its port and probes are")
 
 
-def check_volumes(where, pod, containers):
+def check_volumes(where, pod, held):
     volumes = {volume["name"]: volume for volume in pod["volumes"]}
-    mounted = {mount["name"] for container in containers for mount in container.get("volumeMounts", [])}
+    mounted = {mount["name"] for container in held for mount in container.get("volumeMounts", [])}
     if set(volumes) != mounted:
         complain(where, f"volumes are {sorted(volumes)}, mounted are {sorted(mounted)}")
     return volumes
 
 
-def check_runtime(where, pod, containers, volumes):
+def check_runtime(where, pod, held, volumes):
     """All that meet there call it by one name, which is on the volume, and not the volume's own root, which all may write."""
-    names = {settings(container).get("TOKENRING_RUNTIME_DIR") for container in containers if container["name"] != "folders"}
-    mounts = {mount["mountPath"] for container in containers for mount in container["volumeMounts"] if mount["name"] == "runtime"}
+    names = {settings(container).get("TOKENRING_RUNTIME_DIR") for container in held if container["name"] != "folders"}
+    mounts = {mount["mountPath"] for container in held for mount in container["volumeMounts"] if mount["name"] == "runtime"}
     if len(names) != 1 or len(mounts) != 1:
         complain(where, f"runtime directories are {names}, mounted at {mounts}")
         return
@@ -91,7 +95,7 @@ def check_runtime(where, pod, containers, volumes):
     if "emptyDir" in volumes["runtime"]:
         if volumes["runtime"]["emptyDir"].get("medium") != "Memory" or not name.startswith(mount + "/"):
             complain(where, "the runtime directory is to be a folder in an emptyDir in memory")
-        processes = sum(container["name"] == "gateway" for container in containers)
+        processes = sum(container["name"] == "gateway" for container in held)
         if mib(need(where, volumes["runtime"], "emptyDir", "sizeLimit")) < processes * BUDGET_MIB + BOARD_MIB:
             complain(where, "sizeLimit is less than a process and the board may take")
     elif name != mount or not need(where, volumes["runtime"], "hostPath", "path").startswith(("/dev/shm/", "/run/")):
@@ -110,10 +114,9 @@ def check_pod(where, workload, user, known):
     if not workload["spec"]["selector"]["matchLabels"].items() <= template["metadata"]["labels"].items():
         complain(where, "its selector does not select its pods")
     pod = template["spec"]
-    containers = pod.get("initContainers", []) + pod["containers"]
-    volumes = check_volumes(where, pod, containers)
-    check_runtime(where, pod, containers, volumes)
-    for container in containers:
+    volumes = check_volumes(where, pod, containers(pod))
+    check_runtime(where, pod, containers(pod), volumes)
+    for container in containers(pod):
         at = f"{where}, {container['name']}"
         for path in (("image",), ("resources", "requests", "cpu"), ("resources", "requests", "memory"), ("resources", "limits", "memory")):
             need(at, container, *path)
@@ -132,13 +135,27 @@ def check_pod(where, workload, user, known):
                 complain(at, "its memory limit is less than the board and itself take")
 
 
+def check_meeting(workloads):
+    """What is on nodes is one folder for all."""
+    paths = set()
+    for _, workload in workloads:
+        for volume in workload["spec"]["template"]["spec"]["volumes"]:
+            if volume["name"] == "runtime" and "hostPath" in volume:
+                paths.add(volume["hostPath"]["path"])
+    if len(paths) != 1:
+        complain("deploy/kubernetes", f"runtime directories on nodes are {sorted(paths)}: gateways and collectors are to meet in one")
+
+
 def check_monitor(where, monitor, workloads):
     label = monitor["spec"]["selector"]["matchLabels"]
     for workload in workloads:
         template = workload["spec"]["template"]
-        names = [container["name"] for container in template["spec"].get("initContainers", []) + template["spec"]["containers"]]
+        names = [container["name"] for container in containers(template["spec"])]
         if (label.items() <= template["metadata"]["labels"].items()) != ("tokenringd" in names):
             complain(where, f"it and the labels of {workload['kind']} {workload['metadata']['name']} do not agree")
+        for container in (each for each in containers(template["spec"]) if each["name"] == "tokenringd"):
+            if monitor["spec"]["podMetricsEndpoints"][0]["port"] not in [port["name"] for port in container["ports"]]:
+                complain(where, f"asks on a port that {workload['kind']} {workload['metadata']['name']} does not have")
     jobs = [rule["replacement"] for rule in monitor["spec"]["podMetricsEndpoints"][0]["relabelings"] if rule["targetLabel"] == "job"]
     if jobs != ["tokenring"]:
         complain(where, "the job is not named tokenring, by which the rules know it")
@@ -157,11 +174,12 @@ def main():
     workloads = [(where, document) for where, document in documents if document["kind"] in ("Deployment", "DaemonSet")]
     for where, document in workloads:
         check_pod(f"{where}, {document['kind']} {document['metadata']['name']}", document, image_user(root), known)
+    check_meeting(workloads)
     for where, document in documents:
         if document["kind"] == "PodMonitor":
             check_monitor(where, document, [workload for _, workload in workloads])
-    sidecars = [container for _, document in workloads for container in document["spec"]["template"]["spec"].get("initContainers", [])
-                if container["name"] == "tokenringd"]
+    sidecars = [container for _, document in workloads
+                for container in document["spec"]["template"]["spec"].get("initContainers", []) if container["name"] == "tokenringd"]
     if [container.get("restartPolicy") for container in sidecars] != ["Always"]:
         complain("deploy/kubernetes", "the sidecar is not a native one: an initContainer with restartPolicy: Always")
     print(f"{len(documents)} documents")
