@@ -118,8 +118,9 @@ def check_pod(where, workload, user, known):
     check_runtime(where, pod, containers(pod), volumes)
     for container in containers(pod):
         at = f"{where}, {container['name']}"
-        for path in (("image",), ("resources", "requests", "cpu"), ("resources", "requests", "memory"), ("resources", "limits", "memory")):
-            need(at, container, *path)
+        need(at, container, "image")
+        for path in (("requests", "cpu"), ("requests", "memory"), ("limits", "memory")):
+            need(at, container, "resources", *path)
         check_security(at, pod, container)
         check_references(at, container, known)
         if container["name"] == "gateway" and mib(container["resources"]["limits"]["memory"]) < BUDGET_MIB:
@@ -129,7 +130,7 @@ def check_pod(where, workload, user, known):
             annotations = template["metadata"]["annotations"]
             if annotations["prometheus.io/port"] != str(container["ports"][0]["containerPort"]):
                 complain(at, "the annotation's port is not its port")
-            if [pod["securityContext"][key] for key in ("runAsUser", "runAsGroup")] != user or pod["securityContext"]["fsGroup"] != user[1]:
+            if [pod["securityContext"][key] for key in ("runAsUser", "runAsGroup", "fsGroup")] != [*user, user[1]]:
                 complain(at, f"does not run as the image's user, {user}")
             if mib(container["resources"]["limits"]["memory"]) < 2 * BOARD_MIB:
                 complain(at, "its memory limit is less than the board and itself take")
@@ -143,7 +144,7 @@ def check_meeting(workloads):
             if volume["name"] == "runtime" and "hostPath" in volume:
                 paths.add(volume["hostPath"]["path"])
     if len(paths) != 1:
-        complain("deploy/kubernetes", f"runtime directories on nodes are {sorted(paths)}: gateways and collectors are to meet in one")
+        complain("deploy/kubernetes", f"runtime directories on nodes are {sorted(paths)}: all are to meet in one")
 
 
 def check_monitor(where, monitor, workloads):
@@ -156,7 +157,8 @@ def check_monitor(where, monitor, workloads):
         for container in (each for each in containers(template["spec"]) if each["name"] == "tokenringd"):
             if monitor["spec"]["podMetricsEndpoints"][0]["port"] not in [port["name"] for port in container["ports"]]:
                 complain(where, f"asks on a port that {workload['kind']} {workload['metadata']['name']} does not have")
-    jobs = [rule["replacement"] for rule in monitor["spec"]["podMetricsEndpoints"][0]["relabelings"] if rule["targetLabel"] == "job"]
+    rules = monitor["spec"]["podMetricsEndpoints"][0]["relabelings"]
+    jobs = [rule["replacement"] for rule in rules if rule["targetLabel"] == "job"]
     if jobs != ["tokenring"]:
         complain(where, "the job is not named tokenring, by which the rules know it")
 
@@ -178,8 +180,8 @@ def main():
     for where, document in documents:
         if document["kind"] == "PodMonitor":
             check_monitor(where, document, [workload for _, workload in workloads])
-    sidecars = [container for _, document in workloads
-                for container in document["spec"]["template"]["spec"].get("initContainers", []) if container["name"] == "tokenringd"]
+    first = [container for _, document in workloads for container in document["spec"]["template"]["spec"].get("initContainers", [])]
+    sidecars = [container for container in first if container["name"] == "tokenringd"]
     if [container.get("restartPolicy") for container in sidecars] != ["Always"]:
         complain("deploy/kubernetes", "the sidecar is not a native one: an initContainer with restartPolicy: Always")
     print(f"{len(documents)} documents")
