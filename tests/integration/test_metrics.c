@@ -1,31 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Metrics of a real collector: exact, accepted by those who read such pages, and asked for by a real Prometheus. */
-#include <arpa/inet.h>
 #include <jansson.h>
-#include <netinet/in.h>
 #include <pthread.h>
-#include <sys/socket.h>
 #include <sys/un.h>
 
-#include "integration/collector_stage.h"
+#include "integration/http_stage.h"
 #include "tokenring/callback.h"
 
 #define SCRIPT TEST_SOURCE_DIR "/tests/integration/metrics.py"
-#define SERVED "metrics and health are served on "
-#define WAIT_MS 60000
-#define WHERE_BYTES 64
 
 /* --- who can read pages --- */
-
-static bool runs(const char *program, const char *argument, const char *more)
-{
-    const char *argv[] = {program, argument, more, NULL};
-    struct process process;
-    bool fine = process_run(&process, argv, NULL, WAIT_MS) == 0 && process_exit_code(&process) == 0;
-
-    process_end(&process);
-    return fine;
-}
 
 /* A Python that has the parsers; NULL: none. */
 static const char *python(void)
@@ -39,65 +23,6 @@ static const char *python(void)
     return NULL;
 }
 
-/* --- the collector's port --- */
-
-static void start_collector(struct stage *stage, char ret_where[WHERE_BYTES])
-{
-    const char *at;
-    size_t len;
-
-    stage_env(stage, "TOKENRING_HTTP", "127.0.0.1:0");
-    stage_collector_start(stage, "1");
-    at = strstr(process_text(&stage->collector, PROCESS_STDERR), SERVED);
-    assert_non_null(at);
-    at += strlen(SERVED);
-    len = strcspn(at, "\n");
-    assert_true(len < WHERE_BYTES);
-    memcpy(ret_where, at, len);
-    ret_where[len] = '\0';
-}
-
-static int connect_to(const char *where)
-{
-    struct sockaddr_in address = {.sin_family = AF_INET};
-    const char *colon = strrchr(where, ':');
-    struct timeval patience = {.tv_sec = 20};
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-    address.sin_port = htons((uint16_t)strtoul(colon + 1, NULL, 10));
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    assert_true(fd >= 0 && connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0);
-    (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-    return fd;
-}
-
-/* Sends bytes and reads until the other side closes, or has nothing more to say; freed by the caller. */
-static char *talk(int fd, const char *request, size_t len)
-{
-    size_t room = 1 << 20;
-    char *answer = calloc(1, room + 1);
-    size_t got = 0;
-    ssize_t n = 1;
-
-    assert_non_null(answer);
-    (void)send(fd, request, len, MSG_NOSIGNAL); /* it may have hung up: the answer says so */
-    while (n > 0 && got < room) {
-        n = recv(fd, answer + got, room - got, 0);
-        got += n > 0 ? (size_t)n : 0;
-    }
-    (void)close(fd);
-    return answer;
-}
-
-/* The answer to GET, head and all; freed by the caller. */
-static char *get(const char *where, const char *path)
-{
-    char request[256];
-    int len = snprintf(request, sizeof(request), "GET %s HTTP/1.0\r\nHost: localhost\r\n\r\n", path);
-
-    return talk(connect_to(where), request, (size_t)len);
-}
-
 static void assert_answers(const char *where, const char *path, const char *begins, const char *contains)
 {
     char *answer = get(where, path);
@@ -105,35 +30,6 @@ static void assert_answers(const char *where, const char *path, const char *begi
     if (strncmp(answer, begins, strlen(begins)) != 0 || strstr(answer, contains) == NULL)
         fail_msg("%s: %s", path, answer);
     free(answer);
-}
-
-/* Value of a series, written out; -1: it is not there. */
-static double value_of(const char *where, const char *series)
-{
-    char *page = get(where, "/metrics");
-    size_t len = strlen(series);
-    double value = -1;
-
-    for (const char *line = page; line != NULL; line = strchr(line, '\n')) {
-        line += *line == '\n';
-        if (strncmp(line, series, len) == 0 && line[len] == ' ')
-            value = strtod(line + len, NULL);
-        if (*line == '\0')
-            break;
-    }
-    free(page);
-    return value;
-}
-
-static void wait_value(const char *where, const char *series, double value)
-{
-    long end = process_now_ms() + WAIT_MS;
-
-    while (value_of(where, series) != value) {
-        if (process_now_ms() > end)
-            fail_msg("%s is %f, not %f", series, value_of(where, series), value);
-        process_sleep_ms(20);
-    }
 }
 
 /* --- gateways --- */
@@ -356,52 +252,6 @@ static void test_strict_parsers_accept_hostile_names_under_load(void **state)
 
 /* --- Prometheus --- */
 
-static uint16_t free_port(void)
-{
-    struct sockaddr_in address = {.sin_family = AF_INET};
-    socklen_t len = sizeof(address);
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    assert_true(fd >= 0 && bind(fd, (const struct sockaddr *)&address, sizeof(address)) == 0 &&
-                getsockname(fd, (struct sockaddr *)&address, &len) == 0);
-    (void)close(fd);
-    return ntohs(address.sin_port);
-}
-
-static void write_config(const struct stage *stage, const char *where, char path[STAGE_PATH_BYTES])
-{
-    FILE *file;
-
-    (void)snprintf(path, STAGE_PATH_BYTES, "%s/prometheus.yml", stage->dir);
-    file = fopen(path, "w");
-    assert_non_null(file);
-    (void)fprintf(file,
-                  "global:\n  scrape_interval: 1s\nscrape_configs:\n  - job_name: tokenring\n    static_configs:\n"
-                  "      - targets: ['%s']\n",
-                  where);
-    assert_int_equal(fclose(file), 0);
-}
-
-static void start_prometheus(const struct stage *stage, const char *where, struct process *ret_process,
-                             char ret_where[WHERE_BYTES])
-{
-    char config[STAGE_PATH_BYTES];
-    char config_option[STAGE_PATH_BYTES + 32];
-    char data_option[STAGE_PATH_BYTES + 32];
-    char web_option[WHERE_BYTES + 32];
-    const char *argv[] = {"prometheus", config_option, data_option, web_option, NULL};
-
-    write_config(stage, where, config);
-    (void)snprintf(ret_where, WHERE_BYTES, "127.0.0.1:%u", free_port());
-    (void)snprintf(config_option, sizeof(config_option), "--config.file=%s", config);
-    (void)snprintf(data_option, sizeof(data_option), "--storage.tsdb.path=%s/prometheus", stage->dir);
-    (void)snprintf(web_option, sizeof(web_option), "--web.listen-address=%s", ret_where);
-    assert_int_equal(process_start(ret_process, argv, NULL), 0);
-    if (process_wait_text(ret_process, PROCESS_STDERR, "Server is ready", WAIT_MS) != 0)
-        fail_msg("%s", process_text(ret_process, PROCESS_STDERR));
-}
-
 /* The rate of one user, as the query by users answers; 0: none yet. */
 static double rate_of(const char *prometheus, const char *id)
 {
@@ -438,7 +288,7 @@ static void test_prometheus_answers_the_rate_of_each_user(void **state)
     }
     start_collector(stage, where);
     assert_int_equal(pthread_create(&thread, NULL, record_on, stage), 0);
-    start_prometheus(stage, where, &prometheus, asked);
+    start_prometheus(stage, where, NULL, &prometheus, asked);
     while (rate_of(asked, "alice") <= 0 || rate_of(asked, sorts[1].id) <= 0 || rate_of(asked, "other") <= 0) {
         if (process_now_ms() > end)
             fail_msg("no rate after a minute: %s", process_text(&prometheus, PROCESS_STDERR));

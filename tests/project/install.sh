@@ -27,6 +27,9 @@ mv "$work/first" "$work/prefix" # nothing may remember where it was installed
 for program in tokenringd tokenring; do
     [ ! -x "$build/bin/$program" ] || [ -x "$work/prefix/bin/$program" ] || { echo "bin/$program: not installed"; exit 1; }
 done
+for page in "$build"/man/*.[1-9]; do # none where scdoc is missing
+    [ ! -e "$page" ] || [ -e "$work/prefix/share/man/man${page##*.}/${page##*/}" ] || { echo "${page##*/}: not installed"; exit 1; }
+done
 
 pc=$(find "$work/prefix" -name tokenring.pc)
 PKG_CONFIG_PATH=${pc%/*}
@@ -42,8 +45,14 @@ quiet "$cmake" --build "$work/consumer"
 run "$work/consumer/consumer"
 run "$work/consumer/consumer_static"
 
-# The repository, where it was built: its consumer asks a ledger and increments through the ring.
+# What watches the collector, where it was built.
 [ -x "$build/bin/tokenringd" ] || exit 0
+for file in tokenring/prometheus/tokenring.rules.yml tokenring/grafana/tokenring.json doc/tokenring/examples/prometheus/prometheus.yml \
+    doc/tokenring/examples/grafana/provisioning/dashboards/tokenring.yml; do
+    [ -e "$work/prefix/share/$file" ] || { echo "share/$file: not installed"; exit 1; }
+done
+
+# The repository: its consumer asks a ledger and increments through the ring.
 quiet "$compiler" -std=c17 -Wall -Wextra -Werror $(pkg-config --cflags tokenring_repository) -o "$work/repository_with_pkg_config" \
     "$here/consumer/repository.c" $(pkg-config --libs tokenring_repository)
 LD_LIBRARY_PATH=$libdir TOKENRING_SINK=sqlite TOKENRING_LEDGER=$work/first.db run "$work/repository_with_pkg_config"
