@@ -149,7 +149,7 @@ static double flush(void)
         if (tkr_delivery_serve(&stage.delivery, &why) != 0)
             return bench_wrong("%s", why.text);
     }
-    tkr_recorded_say(&stage.delivery.recorded);
+    tkr_recorded_say(&stage.delivery.told.recorded);
     return (double)(tkr_clock_monotonic_ns() - begun_ns);
 }
 
@@ -467,7 +467,7 @@ static int run_recorded(struct bench_series figures[2])
         for (unsigned turn = 0; turn < 2; turn++) {
             unsigned way = (i + turn) % 2;
             double ns;
-            stage.delivery.recorded.lines_max = way == 1 ? stage.stock.accounts : 0;
+            stage.delivery.told.recorded.lines_max = way == 1 ? stage.stock.accounts : 0;
             ns = bench_stock_change(&stage.stock, 3) == 0 ? flush() : -1;
             if (ns < 0)
                 return -1;
@@ -482,7 +482,7 @@ static int open_recorded(struct tkr_log_settings *settings)
 {
     tkr_message why;
 
-    if (open_all((uint32_t)bench_work(ACCOUNTS), NULL) != 0 || !tkr_recorded_open(&stage.delivery.recorded, 0))
+    if (open_all((uint32_t)bench_work(ACCOUNTS), NULL) != 0 || !tkr_recorded_open(&stage.delivery.told.recorded, 0))
         return -1;
     (void)snprintf(settings->file, sizeof(settings->file), "%s/log", stage.server.dir);
     return tkr_log_open(settings, &why) == 0 ? 0 : bench_wrong("%s", why.text);
