@@ -407,13 +407,18 @@ static void test_sink_that_loses_its_data_during_the_backup_makes_none(void **st
 {
     struct stage *stage = *state;
     char path[FILE_BYTES];
+    char part[FILE_BYTES];
     const char *argv[] = {TEST_BIN_DIR "/tokenring", "backup", path, NULL};
     struct process process;
 
     backup_path(stage, "b.jsonl", path);
+    backup_path(stage, "b.jsonl.part", part);
     fill(stage);
     assert_int_equal(process_start(&process, argv, stage->env_list), 0);
-    process_sleep_ms(60);
+    while (access(part, F_OK) != 0) { /* from then on it knows the data set */
+        assert_true(process_running(&process));
+        process_sleep_ms(1);
+    }
     redis_do(stage, "FLUSHALL");
     fill(stage);
     assert_int_equal(process_wait(&process, SETTLE_MS), 0);

@@ -16,6 +16,26 @@ static void start(struct stage *stage, struct process *ret_process, const char *
 
 #define START(stage, process, ...) start(stage, process, (const char *const[]){__VA_ARGS__, NULL})
 
+/* From then on it ends well on SIGINT, unless it has ended by itself. */
+static void wait_until_it_catches(struct process *process)
+{
+    long end = process_now_ms() + VIEW_DEADLINE_MS;
+    unsigned long long caught = 0;
+    char path[64];
+    char line[256];
+
+    (void)snprintf(path, sizeof(path), "/proc/%d/status", (int)process->pid);
+    while ((caught & (1ull << (SIGINT - 1))) == 0 && process_running(process)) {
+        FILE *file = fopen(path, "r");
+        assert_non_null(file);
+        while (fgets(line, sizeof(line), file) != NULL)
+            (void)sscanf(line, "SigCgt: %llx", &caught);
+        (void)fclose(file);
+        assert_true(process_now_ms() < end);
+        process_sleep_ms(1);
+    }
+}
+
 static void stop(struct process *process)
 {
     process_signal(process, SIGINT);
@@ -91,7 +111,8 @@ static void test_calls_are_shown_with_all_that_they_say(void **state)
     json_t *shown;
 
     START(stage, &process, "--json", "--user", "alice");
-    process_sleep_ms(300);
+    wait_until_it_catches(&process);
+    process_sleep_ms(300); /* and has looked: what it did not see come is no more than the backlog, which is not asked for */
     start_of.account_count = 2;
     start_of.account[1] = (tkr_account){.kind = TKR_KIND_TEAM, .id = "red", .len = 3};
     start_of.start_ns = INT64_C(1795757575123456789);
@@ -242,6 +263,19 @@ static void test_what_is_too_fast_is_counted_as_missed(void **state)
     stage_assert_exact(stage); /* and nothing was disturbed */
 }
 
+static void wait_lines(struct process *process, int64_t count)
+{
+    long end = process_now_ms() + VIEW_DEADLINE_MS;
+    int64_t lines = 0;
+
+    while (lines < count && process_now_ms() < end) {
+        lines = 0;
+        for (const char *at = process_text(process, PROCESS_STDOUT); *at != '\0'; at++)
+            lines += *at == '\n';
+        process_sleep_ms(5);
+    }
+}
+
 static void expect_shown(struct stage *stage, int64_t expected, const char *const words[])
 {
     const char *argv[12] = {"tail", "--backlog", "--json"};
@@ -253,7 +287,9 @@ static void expect_shown(struct stage *stage, int64_t expected, const char *cons
     for (int i = 0; i < 6 && words[i] != NULL; i++)
         argv[i + 3] = words[i];
     start(stage, &process, argv + 1);
-    process_sleep_ms(400);
+    wait_until_it_catches(&process);
+    wait_lines(&process, expected);
+    process_sleep_ms(200); /* what should not be shown would be, too */
     stop(&process);
     shown = objects(&process);
     count(shown, &shown_calls, &missed);
