@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "api.h"
 #include "base/log.h"
 #include "collector/collector.h"
 #include "serve/notify.h"
@@ -69,6 +70,7 @@ static void print_help(void)
         "  CALLBACK_RETRY_ATTEMPTS      tries that fail before the sink is called failing; default 3. None is the last\n"
         "  CALLBACK_RETRY_DELAY         ms before the first try again, then twice that, up to 5 s; default 100\n"
         "  TOKENRING_HTTP               metrics and health: ADDRESS:PORT, unix:/PATH or off; default 127.0.0.1:9464\n"
+        "  TOKENRING_HTTP_API           who may ask for the API: local, or all who reach the address; default local\n"
         "  TOKENRING_METRICS_USERS      users who are named in metrics, 0..1000; the rest is `other`; default 100\n"
         "  LOG_LEVEL                    error, warning, info or debug; default info\n"
         "  LOG_FORMAT                   text or json, an object a line; default text\n"
@@ -89,10 +91,10 @@ static int refuse(const struct tkr_log_settings *settings, const tkr_message *me
 }
 
 /* Without HTTP all else goes on, unless it was asked for. */
-static int open_serve(const struct tkr_serve_config *config, struct tkr_collector *collector, struct tkr_serve **ret_serve,
-                      tkr_message *ret_message)
+static int open_serve(const struct tkr_serve_config *config, struct tkr_collector *collector, struct tkr_api_about *about,
+                      struct tkr_serve **ret_serve, tkr_message *ret_message)
 {
-    if (tkr_serve_open(config, collector, ret_serve, ret_message) == 0) {
+    if (tkr_serve_open(config, collector, tkr_api_routes, about, ret_serve, ret_message) == 0) {
         if (*ret_serve != NULL)
             TKR_LOG(TKR_LOG_INFO, "metrics and health are served on {address}", tkr_field_address(tkr_serve_where(*ret_serve)));
         return 0;
@@ -122,6 +124,7 @@ static int collect(const struct tkr_log_settings *settings)
 {
     struct tkr_collector_config config;
     struct tkr_serve_config serve_config;
+    struct tkr_api_about about = {.sink = &config.sink, .runtime_dir = config.runtime_path};
     struct tkr_collector *collector = NULL;
     struct tkr_serve *serve = NULL;
     struct tkr_notify notify;
@@ -129,7 +132,8 @@ static int collect(const struct tkr_log_settings *settings)
     int result;
 
     if (tkr_collector_config_read(&config, &message) != 0 || tkr_serve_config_read(&serve_config, &message) != 0 ||
-        tkr_collector_open(&config, &collector, &message) != 0 || open_serve(&serve_config, collector, &serve, &message) != 0) {
+        tkr_collector_open(&config, &collector, &message) != 0 ||
+        open_serve(&serve_config, collector, &about, &serve, &message) != 0) {
         tkr_collector_close(collector);
         return refuse(settings, &message);
     }

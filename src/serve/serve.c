@@ -15,6 +15,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "serve/api.h"
 #include "serve/metrics.h"
 
 #define CONNECTIONS_MAX 64u
@@ -22,6 +23,7 @@
 #define CONNECTION_BYTES ((size_t)16 << 10)
 #define STALE_NS (250 * TKR_NS_PER_MS)
 #define SOCKET_MODE 0660
+#define API_PREFIX "/api/"
 #define TYPE_PROMETHEUS "text/plain; version=0.0.4; charset=utf-8"
 #define TYPE_OPENMETRICS "application/openmetrics-text; version=1.0.0; charset=utf-8"
 #define TYPE_JSON "application/json"
@@ -39,6 +41,7 @@ struct tkr_serve {
     struct tkr_serve_config config;
     struct tkr_snapshot snapshot;
     struct MHD_Daemon *daemon;
+    struct tkr_api *api; /* NULL: there is none */
     atomic_bool ready;
     uint64_t scrapes;
     struct page metrics[2]; /* for Prometheus; as OpenMetrics */
@@ -198,10 +201,21 @@ static const struct {
     enum MHD_Result (*send)(struct tkr_serve *serve, struct MHD_Connection *connection);
 } pages[] = {{"/metrics", send_metrics}, {"/healthz", send_alive}, {"/readyz", send_ready}, {"/health", send_health}};
 
+static int heard; /* its address says that the library has called before: an answer to the first call ends the connection */
+
+static enum MHD_Result send_page(struct tkr_serve *serve, struct MHD_Connection *connection, const char *url)
+{
+    for (size_t i = 0; i < sizeof(pages) / sizeof(pages[0]); i++) {
+        if (strcmp(url, pages[i].path) == 0)
+            return pages[i].send(serve, connection);
+    }
+    return answer(connection, MHD_HTTP_NOT_FOUND, TYPE_TEXT, "there are /metrics, /healthz, /readyz, /health and /api/usage\n");
+}
+
 static enum MHD_Result handle(void *context, struct MHD_Connection *connection, const char *url, const char *method,
                               const char *version, const char *upload, size_t *upload_bytes, void **state)
 {
-    static int heard; /* its address says that the library has called before: an answer to the first call ends the connection */
+    struct tkr_serve *serve = context;
 
     (void)version;
     (void)upload;
@@ -213,13 +227,31 @@ static enum MHD_Result handle(void *context, struct MHD_Connection *connection, 
         *upload_bytes = 0; /* unread */
         return MHD_YES;
     }
+    if (*state != &heard)
+        return tkr_api_answer(connection, *state);
     if (strcmp(method, MHD_HTTP_METHOD_GET) != 0 && strcmp(method, MHD_HTTP_METHOD_HEAD) != 0)
         return answer(connection, MHD_HTTP_METHOD_NOT_ALLOWED, TYPE_TEXT, "only GET and HEAD\n");
-    for (size_t i = 0; i < sizeof(pages) / sizeof(pages[0]); i++) {
-        if (strcmp(url, pages[i].path) == 0)
-            return pages[i].send(context, connection);
-    }
-    return answer(connection, MHD_HTTP_NOT_FOUND, TYPE_TEXT, "there are /metrics, /healthz, /readyz and /health\n");
+    if (serve->api != NULL && strncmp(url, API_PREFIX, sizeof(API_PREFIX) - 1) == 0)
+        return tkr_api_ask(serve->api, connection, url, state);
+    return send_page(serve, connection, url);
+}
+
+static void complete(void *context, struct MHD_Connection *connection, void **state, enum MHD_RequestTerminationCode code)
+{
+    (void)context;
+    (void)connection;
+    (void)code;
+    if (*state != NULL && *state != &heard)
+        tkr_api_forget(*state);
+    *state = NULL;
+}
+
+/* Paths and queries stay as they came: an id may be any bytes, and who looks for one knows where they end. */
+static size_t keep_escapes(void *context, struct MHD_Connection *connection, char *text)
+{
+    (void)context;
+    (void)connection;
+    return strlen(text);
 }
 
 /* What the library has to say of strange requests. */
@@ -307,18 +339,30 @@ static int start(struct tkr_serve *serve, tkr_message *ret_message)
     if (fd < 0)
         return tkr_message_set(ret_message, "cannot listen for HTTP on %s: %s", serve->config.text, strerror(errno));
     note_port(fd, &serve->config);
-    serve->daemon = MHD_start_daemon(MHD_USE_AUTO | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_ERROR_LOG, 0, NULL, NULL, handle,
-                                     serve, MHD_OPTION_EXTERNAL_LOGGER, say, NULL, MHD_OPTION_LISTEN_SOCKET, fd,
-                                     MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
-                                     CONNECTION_TIMEOUT_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_BYTES, MHD_OPTION_END);
+    serve->daemon = MHD_start_daemon(
+        MHD_USE_AUTO | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_ERROR_LOG | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, handle,
+        serve, MHD_OPTION_EXTERNAL_LOGGER, say, NULL, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX,
+        MHD_OPTION_CONNECTION_TIMEOUT, CONNECTION_TIMEOUT_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_BYTES,
+        MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL, MHD_OPTION_NOTIFY_COMPLETED, complete, NULL, MHD_OPTION_END);
     if (serve->daemon != NULL)
         return 0;
     (void)close(fd);
     return tkr_message_set(ret_message, "cannot start the thread that answers HTTP");
 }
 
-int tkr_serve_open(const struct tkr_serve_config *config, struct tkr_collector *collector, struct tkr_serve **ret_serve,
-                   tkr_message *ret_message)
+/* What it needs to answer. */
+static bool prepare(struct tkr_serve *serve, const struct tkr_route *routes, void *argument)
+{
+    if (tkr_snapshot_open(&serve->snapshot, serve->collector) != 0)
+        return false;
+    if (routes == NULL)
+        return true;
+    serve->api = tkr_api_open(&serve->config, routes, argument);
+    return serve->api != NULL;
+}
+
+int tkr_serve_open(const struct tkr_serve_config *config, struct tkr_collector *collector, const struct tkr_route *routes,
+                   void *argument, struct tkr_serve **ret_serve, tkr_message *ret_message)
 {
     struct tkr_serve *serve;
 
@@ -330,7 +374,7 @@ int tkr_serve_open(const struct tkr_serve_config *config, struct tkr_collector *
         return tkr_message_set(ret_message, "no memory for HTTP");
     serve->config = *config;
     serve->collector = collector;
-    if (tkr_snapshot_open(&serve->snapshot, collector) != 0) {
+    if (!prepare(serve, routes, argument)) {
         (void)tkr_message_set(ret_message, "no memory for HTTP");
     } else if (start(serve, ret_message) == 0) {
         *ret_serve = serve;
@@ -355,11 +399,13 @@ void tkr_serve_close(struct tkr_serve *serve)
 {
     if (serve == NULL)
         return;
+    tkr_api_stop(serve->api); /* no connection may be suspended when the daemon stops */
     if (serve->daemon != NULL) {
         MHD_stop_daemon(serve->daemon);
         if (serve->config.path[0] != '\0')
             (void)unlink(serve->config.path);
     }
+    tkr_api_close(serve->api);
     page_drop(&serve->metrics[0]);
     page_drop(&serve->metrics[1]);
     page_drop(&serve->health);

@@ -26,21 +26,23 @@ static inline bool runs(const char *program, const char *argument, const char *m
 
 /* --- the collector's port --- */
 
-/* Starts one that serves on a free port, and tells where. */
-static inline void start_collector(struct stage *stage, char ret_where[WHERE_BYTES])
+/* Starts one that serves as TOKENRING_HTTP says, and tells where, as far as there is room. */
+static inline void start_collector_at(struct stage *stage, const char *setting, char ret_where[WHERE_BYTES])
 {
     const char *at;
-    size_t len;
 
-    stage_env(stage, "TOKENRING_HTTP", "127.0.0.1:0");
+    stage_env(stage, "TOKENRING_HTTP", setting);
     stage_collector_start(stage, "1");
     at = strstr(process_text(&stage->collector, PROCESS_STDERR), SERVED);
     assert_non_null(at);
     at += strlen(SERVED);
-    len = strcspn(at, "\n");
-    assert_true(len < WHERE_BYTES);
-    memcpy(ret_where, at, len);
-    ret_where[len] = '\0';
+    (void)snprintf(ret_where, WHERE_BYTES, "%.*s", (int)strcspn(at, "\n"), at);
+}
+
+/* On a free port. */
+static inline void start_collector(struct stage *stage, char ret_where[WHERE_BYTES])
+{
+    start_collector_at(stage, "127.0.0.1:0", ret_where);
 }
 
 static inline int connect_to(const char *where)

@@ -49,6 +49,9 @@ json_t *tkr_command_region_json(const struct tkr_balance_region *region)
     tkr_command_json_set_id(object, "command", region->command, strlen(region->command));
     (void)json_object_set_new(object, "alive", json_boolean(region->alive));
     (void)json_object_set_new(object, "standing", json_string(tkr_command_standing[region->standing]));
+    (void)json_object_set_new(object, "lanes", json_integer((json_int_t)region->balance.lanes));
+    (void)json_object_set_new(object, "lane_bytes", json_integer((json_int_t)region->balance.lane_bytes));
+    (void)json_object_set_new(object, "lane_used_bytes", json_integer((json_int_t)region->balance.lane_used));
     (void)json_object_set_new(object, "shard", region->shard >= 0 ? json_integer(region->shard) : json_null());
     return object;
 }

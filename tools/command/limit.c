@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/cycle.h"
 #include "command/command.h"
+#include "command/limit_json.h"
 #include "command/limit_rows.h"
 #include "command/limit_watch.h"
 #include "command/query.h"
@@ -87,35 +88,6 @@ static int take_option(void *arg, int option)
     }
 }
 
-/* "2026-11-01", or "standing". */
-static void cycle_text(uint32_t cycle, char ret_text[TKR_CYCLE_TEXT_BYTES])
-{
-    if (cycle != 0)
-        tkr_cycle_format(cycle, ret_text);
-    else
-        (void)snprintf(ret_text, TKR_CYCLE_TEXT_BYTES, "standing");
-}
-
-/* With account, kind and cycle, which is null for a standing limit. */
-static json_t *to_json(const struct tkr_usage_query *query)
-{
-    char kind[TKR_KIND_NAME_BYTES];
-    char cycle[TKR_CYCLE_TEXT_BYTES];
-    json_t *object = json_object();
-
-    tkr_kind_name(query->kind, kind);
-    cycle_text(query->cycle, cycle);
-    tkr_command_json_set_id(object, "account", query->id, query->id_len);
-    (void)json_object_set_new(object, "kind", json_string(kind));
-    (void)json_object_set_new(object, "cycle", query->cycle != 0 ? json_string(cycle) : json_null());
-    return object;
-}
-
-static json_t *tokens_json(int64_t tokens)
-{
-    return tokens > 0 ? json_integer(tokens) : json_null();
-}
-
 /* --- set and clear --- */
 
 static int set(struct limit *limit, tkr_sink *sink, tkr_message *ret_message)
@@ -128,12 +100,12 @@ static int set(struct limit *limit, tkr_sink *sink, tkr_message *ret_message)
 
     if (rc < 0)
         return -1;
-    cycle_text(account.cycle, cycle);
+    tkr_command_limit_cycle(account.cycle, cycle);
     if (rc == 1)
         return tkr_message_set(ret_message, "%.120s: there is no limit to clear, %s", account.id, cycle);
     if (limit->json) {
-        object = to_json(&limit->query);
-        (void)json_object_set_new(object, "limit", tokens_json(limit->tokens));
+        object = tkr_command_limit_json(&limit->query);
+        (void)json_object_set_new(object, "limit", tkr_command_limit_tokens_json(limit->tokens));
         return tkr_command_json_print(limit->command, object);
     }
     if (limit->tokens > 0)
@@ -150,7 +122,7 @@ static void print_found(const struct limit *limit, const struct tkr_usage_found 
     int64_t used = found->counts.value[TKR_COUNTER_TOTAL];
     char cycle[TKR_CYCLE_TEXT_BYTES];
 
-    cycle_text(limit->query.cycle, cycle);
+    tkr_command_limit_cycle(limit->query.cycle, cycle);
     (void)printf("%s: limit %" PRId64 " tokens%s, used %" PRId64 ", left %" PRId64 "\n", cycle, holds,
                  found->limit > 0 ? "" : " (standing)", used, used < holds ? holds - used : 0);
 }
@@ -158,10 +130,10 @@ static void print_found(const struct limit *limit, const struct tkr_usage_found 
 static json_t *found_json(const struct limit *limit, const struct tkr_usage_found *found, int64_t holds)
 {
     int64_t used = found->counts.value[TKR_COUNTER_TOTAL];
-    json_t *object = to_json(&limit->query);
+    json_t *object = tkr_command_limit_json(&limit->query);
 
-    (void)json_object_set_new(object, "limit", tokens_json(found->limit));
-    (void)json_object_set_new(object, "standing", tokens_json(found->standing));
+    (void)json_object_set_new(object, "limit", tkr_command_limit_tokens_json(found->limit));
+    (void)json_object_set_new(object, "standing", tkr_command_limit_tokens_json(found->standing));
     (void)json_object_set_new(object, "holds", json_integer(holds));
     (void)json_object_set_new(object, "used", json_integer(used));
     (void)json_object_set_new(object, "remaining", json_integer(used < holds ? holds - used : 0));
@@ -193,26 +165,6 @@ static int get(struct limit *limit, tkr_sink *sink, tkr_message *ret_message)
 
 /* --- list --- */
 
-static json_t *row_json(const struct tkr_command_limit_row *row)
-{
-    json_t *object =
-        to_json(&(struct tkr_usage_query){.kind = row->kind, .id = row->id, .id_len = row->id_len, .cycle = row->cycle});
-
-    (void)json_object_set_new(object, "limit", json_integer(row->limit));
-    (void)json_object_set_new(object, "standing", json_boolean(row->standing));
-    (void)json_object_set_new(object, "used", row->cycle != 0 ? json_integer(row->used) : json_null());
-    return object;
-}
-
-static int print_rows_json(const char *command, const struct tkr_command_limit_row *row, size_t count)
-{
-    json_t *rows = json_array();
-
-    for (size_t i = 0; i < count; i++)
-        (void)json_array_append_new(rows, row_json(&row[i]));
-    return tkr_command_json_print(command, json_pack("{s:o}", "rows", rows));
-}
-
 static void print_row(const struct tkr_command_limit_row *row)
 {
     char clean[TKR_COMMAND_CLEAN_BYTES(TKR_ID_BYTES_MAX)];
@@ -221,7 +173,7 @@ static void print_row(const struct tkr_command_limit_row *row)
 
     (void)tkr_command_text_clean(row->id, row->id_len, clean);
     tkr_kind_name(row->kind, kind);
-    cycle_text(row->cycle, cycle);
+    tkr_command_limit_cycle(row->cycle, cycle);
     (void)printf("%-12s %-12s %20" PRId64, kind, cycle, row->limit);
     if (row->cycle != 0)
         (void)printf(" %20" PRId64 " %8.1f", row->used, 100.0 * (double)row->used / (double)row->limit);
@@ -237,7 +189,7 @@ static int list(struct limit *limit, tkr_sink *sink, tkr_message *ret_message)
                              : tkr_command_limits_read(&rows, sink, &limit->query, ret_message);
 
     if (rc == 0 && limit->json) {
-        rc = print_rows_json(limit->command, rows.row, rows.count);
+        rc = tkr_command_json_print(limit->command, tkr_command_limits_json(&rows));
     } else if (rc == 0) {
         (void)printf("%-12s %-12s %20s %20s %8s  %s\n", "kind", "cycle", "limit", "used", "%", "account");
         for (size_t i = 0; i < rows.count; i++)

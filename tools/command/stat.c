@@ -11,8 +11,8 @@
 #include "command/command.h"
 #include "command/handlers.h"
 #include "command/law_json.h"
-#include "command/limit_board.h"
 #include "command/sink_health.h"
+#include "command/stat_json.h"
 #include "command/text.h"
 #include "region/guard.h"
 #include "table/layout.h"
@@ -28,38 +28,6 @@ static const char help[] =
     "  --help             this text\n\n" TKR_COMMAND_EXIT_HELP "1 also says that the law does not hold.\n";
 
 static const struct option options[] = {TKR_COMMAND_LOOK_OPTIONS, TKR_COMMAND_OPTION_HELP, {NULL, 0, NULL, 0}};
-
-/* --- JSON --- */
-
-static json_t *json_shard(const struct tkr_balance_shard *shard)
-{
-    json_t *object = tkr_command_balance_json(&shard->balance);
-    char source[32];
-
-    (void)snprintf(source, sizeof(source), "%016" PRIx64 ".%u", shard->name, shard->number);
-    (void)json_object_set_new(object, "source", json_string(source));
-    (void)json_object_set_new(object, "accounts", json_integer((json_int_t)shard->accounts));
-    (void)json_object_set_new(object, "unflushed_accounts", json_integer((json_int_t)shard->unflushed));
-    (void)json_object_set_new(object, "overflow_charges", json_integer((json_int_t)shard->overflow_charges));
-    (void)json_object_set_new(object, "regions_gone", json_integer((json_int_t)shard->gone_regions));
-    return object;
-}
-
-static json_t *json_host(const char *runtime_dir, const struct tkr_host_balance *balance)
-{
-    json_t *shards = json_array();
-    json_t *regions = json_array();
-
-    for (uint32_t i = 0; i < balance->shard_count; i++)
-        (void)json_array_append_new(shards, json_shard(&balance->shard[i]));
-    for (uint32_t i = 0; i < balance->region_count; i++)
-        (void)json_array_append_new(regions, tkr_command_region_json(&balance->region[i]));
-    return json_pack("{s:o, s:b, s:b, s:o, s:o, s:o, s:o, s:o, s:o}", "collector", tkr_command_collector_json(balance),
-                     "collector_running", (int)balance->collector_running, "law_holds", (int)tkr_balance_holds(&balance->host),
-                     "host", tkr_command_balance_json(&balance->host), "shards", shards, "regions", regions, "sink",
-                     tkr_command_sink_json(balance), "handlers", tkr_command_handlers_json(balance), "limits",
-                     tkr_command_limits_near_json(runtime_dir));
-}
 
 /* --- text --- */
 
@@ -171,7 +139,7 @@ static int show(const char *command, const struct tkr_command_look *look)
         return tkr_command_failed(command, "%s", message.text);
     exit_code = tkr_balance_holds(&balance.host) ? TKR_COMMAND_OK : TKR_COMMAND_FAILED;
     if (look->json) {
-        int printed = tkr_command_json_print(command, json_host(look->runtime_dir, &balance));
+        int printed = tkr_command_json_print(command, tkr_command_stat_json(look->runtime_dir, &balance));
         exit_code = printed != TKR_COMMAND_OK ? printed : exit_code;
     } else {
         print_text(&balance);

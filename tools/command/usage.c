@@ -9,14 +9,12 @@
 #include "command/command.h"
 #include "command/query.h"
 #include "command/text.h"
-#include "command/unflushed.h"
-#include "command/usage_rows.h"
+#include "command/usage_report.h"
 #include "tokenring/tokenring.h"
 
 #define COLUMNS_MAX 10
 #define CELL_BYTES 24
 #define TEXT_COLUMNS_MAX 48 /* longer ids and models push their row to the right */
-#define VISIT_NO_MEMORY 1
 
 enum { OPTION_KIND = TKR_COMMAND_OPTION_FIRST, OPTION_CYCLE, OPTION_TOP, OPTION_SORT, OPTION_BY_MODEL };
 
@@ -48,31 +46,19 @@ static const struct option options[] = {{"kind", required_argument, NULL, OPTION
                                         TKR_COMMAND_OPTION_HELP,
                                         {NULL, 0, NULL, 0}};
 
-/* What is asked for, and what was found. */
 struct usage {
     const char *command;
-    struct tkr_usage_query query;
     int64_t top;
-    enum tkr_counter by;
     struct tkr_command_look look;
-    tkr_message sink;
-    bool unflushed_known;
-    struct tkr_command_usage_rows rows;
+    struct tkr_command_usage_report report;
 };
 
 static int take_sort(struct usage *usage)
 {
-    char list[256];
-    size_t at = 0;
+    char list[TKR_COMMAND_COUNTERS_BYTES];
 
-    for (int i = 0; i < TKR_COUNTER_COUNT; i++) {
-        if (strcmp(optarg, tkr_counter_name[i]) == 0) {
-            usage->by = (enum tkr_counter)i;
-            return 0;
-        }
-        if (at < sizeof(list))
-            at += (size_t)snprintf(list + at, sizeof(list) - at, "%s%s", i == 0 ? "" : ", ", tkr_counter_name[i]);
-    }
+    if (tkr_command_usage_counter(optarg, &usage->report.by, list))
+        return 0;
     return tkr_command_wrong(usage->command, "--sort=%s: allowed are %s", optarg, list);
 }
 
@@ -82,15 +68,15 @@ static int take_option(void *arg, int option)
 
     switch (option) {
     case OPTION_KIND:
-        return tkr_command_query_kind(usage->command, optarg, &usage->query);
+        return tkr_command_query_kind(usage->command, optarg, &usage->report.query);
     case OPTION_CYCLE:
-        return tkr_command_query_cycle(usage->command, optarg, &usage->query);
+        return tkr_command_query_cycle(usage->command, optarg, &usage->report.query);
     case OPTION_TOP:
         return tkr_command_integer(usage->command, "top", optarg, 1, 1000000000, &usage->top);
     case OPTION_SORT:
         return take_sort(usage);
     case OPTION_BY_MODEL:
-        usage->query.by_model = true;
+        usage->report.query.by_model = true;
         return 0;
     default:
         return tkr_command_look_option(&usage->look, option);
@@ -103,84 +89,7 @@ static int take_operands(struct usage *usage, int count, char **operand)
         return 0;
     if (count > 1)
         return tkr_command_wrong(usage->command, "%s: one ACCOUNT is allowed", operand[1]);
-    return tkr_command_query_account(usage->command, operand[0], &usage->query);
-}
-
-static int visit(const struct tkr_usage_row *row, void *arg)
-{
-    struct usage *usage = arg;
-
-    return tkr_command_usage_set(&usage->rows, row) == 0 ? 0 : VISIT_NO_MEMORY;
-}
-
-/* Reads the totals. 0, or -1 with the reason. */
-static int read_sink(struct usage *usage, tkr_message *ret_message)
-{
-    struct tkr_sink_config config;
-    tkr_sink *sink;
-    int result;
-
-    if (tkr_sink_config_read(&config, ret_message) != 0)
-        return -1;
-    tkr_sink_describe(&config, &usage->sink);
-    if (tkr_sink_open(&config, &sink, ret_message) != 0)
-        return -1;
-    result = sink->ops->read(sink, &usage->query, visit, usage, ret_message);
-    sink->ops->close(sink);
-    if (result == VISIT_NO_MEMORY)
-        return tkr_message_set(ret_message, "there is no memory for so many accounts");
-    return result;
-}
-
-/* The totals stand without it: not being allowed to look is told, and no failure. */
-static void read_unflushed(struct usage *usage)
-{
-    tkr_message why;
-
-    if (tkr_command_unflushed_read(usage->look.runtime_dir, &usage->query, &usage->rows, &usage->unflushed_known, &why) == 0)
-        return;
-    usage->unflushed_known = false;
-    (void)tkr_command_failed(usage->command, "what is not yet flushed is not shown: %s", why.text);
-}
-
-static json_t *counts_json(const tkr_counts *counts)
-{
-    json_t *object = json_object();
-
-    for (int i = 0; i < TKR_COUNTER_COUNT; i++)
-        (void)json_object_set_new(object, tkr_counter_name[i], json_integer(counts->value[i]));
-    return object;
-}
-
-static json_t *row_json(const struct usage *usage, const struct tkr_command_usage_row *row)
-{
-    char kind[TKR_KIND_NAME_BYTES];
-    char cycle[TKR_CYCLE_TEXT_BYTES];
-    json_t *counts = counts_json(&row->counts);
-    json_t *object = json_object();
-
-    tkr_kind_name(row->kind, kind);
-    tkr_cycle_format(row->cycle, cycle);
-    (void)json_object_set_new(object, "kind", json_string(kind));
-    tkr_command_json_set_id(object, "id", row->id, row->id_len);
-    (void)json_object_set_new(object, "cycle", json_string(cycle));
-    if (usage->query.by_model)
-        tkr_command_json_set_id(object, "model", row->model, row->model_len);
-    (void)json_object_update(object, counts);
-    json_decref(counts);
-    (void)json_object_set_new(object, "limit", row->limit < 0 ? json_null() : json_integer(row->limit));
-    if (usage->unflushed_known)
-        (void)json_object_set_new(object, "unflushed", counts_json(&row->unflushed));
-    return object;
-}
-
-static int print_json(const struct usage *usage, size_t count)
-{
-    json_t *rows = json_array();
-
-    for (size_t i = 0; i < count; i++)
-        (void)json_array_append_new(rows, row_json(usage, &usage->rows.row[i]));
-    return tkr_command_json_print(usage->command, json_pack("{s:s, s:o}", "sink", usage->sink.text, "rows", rows));
+    return tkr_command_query_account(usage->command, operand[0], &usage->report.query);
 }
 
 enum column { ACCOUNT, KIND, CYCLE, MODEL, PROMPT, COMPLETION, TOTAL, CALLS, SORTED, UNFLUSHED };
@@ -190,18 +99,18 @@ static const char *const title[COLUMNS_MAX] = {"account",    "kind",  "cycle", "
 
 static const char *title_of(const struct usage *usage, int column)
 {
-    return column == SORTED ? tkr_counter_name[usage->by] : title[column];
+    return column == SORTED ? tkr_counter_name[usage->report.by] : title[column];
 }
 
 /* What the rows are sorted by has a column of its own where no other one shows it. */
 static bool is_shown(const struct usage *usage, int column)
 {
     if (column == SORTED)
-        return usage->by != TKR_COUNTER_PROMPT && usage->by != TKR_COUNTER_COMPLETION && usage->by != TKR_COUNTER_TOTAL &&
-               usage->by != TKR_COUNTER_CALLS;
+        return usage->report.by != TKR_COUNTER_PROMPT && usage->report.by != TKR_COUNTER_COMPLETION &&
+               usage->report.by != TKR_COUNTER_TOTAL && usage->report.by != TKR_COUNTER_CALLS;
     if (column == MODEL)
-        return usage->query.by_model;
-    return column != UNFLUSHED || usage->unflushed_known;
+        return usage->report.query.by_model;
+    return column != UNFLUSHED || usage->report.unflushed_known;
 }
 
 /* The text of a cell, but for those of account and model. */
@@ -252,7 +161,7 @@ static void measure(const struct usage *usage, size_t count, int ret_width[COLUM
         size_t width = strlen(title_of(usage, column));
 
         for (size_t i = 0; i < count; i++) {
-            size_t columns = cell_columns(&usage->rows.row[i], (enum column)column);
+            size_t columns = cell_columns(&usage->report.rows.row[i], (enum column)column);
 
             width = columns > width ? columns : width;
         }
@@ -297,7 +206,7 @@ static void print_table(const struct usage *usage, size_t count)
             if (!is_shown(usage, column))
                 continue;
             (void)fputs(column == 0 ? "\n" : "  ", stdout);
-            print_cell(&usage->rows.row[i], (enum column)column, width[column]);
+            print_cell(&usage->report.rows.row[i], (enum column)column, width[column]);
         }
     }
     (void)putchar('\n');
@@ -305,27 +214,27 @@ static void print_table(const struct usage *usage, size_t count)
 
 static int print_usage(struct usage *usage)
 {
-    size_t count = usage->rows.count;
-    int printed = TKR_COMMAND_OK;
+    const struct tkr_command_usage_report *report = &usage->report;
+    int printed;
 
-    tkr_command_usage_sort(&usage->rows, usage->by);
-    if (usage->top > 0 && (uint64_t)usage->top < count)
-        count = (size_t)usage->top;
+    if (report->unflushed_why.text[0] != '\0')
+        (void)tkr_command_failed(usage->command, "what is not yet flushed is not shown: %s", report->unflushed_why.text);
     if (usage->look.json) {
-        printed = print_json(usage, count);
+        printed = tkr_command_json_print(usage->command, tkr_command_usage_json(report));
     } else {
-        (void)printf("%s\n", usage->sink.text);
-        print_table(usage, count);
+        (void)printf("%s\n", report->sink.text);
+        print_table(usage, report->rows.count);
         printed = tkr_command_end(usage->command, TKR_COMMAND_OK);
     }
-    if (printed == TKR_COMMAND_OK && usage->query.id != NULL && count == 0)
-        return tkr_command_failed(usage->command, "%s: there is nothing about this account", usage->query.id);
+    if (printed == TKR_COMMAND_OK && report->query.id != NULL && report->rows.count == 0)
+        return tkr_command_failed(usage->command, "%s: there is nothing about this account", report->query.id);
     return printed;
 }
 
 int tkr_command_usage(int argc, char **argv)
 {
-    struct usage usage = {.command = argv[0], .query = {.any_kind = 1}, .by = TKR_COUNTER_TOTAL};
+    struct usage usage = {.command = argv[0], .report = {.query = {.any_kind = 1}, .by = TKR_COUNTER_TOTAL}};
+    struct tkr_sink_config config;
     tkr_message why;
     int exit_code = tkr_command_parse(argc, argv, options, help, take_option, &usage);
 
@@ -333,12 +242,12 @@ int tkr_command_usage(int argc, char **argv)
         return exit_code;
     if (take_operands(&usage, argc - optind, argv + optind) != 0)
         return TKR_COMMAND_WRONG;
-    if (read_sink(&usage, &why) != 0) {
+    usage.report.top = (size_t)usage.top;
+    if (tkr_sink_config_read(&config, &why) != 0 ||
+        tkr_command_usage_read(&usage.report, &config, usage.look.runtime_dir, &why) != 0)
         exit_code = tkr_command_failed(argv[0], "%s", why.text);
-    } else {
-        read_unflushed(&usage);
+    else
         exit_code = print_usage(&usage);
-    }
-    tkr_command_usage_free(&usage.rows);
+    tkr_command_usage_free(&usage.report.rows);
     return exit_code;
 }

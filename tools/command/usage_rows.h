@@ -30,6 +30,7 @@ struct tkr_command_usage_rows {
     size_t count;
     size_t room;
     struct tkr_traffic_names keys; /* number of (kind, cycle, id, model) is the row's, until they are sorted */
+    bool cut;                      /* there were more than are kept */
 };
 
 /* What a row is about. */
@@ -48,9 +49,12 @@ bool tkr_command_usage_wanted(const struct tkr_usage_query *query, const struct 
 /* Sets what the sink has; a second visit of the same row (Redis may show one twice) sets it again. 0, -1: no memory. */
 int tkr_command_usage_set(struct tkr_command_usage_rows *rows, const struct tkr_usage_row *sink_row);
 
-/* Adds what one shard has not flushed yet; shards may share an account. 0, -1: no memory. */
+/* Adds what one shard has not flushed yet; shards may share an account. Of a row that was not kept, nothing. 0, -1: no memory. */
 int tkr_command_usage_add_unflushed(struct tkr_command_usage_rows *rows, const struct tkr_command_usage_key *key,
                                     const tkr_counts *unflushed);
+
+/* Keeps `count` rows, those with the highest of the counter in the sink; more may be set and added after that. 0, -1: no memory. */
+int tkr_command_usage_keep(struct tkr_command_usage_rows *rows, enum tkr_counter by, size_t count);
 
 /* Puts the rows with the highest of the counter first. Nothing may be set or added after that. */
 void tkr_command_usage_sort(struct tkr_command_usage_rows *rows, enum tkr_counter by);

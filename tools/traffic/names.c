@@ -73,6 +73,14 @@ int tkr_traffic_names_add(struct tkr_traffic_names *names, const char *text, siz
     return 0;
 }
 
+bool tkr_traffic_names_find(const struct tkr_traffic_names *names, const char *text, size_t len, uint32_t *ret_number)
+{
+    uint32_t slot = names->slot_count == 0 ? 0 : *find_slot(names, text, len, hash_text(text, len));
+
+    *ret_number = slot - 1;
+    return slot != 0;
+}
+
 void tkr_traffic_names_free(struct tkr_traffic_names *names)
 {
     for (uint32_t i = 0; i < names->count; i++)

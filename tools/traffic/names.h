@@ -3,6 +3,7 @@
 #ifndef TOOLS_TRAFFIC_NAMES_H
 #define TOOLS_TRAFFIC_NAMES_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -24,6 +25,9 @@ struct tkr_traffic_names {
 
 /* The number of the name, a new one when it is new. 0, or -1 when there is no memory or no number left. */
 int tkr_traffic_names_add(struct tkr_traffic_names *names, const char *text, size_t len, uint32_t *ret_number);
+
+/* Has the name come? Then with its number. Accepts a zeroed structure. */
+bool tkr_traffic_names_find(const struct tkr_traffic_names *names, const char *text, size_t len, uint32_t *ret_number);
 
 /* Frees all; accepts a zeroed structure. */
 void tkr_traffic_names_free(struct tkr_traffic_names *names);

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "command/stat_json.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "command/handlers.h"
+#include "command/law_json.h"
+#include "command/limit_board.h"
+#include "command/sink_health.h"
+
+static json_t *shard_json(const struct tkr_balance_shard *shard)
+{
+    json_t *object = tkr_command_balance_json(&shard->balance);
+    char source[32];
+
+    (void)snprintf(source, sizeof(source), "%016" PRIx64 ".%u", shard->name, shard->number);
+    (void)json_object_set_new(object, "source", json_string(source));
+    (void)json_object_set_new(object, "accounts", json_integer((json_int_t)shard->accounts));
+    (void)json_object_set_new(object, "unflushed_accounts", json_integer((json_int_t)shard->unflushed));
+    (void)json_object_set_new(object, "overflow_charges", json_integer((json_int_t)shard->overflow_charges));
+    (void)json_object_set_new(object, "regions_gone", json_integer((json_int_t)shard->gone_regions));
+    return object;
+}
+
+json_t *tkr_command_stat_json(const char *runtime_dir, const struct tkr_host_balance *balance)
+{
+    json_t *shards = json_array();
+    json_t *regions = json_array();
+
+    for (uint32_t i = 0; i < balance->shard_count; i++)
+        (void)json_array_append_new(shards, shard_json(&balance->shard[i]));
+    for (uint32_t i = 0; i < balance->region_count; i++)
+        (void)json_array_append_new(regions, tkr_command_region_json(&balance->region[i]));
+    return json_pack("{s:o, s:b, s:b, s:o, s:o, s:o, s:o, s:o, s:o}", "collector", tkr_command_collector_json(balance),
+                     "collector_running", (int)balance->collector_running, "law_holds", (int)tkr_balance_holds(&balance->host),
+                     "host", tkr_command_balance_json(&balance->host), "shards", shards, "regions", regions, "sink",
+                     tkr_command_sink_json(balance), "handlers", tkr_command_handlers_json(balance), "limits",
+                     tkr_command_limits_near_json(runtime_dir));
+}
