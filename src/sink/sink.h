@@ -126,8 +126,15 @@ struct tkr_usage_query {
     uint32_t cycle; /* 0: all cycles */
     uint64_t kind;  /* looked at when any_kind is 0 */
     int any_kind;
-    bool by_model; /* the rows of models, and not those of accounts */
+    bool by_model;                    /* the rows of models, and not those of accounts */
+    bool (*given_up)(void *argument); /* asked now and then: is the reading to end with -1? NULL: never */
+    void *argument;
 };
+
+static inline bool tkr_usage_given_up(const struct tkr_usage_query *query)
+{
+    return query->given_up != NULL && query->given_up(query->argument);
+}
 
 /* Called once a row; anything but 0 stops the reading. */
 typedef int tkr_usage_visit(const struct tkr_usage_row *row, void *arg);

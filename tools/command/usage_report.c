@@ -11,7 +11,7 @@
 
 #define ROWS_MIN 65536 /* that are held before all but the first are let go */
 
-enum { VISIT_NO_MEMORY = 1, VISIT_GIVEN_UP };
+#define VISIT_NO_MEMORY 1
 
 /* --- reading --- */
 
@@ -20,8 +20,6 @@ static int visit(const struct tkr_usage_row *row, void *arg)
     struct tkr_command_usage_report *report = arg;
     struct tkr_command_usage_rows *rows = &report->rows;
 
-    if (report->given_up != NULL && report->given_up(report->argument))
-        return VISIT_GIVEN_UP;
     if (tkr_command_usage_set(rows, row) != 0)
         return VISIT_NO_MEMORY;
     if (report->top > 0 && rows->count >= ROWS_MIN && rows->count >= 4 * report->top &&
@@ -42,8 +40,6 @@ static int read_sink(struct tkr_command_usage_report *report, const struct tkr_s
     sink->ops->close(sink);
     if (result == VISIT_NO_MEMORY)
         return tkr_message_set(ret_message, "there is no memory for so many accounts");
-    if (result == VISIT_GIVEN_UP)
-        return tkr_message_set(ret_message, "it took too long");
     return result;
 }
 

@@ -8,12 +8,10 @@
 #include "command/usage_rows.h"
 
 struct tkr_command_usage_report {
-    struct tkr_usage_query query;     /* what is asked for */
-    enum tkr_counter by;              /* what the rows are sorted by, the highest first */
-    size_t top;                       /* rows at most; 0: all */
-    bool (*given_up)(void *argument); /* asked for each row: stop? NULL: never */
-    void *argument;
-    tkr_message sink; /* found, from here on: which sink it is */
+    struct tkr_usage_query query; /* what is asked for */
+    enum tkr_counter by;          /* what the rows are sorted by, the highest first */
+    size_t top;                   /* rows at most; 0: all */
+    tkr_message sink;             /* found, from here on: which sink it is */
     bool unflushed_known;
     tkr_message unflushed_why; /* why what is not flushed cannot be told; empty: it is, or no collector ever ran here */
     struct tkr_command_usage_rows rows;

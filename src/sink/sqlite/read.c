@@ -8,6 +8,8 @@
 #include "sink/sqlite/ledger.h"
 #include "tokenring/tokenring.h"
 
+#define STEPS 100000 /* of SQLite's machine, between questions whether the reading is given up */
+
 enum { KIND, ACCOUNT, CYCLE, MODEL, COUNTERS }; /* and the limit */
 
 #define LIMIT_OF_CYCLE \
@@ -78,7 +80,7 @@ static bool take_row(sqlite3_stmt *statement, int counters, bool by_model, struc
     return true;
 }
 
-static int visit_rows(const struct tkr_ledger *ledger, sqlite3_stmt *statement, int counters, bool by_model,
+static int visit_rows(const struct tkr_ledger *ledger, sqlite3_stmt *statement, int counters, const struct tkr_usage_query *query,
                       tkr_usage_visit *visit, void *arg, tkr_message *ret_message)
 {
     struct tkr_usage_row row;
@@ -88,10 +90,17 @@ static int visit_rows(const struct tkr_ledger *ledger, sqlite3_stmt *statement, 
     while (rc == 0 && (step = sqlite3_step(statement)) != SQLITE_DONE) {
         if (step != SQLITE_ROW)
             return tkr_ledger_failed(ledger, ret_message);
-        if (take_row(statement, counters, by_model, &row))
+        if (tkr_usage_given_up(query))
+            return tkr_message_set(ret_message, "reading was given up");
+        if (take_row(statement, counters, query->by_model, &row))
             rc = visit(&row, arg);
     }
     return rc;
+}
+
+static int is_given_up(void *query)
+{
+    return tkr_usage_given_up(query);
 }
 
 static int read_open(const struct tkr_ledger *ledger, int counters, const struct tkr_usage_query *query, tkr_usage_visit *visit,
@@ -103,12 +112,13 @@ static int read_open(const struct tkr_ledger *ledger, int counters, const struct
 
     if (sql == NULL)
         return tkr_message_set(ret_message, "out of memory");
+    sqlite3_progress_handler(ledger->db, STEPS, is_given_up, (void *)(uintptr_t)query); /* the connection is this reading's own */
     rc = tkr_ledger_prepare(ledger, sql, &statement, ret_message);
     sqlite3_free(sql);
     if (rc != 0)
         return -1;
     if (bind(statement, query))
-        rc = visit_rows(ledger, statement, counters, query->by_model, visit, arg, ret_message);
+        rc = visit_rows(ledger, statement, counters, query, visit, arg, ret_message);
     else
         rc = tkr_ledger_failed(ledger, ret_message);
     (void)sqlite3_finalize(statement); /* tells the step's failure once more */

@@ -334,6 +334,24 @@ static void test_contract_visitor_stops_the_reading(void **state)
     assert_int_equal(visited, 2);
 }
 
+static bool is_past(void *arg)
+{
+    return *(int *)arg >= 1;
+}
+
+static void test_contract_reading_that_is_given_up_fails(void **state)
+{
+    int visited = 1;
+    struct tkr_usage_query all = {.any_kind = 1, .given_up = is_past, .argument = &visited};
+    tkr_sink *sink = contract_sink(state);
+    tkr_message message = {""};
+
+    (void)test_contribute(sink, "a", NONE, test_record(1, 1, 0), NULL);
+    assert_int_equal(sink->ops->read(sink, &all, stop_at_second, &visited, &message), -1);
+    assert_string_equal(message.text, "reading was given up");
+    assert_int_equal(visited, 1);
+}
+
 /* What a flusher knows of an account of one source, and what it should come to. */
 struct walk {
     char id[8];
@@ -432,6 +450,7 @@ static void test_contract_random_walk_with_lost_replies_is_exact(void **state)
         cmocka_unit_test_setup_teardown(test_contract_window_answers_in_order, setup, teardown),                    \
         cmocka_unit_test_setup_teardown(test_contract_disconnected_sink_takes_nothing, setup, teardown),            \
         cmocka_unit_test_setup_teardown(test_contract_visitor_stops_the_reading, setup, teardown),                  \
+        cmocka_unit_test_setup_teardown(test_contract_reading_that_is_given_up_fails, setup, teardown),             \
         cmocka_unit_test_setup_teardown(test_contract_random_walk_with_lost_replies_is_exact, setup, teardown)
 
 #endif
