@@ -16,6 +16,7 @@
 #include "sink/redis/claim.h"
 #include "sink/redis/connection.h"
 #include "sink/redis/dataset.h"
+#include "sink/redis/eviction.h"
 #include "sink/redis/forget.h"
 #include "sink/redis/holdings.h"
 #include "sink/redis/keys.h"
@@ -343,6 +344,18 @@ static int redis_collect(tkr_sink *sink, struct tkr_chunk **ret_chunk, tkr_messa
     return 0;
 }
 
+static int redis_advise(tkr_sink *sink, tkr_message *ret_advice, tkr_message *ret_message)
+{
+    int rc;
+
+    if (of(sink)->context == NULL)
+        return tkr_message_set(ret_message, "not connected to Redis");
+    rc = tkr_redis_eviction_advise(of(sink)->context, ret_advice, ret_message);
+    if (rc < 0)
+        redis_disconnect(sink);
+    return rc;
+}
+
 /* On a connection of its own, which needs no script and leaves what is in flight alone. */
 static int redis_read(tkr_sink *sink, const struct tkr_usage_query *query, tkr_usage_visit *visit, void *arg,
                       tkr_message *ret_message)
@@ -571,6 +584,7 @@ static const struct tkr_sink_ops redis_ops = {
     .connect = redis_connect,
     .submit = redis_submit,
     .collect = redis_collect,
+    .advise = redis_advise,
     .disconnect = redis_disconnect,
     .read = redis_read,
     .sources = redis_sources,
