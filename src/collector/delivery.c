@@ -12,6 +12,7 @@
 
 #define UNPARK_MAX 500                      /* of a shard in a pass: fresh usage queues behind them */
 #define RECHECK_SHARE 9                     /* a recheck leaves the sink alone so many times as long as it took */
+#define ADVICE_NS (60 * TKR_NS_PER_S)       /* between questions about the sink's settings */
 #define UNREADABLE_NS (100 * TKR_NS_PER_MS) /* until an entry is looked at again whose worker is stopped in mid-batch */
 
 bool tkr_delivery_open(struct tkr_delivery *delivery, tkr_sink *sink, uint32_t outlets)
@@ -229,6 +230,23 @@ static int remove_records(struct tkr_delivery *delivery, struct tkr_outlet *outl
     return 0;
 }
 
+/* --- the sink's settings --- */
+
+/* While nothing else is in flight. */
+static int ask_advice(struct tkr_delivery *delivery, tkr_message *ret_message)
+{
+    int64_t now_ns = tkr_clock_monotonic_ns();
+    int rc;
+
+    if (now_ns < delivery->advice_ns)
+        return 0;
+    rc = delivery->sink->ops->advise(delivery->sink, &delivery->advice, ret_message);
+    if (rc < 0)
+        return -1;
+    delivery->advice_ns = rc == 0 ? now_ns + ADVICE_NS : INT64_MAX;
+    return 0;
+}
+
 /* --- all of it --- */
 
 static int connect_sink(struct tkr_delivery *delivery, tkr_message *ret_message)
@@ -238,6 +256,7 @@ static int connect_sink(struct tkr_delivery *delivery, tkr_message *ret_message)
     if (delivery->sink->ops->connect(delivery->sink, ret_message) != 0)
         return -1;
     delivery->connected = true;
+    delivery->advice_ns = 0;
     tkr_delivery_probe(delivery);
     return 0;
 }
@@ -246,7 +265,8 @@ int tkr_delivery_serve(struct tkr_delivery *delivery, tkr_message *ret_message)
 {
     struct tkr_outlet *outlet;
 
-    if (connect_sink(delivery, ret_message) != 0 || drain_queues(delivery, ret_message) != 0)
+    if (connect_sink(delivery, ret_message) != 0 || drain_queues(delivery, ret_message) != 0 ||
+        ask_advice(delivery, ret_message) != 0)
         return -1;
     while ((outlet = outlet_removing(delivery)) != NULL) {
         if (remove_records(delivery, outlet, ret_message) != 0)

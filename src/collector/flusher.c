@@ -151,6 +151,22 @@ static void note_success(struct tkr_flusher *flusher)
     flusher->health.answered_ns = now;
 }
 
+/* Once when there is something to say, when it changes, and when it is over. */
+static void note_advice(struct tkr_flusher *flusher)
+{
+    struct tkr_health *health = &flusher->health;
+    const char *advice = flusher->delivery.advice.text;
+
+    if (strcmp(health->advice, advice) == 0)
+        return;
+    if (advice[0] != '\0')
+        TKR_LOG(TKR_LOG_WARNING, "the sink's settings endanger what it holds: {reason}", tkr_field_reason(advice));
+    else
+        tkr_log(TKR_LOG_INFO, "the sink's settings no longer endanger what it holds, as far as it lets us see");
+    memset(health->advice, 0, sizeof(health->advice));
+    (void)snprintf(health->advice, sizeof(health->advice), "%s", advice);
+}
+
 /* Exponential back-off with full jitter. */
 static void back_off(struct tkr_flusher *flusher)
 {
@@ -278,6 +294,7 @@ static bool pass(struct tkr_flusher *flusher, bool take)
     done = send(flusher, now);
     tkr_recorded_say(&flusher->delivery.told.recorded);
     tkr_parking_tell(&flusher->delivery.parking, tkr_clock_monotonic_ns());
+    note_advice(flusher);
     publish(flusher);
     tell_monitor(flusher, now);
     return done;

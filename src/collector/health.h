@@ -54,14 +54,15 @@ struct tkr_health_handler {
 _Static_assert(TKR_NOTICE_COUNT <= 8, "there is a place for each notice");
 
 struct tkr_health {
-    uint64_t state;                /* enum tkr_health_state */
-    int64_t since_ns;              /* Unix time since when it is so */
-    int64_t answered_ns;           /* when the sink answered last; 0: never */
-    uint64_t failures;             /* tries that failed since then; 0 unless failing */
-    uint64_t parked;               /* accounts that the sink cannot take as they are */
-    uint64_t named;                /* of them, in account[] */
-    char sink[TKR_MESSAGE_BYTES];  /* which it is, as tkr_sink_describe has it */
-    char error[TKR_MESSAGE_BYTES]; /* of the last failure; empty unless failing */
+    uint64_t state;                 /* enum tkr_health_state */
+    int64_t since_ns;               /* Unix time since when it is so */
+    int64_t answered_ns;            /* when the sink answered last; 0: never */
+    uint64_t failures;              /* tries that failed since then; 0 unless failing */
+    uint64_t parked;                /* accounts that the sink cannot take as they are */
+    uint64_t named;                 /* of them, in account[] */
+    char sink[TKR_MESSAGE_BYTES];   /* which it is, as tkr_sink_describe has it */
+    char error[TKR_MESSAGE_BYTES];  /* of the last failure; empty unless failing */
+    char advice[TKR_MESSAGE_BYTES]; /* what of the sink's settings endangers what it holds; empty: nothing that is seen */
     struct tkr_health_account account[TKR_HEALTH_NAMED_MAX];
     int64_t seen_ns;                     /* monotonic: when this was published */
     int64_t stalled_ns;                  /* how long, then, the loop had not moved that had not for longest */

@@ -43,6 +43,8 @@ static void judge_sink(const struct tkr_health *health, struct tkr_status *statu
     if (health->parked > 0)
         add(status, TKR_STATUS_DEGRADED, "the sink cannot take %" PRIu64 " accounts as they are; tokenring stat names them",
             health->parked);
+    if (health->advice[0] != '\0')
+        add(status, TKR_STATUS_DEGRADED, "%s", health->advice);
 }
 
 static void judge_balance(const struct tkr_host_balance *balance, struct tkr_status *status)

@@ -4,7 +4,8 @@
  * shared memory.
  *
  *   healthy    all is as it should be
- *   degraded   it counts, and somebody should look: the sink does not take usage, accounts are put aside, records were dropped, ...
+ *   degraded   it counts, and somebody should look: the sink does not take usage, accounts are put aside, records were dropped,
+ *              what it holds is in danger, ...
  *   unhealthy  it does not count as it should: none runs, a loop has stopped, the law does not hold
  *
  * Threads: any.
@@ -16,7 +17,7 @@
 
 #define TKR_STALLED_NS \
     (30 * INT64_C(1000000000)) /* a loop that has not moved for so long, beyond the sink's timeouts, has stopped */
-#define TKR_STATUS_REASONS_MAX 8u
+#define TKR_STATUS_REASONS_MAX 9u
 
 enum tkr_status_grade { TKR_STATUS_HEALTHY, TKR_STATUS_DEGRADED, TKR_STATUS_UNHEALTHY };
 

@@ -167,6 +167,12 @@ struct tkr_sink_ops {
     /* Waits for the oldest chunk in flight and fills in its outcomes. 0 with *ret_chunk, or -1 as for submit. */
     int (*collect)(tkr_sink *sink, struct tkr_chunk **ret_chunk, tkr_message *ret_message);
 
+    /*
+     * What of the sink's settings endangers what it holds: a sentence, empty where nothing does. Connected, with nothing in flight.
+     * 0; 1: it does not let us see, and asking again on this connection is of no use (the sentence is empty); -1 as for submit.
+     */
+    int (*advise)(tkr_sink *sink, tkr_message *ret_advice, tkr_message *ret_message);
+
     /* Forgets what is in flight and drops the connection; never fails. */
     void (*disconnect)(tkr_sink *sink);
 

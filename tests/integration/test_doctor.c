@@ -90,8 +90,39 @@ static void test_sound_host_has_no_errors(void **state)
 
 static void test_policy_that_evicts_is_an_error(void **state)
 {
+    run_redis(*state, "CONFIG SET maxmemory 100mb");
     run_redis(*state, "CONFIG SET maxmemory-policy allkeys-lru");
-    expect_finding(*state, 1, "error", "maxmemory-policy is allkeys-lru");
+    expect_finding(*state, 1, "error", "maxmemory-policy is allkeys-lru (maxmemory 104857600): what is evicted would be lost");
+}
+
+static void test_policy_that_evicts_too_little_or_not_yet_is_a_warning(void **state)
+{
+    run_redis(*state, "CONFIG SET maxmemory-policy allkeys-lru");
+    expect_finding(*state, 0, "warning", "maxmemory-policy is allkeys-lru: with a maxmemory");
+    run_redis(*state, "CONFIG SET maxmemory 100mb");
+    run_redis(*state, "CONFIG SET maxmemory-policy volatile-ttl");
+    expect_finding(*state, 0, "warning", "maxmemory-policy is volatile-ttl (maxmemory 104857600): an alert could be said twice");
+}
+
+/* What the collector sees itself. */
+static void test_sink_that_the_collector_sees_in_danger_is_a_warning(void **state)
+{
+    struct stage *stage = *state;
+    long end = process_now_ms() + VIEW_DEADLINE_MS;
+    json_t *report;
+
+    run_redis(stage, "CONFIG SET maxmemory 100mb");
+    run_redis(stage, "CONFIG SET maxmemory-policy volatile-lru");
+    stage_collector_start(stage, "1");
+    for (;;) {
+        report = look(stage, 0);
+        if (find(report, "Redis may evict keys that expire") != NULL || process_now_ms() > end)
+            break;
+        json_decref(report);
+        process_sleep_ms(20);
+    }
+    expect_in(report, "warning", "Redis may evict keys that expire (maxmemory-policy volatile-lru, maxmemory 104857600)");
+    json_decref(report);
 }
 
 static void test_replica_is_an_error(void **state)
@@ -259,6 +290,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         IN_BOTH(test_sound_host_has_no_errors),
         IN_REDIS(test_policy_that_evicts_is_an_error),
+        IN_REDIS(test_policy_that_evicts_too_little_or_not_yet_is_a_warning),
+        IN_REDIS(test_sink_that_the_collector_sees_in_danger_is_a_warning),
         IN_REDIS(test_replica_is_an_error),
         IN_REDIS(test_redis_without_memory_is_an_error),
         IN_REDIS(test_redis_that_keeps_nothing_is_a_warning),

@@ -119,6 +119,7 @@ static void test_figures_are_exact(void **state)
     wait_value(where, "tokenring_records_in_lanes", 0);
     wait_value(where, "tokenring_law_holds", 1);
     wait_value(where, "tokenring_sink_state{state=\"good\"}", 1);
+    wait_value(where, "tokenring_sink_endangered", 0);
     wait_value(where, "tokenring_flush_waiting_accounts", 0);
     stage_collector_end(stage, 0);
 }

@@ -113,6 +113,8 @@ static void look_at_health(struct tkr_findings *findings, const struct tkr_host_
     else if (health->parked > 0)
         tkr_finding_add(findings, TKR_FINDING_WARNING, "flush", "'tokenring stat' names them, and why",
                         "%" PRIu64 " accounts cannot be written as they are", health->parked);
+    else if (health->advice[0] != '\0')
+        tkr_finding_add(findings, TKR_FINDING_WARNING, "flush", NULL, "%s", health->advice);
     else
         tkr_finding_add(findings, TKR_FINDING_OK, "flush", NULL, "%s: %s; %" PRIu64 " accounts wait", health->sink,
                         tkr_command_sink_state(health), tkr_command_sink_waiting(balance));

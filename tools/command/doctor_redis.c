@@ -15,12 +15,13 @@
 #include "base/clock.h"
 #include "command/findings.h"
 #include "sink/redis/connection.h"
+#include "sink/redis/eviction.h"
+#include "sink/redis/info.h"
 
 #define SUBJECT "redis"
 #define PINGS 7
 #define SLOW_US 5000
 #define CLOCK_OFF_MS 2000
-#define INFO_BYTES 256
 #define VERSION_MAJOR_MIN 6
 
 /* Keys of the kinds that are used; nobody's, of a day long gone. */
@@ -82,31 +83,16 @@ static char *read_info(struct examination *examination, const char *section)
     return text;
 }
 
-/* The value of a line "name:value". false: there is none. */
-static bool find_info(const char *info, const char *name, char ret_value[INFO_BYTES])
-{
-    size_t len = strlen(name);
-
-    for (const char *line = info; line != NULL; line = strchr(line, '\n')) {
-        line += *line == '\n';
-        if (strncmp(line, name, len) == 0 && line[len] == ':') {
-            (void)snprintf(ret_value, INFO_BYTES, "%.*s", (int)strcspn(line + len + 1, "\r\n"), line + len + 1);
-            return true;
-        }
-    }
-    return false;
-}
-
 /* --- what it is --- */
 
 static void look_at_server(struct examination *examination)
 {
     char *info = read_info(examination, "server");
-    char version[INFO_BYTES] = "";
-    char mode[INFO_BYTES] = "";
+    char version[TKR_REDIS_INFO_BYTES] = "";
+    char mode[TKR_REDIS_INFO_BYTES] = "";
 
-    if (info != NULL && find_info(info, "redis_version", version)) {
-        (void)find_info(info, "redis_mode", mode); /* older ones do not say */
+    if (info != NULL && tkr_redis_info_find(info, "redis_version", version)) {
+        (void)tkr_redis_info_find(info, "redis_mode", mode); /* older ones do not say */
         if (atoi(version) < VERSION_MAJOR_MIN)
             tkr_finding_add(examination->findings, TKR_FINDING_WARNING, SUBJECT, "use Redis 7",
                             "version %s is older than those that are tested", version);
@@ -125,9 +111,9 @@ static void look_at_server(struct examination *examination)
 static void look_at_role(struct examination *examination)
 {
     char *info = read_info(examination, "replication");
-    char role[INFO_BYTES];
+    char role[TKR_REDIS_INFO_BYTES];
 
-    if (info != NULL && find_info(info, "role", role)) {
+    if (info != NULL && tkr_redis_info_find(info, "role", role)) {
         if (strcmp(role, "master") == 0)
             tkr_finding_add(examination->findings, TKR_FINDING_OK, SUBJECT, NULL, "it is a master, and can be written");
         else
@@ -139,20 +125,22 @@ static void look_at_role(struct examination *examination)
 
 static void look_at_eviction(struct examination *examination)
 {
+    static const enum tkr_finding_level levels[] = {
+        [TKR_REDIS_EVICTS_EXPIRING] = TKR_FINDING_WARNING, [TKR_REDIS_EVICTS_ANY] = TKR_FINDING_ERROR};
     char *info = read_info(examination, "memory");
-    char policy[INFO_BYTES];
-    char max[INFO_BYTES] = "0";
+    struct tkr_redis_eviction eviction;
 
-    if (info != NULL && find_info(info, "maxmemory_policy", policy)) {
-        (void)find_info(info, "maxmemory", max); /* else none is set */
-        if (strcmp(policy, "noeviction") == 0)
-            tkr_finding_add(examination->findings, TKR_FINDING_OK, SUBJECT, NULL, "maxmemory-policy is noeviction (maxmemory %s)",
-                            max);
+    if (info != NULL && tkr_redis_eviction_read(info, &eviction)) {
+        if (eviction.evicts != TKR_REDIS_EVICTS_NOTHING)
+            tkr_finding_add(examination->findings, levels[eviction.evicts], SUBJECT, TKR_REDIS_EVICTION_REMEDY,
+                            "maxmemory-policy is %s (maxmemory %s): %s", eviction.policy, eviction.max,
+                            tkr_redis_evicts_means[eviction.evicts]);
+        else if (strcmp(eviction.policy, "noeviction") != 0)
+            tkr_finding_add(examination->findings, TKR_FINDING_WARNING, SUBJECT, TKR_REDIS_EVICTION_REMEDY,
+                            "maxmemory-policy is %s: with a maxmemory, which is not set, it would evict", eviction.policy);
         else
-            tkr_finding_add(
-                examination->findings, TKR_FINDING_ERROR, SUBJECT,
-                "CONFIG SET maxmemory-policy noeviction, and in redis.conf: a record that is evicted would be counted twice",
-                "maxmemory-policy is %s (maxmemory %s)", policy, max);
+            tkr_finding_add(examination->findings, TKR_FINDING_OK, SUBJECT, NULL, "maxmemory-policy is noeviction (maxmemory %s)",
+                            eviction.max);
     }
     free(info);
 }
@@ -162,11 +150,11 @@ static void look_at_persistence(struct examination *examination)
     char *info = read_info(examination, "persistence");
     const char *const words[] = {"CONFIG", "GET", "save", NULL};
     redisReply *save = ask(examination, words);
-    char aof[INFO_BYTES];
-    char status[INFO_BYTES] = "";
+    char aof[TKR_REDIS_INFO_BYTES];
+    char status[TKR_REDIS_INFO_BYTES] = "";
     bool saves = save == NULL || save->type != REDIS_REPLY_ARRAY || save->elements < 2 || save->element[1]->len > 0;
 
-    if (info != NULL && find_info(info, "aof_enabled", aof)) {
+    if (info != NULL && tkr_redis_info_find(info, "aof_enabled", aof)) {
         if (strcmp(aof, "1") == 0)
             tkr_finding_add(examination->findings, TKR_FINDING_OK, SUBJECT, NULL, "it keeps an append-only file");
         else if (saves)
@@ -177,8 +165,8 @@ static void look_at_persistence(struct examination *examination)
         else
             tkr_finding_add(examination->findings, TKR_FINDING_WARNING, SUBJECT, "appendonly yes, or save points",
                             "it keeps nothing on disk: a restart loses all totals but those that collectors still hold");
-        if ((find_info(info, "aof_last_write_status", status) && strcmp(status, "ok") != 0) ||
-            (find_info(info, "rdb_last_bgsave_status", status) && strcmp(status, "ok") != 0))
+        if ((tkr_redis_info_find(info, "aof_last_write_status", status) && strcmp(status, "ok") != 0) ||
+            (tkr_redis_info_find(info, "rdb_last_bgsave_status", status) && strcmp(status, "ok") != 0))
             tkr_finding_add(examination->findings, TKR_FINDING_ERROR, SUBJECT, "see its log, and make room on its disk",
                             "its last write to disk failed");
     }
@@ -289,7 +277,7 @@ static bool refused(const redisReply *reply)
 static void look_at_rights(struct examination *examination)
 {
     char missing[512] = "";
-    char unwritable[INFO_BYTES] = "";
+    char unwritable[TKR_REDIS_INFO_BYTES] = "";
 
     for (size_t i = 0; i < sizeof(trials) / sizeof(trials[0]); i++) {
         redisReply *reply = ask(examination, trials[i].words);

@@ -73,6 +73,7 @@ json_t *tkr_command_health_json(const struct tkr_health *health)
     (void)json_object_set_new(object, "since", tkr_command_moment_json(health->since_ns));
     (void)json_object_set_new(object, "answered", tkr_command_moment_json(health->answered_ns));
     json_set_clean(object, "error", health->error);
+    json_set_clean(object, "advice", health->advice);
     (void)json_object_set_new(object, "failures", json_integer((json_int_t)health->failures));
     (void)json_object_set_new(object, "parked_accounts", json_integer((json_int_t)health->parked));
     (void)json_object_set_new(object, "parked", parked);
@@ -129,6 +130,10 @@ void tkr_command_sink_print(const struct tkr_host_balance *balance)
         print_parked(&health->account[i]);
     if (health->parked > health->named)
         (void)printf("parked: %" PRIu64 " more\n", health->parked - health->named);
+    if (health->advice[0] != '\0') {
+        print_clean("advice: ", health->advice, strlen(health->advice));
+        (void)putchar('\n');
+    }
     print_clean("sink: ", health->sink, strlen(health->sink));
     (void)printf(": %s%s since %s",
                  balance->collector_running ? "" : "when the collector ended: ", tkr_command_sink_state(health),

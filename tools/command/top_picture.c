@@ -211,10 +211,12 @@ static void say_sink(struct drawing *drawing)
     char clean[TKR_COMMAND_CLEAN_BYTES(TKR_MESSAGE_BYTES)];
     char text[2][TKR_COMMAND_MOMENT_BYTES];
     enum tkr_top_style style = TKR_TOP_PLAIN;
+    const char *trouble;
 
     if (health == NULL)
         return;
-    if (health->state == TKR_HEALTH_FAILING || health->parked > 0)
+    trouble = health->state == TKR_HEALTH_FAILING ? health->error : health->advice;
+    if (trouble[0] != '\0' || health->parked > 0)
         style = TKR_TOP_ALARM;
     (void)tkr_command_text_clean(health->sink, strlen(health->sink), clean);
     if (drawing->columns >= WIDE)
@@ -224,9 +226,9 @@ static void say_sink(struct drawing *drawing)
     say(drawing, style, "waiting %s", count_text(drawing, tkr_command_sink_waiting(balance), text[0]));
     say(drawing, style, "parked %s", count_text(drawing, health->parked, text[1]));
     end_line(drawing);
-    if (health->state != TKR_HEALTH_FAILING)
+    if (trouble[0] == '\0')
         return;
-    (void)tkr_command_text_clean(health->error, strlen(health->error), clean);
+    (void)tkr_command_text_clean(trouble, strlen(trouble), clean);
     if (drawing->rows == 0 || drawing->wish->part == TKR_TOP_SINK)
         say_sentence(drawing, TKR_TOP_ALARM, clean);
     else

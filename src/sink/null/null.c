@@ -46,6 +46,14 @@ static int null_collect(tkr_sink *sink, struct tkr_chunk **ret_chunk, tkr_messag
     return 0;
 }
 
+static int null_advise(tkr_sink *sink, tkr_message *ret_advice, tkr_message *ret_message)
+{
+    (void)sink;
+    (void)ret_message;
+    ret_advice->text[0] = '\0';
+    return 0;
+}
+
 static void null_disconnect(tkr_sink *sink)
 {
     of(sink)->queue = (struct tkr_chunk_queue){0};
@@ -191,6 +199,7 @@ static const struct tkr_sink_ops null_ops = {
     .connect = null_connect,
     .submit = null_submit,
     .collect = null_collect,
+    .advise = null_advise,
     .disconnect = null_disconnect,
     .read = null_read,
     .sources = null_sources,

@@ -16,6 +16,7 @@
 #include "sink/redis/claim.h"
 #include "sink/redis/connection.h"
 #include "sink/redis/dataset.h"
+#include "sink/redis/eviction.h"
 #include "sink/redis/forget.h"
 #include "sink/redis/holdings.h"
 #include "sink/redis/keys.h"
@@ -30,7 +31,6 @@
 
 #define CHUNK_ITEMS_MAX 100
 #define WINDOW 8
-#define SHA_LEN 40
 #define ERROR_BYTES_MAX 224 /* of what is said of one account */
 
 struct redis_sink {
@@ -40,7 +40,7 @@ struct redis_sink {
     redisContext *side;    /* for questions that are no chunks; NULL: not connected */
     struct tkr_chunk_queue queue;
     struct tkr_redis_wire wire;
-    char sha[SHA_LEN + 1]; /* of the script, as this server told it */
+    char sha[TKR_REDIS_SHA_BYTES]; /* of the script, as this server told it */
 };
 
 static struct redis_sink *of(tkr_sink *sink)
@@ -77,29 +77,13 @@ static const char *script(void)
 }
 #endif
 
-static int load_script(struct redis_sink *sink, tkr_message *ret_message)
-{
-    const char *const args[] = {"SCRIPT", "LOAD", script(), NULL};
-    redisReply *reply;
-    int rc = 0;
-
-    if (tkr_redis_command(sink->context, args, &reply, ret_message) != 0)
-        return -1;
-    if (reply->type == REDIS_REPLY_STRING && reply->len == SHA_LEN)
-        memcpy(sink->sha, reply->str, SHA_LEN + 1);
-    else
-        rc = tkr_message_set(ret_message, "the answer to SCRIPT LOAD is not that of a Redis");
-    freeReplyObject(reply);
-    return rc;
-}
-
 static int redis_connect(tkr_sink *sink, tkr_message *ret_message)
 {
     if (of(sink)->context != NULL)
         return 0;
     if (tkr_redis_open(&of(sink)->config, &of(sink)->context, ret_message) != 0)
         return -1;
-    if (load_script(of(sink), ret_message) == 0)
+    if (tkr_redis_script_load(of(sink)->context, script(), of(sink)->sha, ret_message) == 0)
         return 0;
     redis_disconnect(sink);
     return -1;
@@ -203,7 +187,7 @@ static void put_chunk(struct redis_sink *sink, const struct tkr_chunk *chunk)
         sent += chunk->item[i].outcome == TKR_OUTCOME_PENDING;
     tkr_redis_wire_begin(wire);
     tkr_redis_wire_text(wire, "EVALSHA");
-    tkr_redis_wire_bytes(wire, sink->sha, SHA_LEN);
+    tkr_redis_wire_text(wire, sink->sha);
     tkr_redis_wire_number(wire, 1 + 2 * (uint64_t)sent);
     tkr_redis_wire_text(wire, TKR_REDIS_SEEN_KEY);
     for (uint32_t i = 0; i < chunk->count; i++) {
@@ -358,6 +342,18 @@ static int redis_collect(tkr_sink *sink, struct tkr_chunk **ret_chunk, tkr_messa
     }
     *ret_chunk = tkr_chunk_pop(&redis->queue);
     return 0;
+}
+
+static int redis_advise(tkr_sink *sink, tkr_message *ret_advice, tkr_message *ret_message)
+{
+    int rc;
+
+    if (of(sink)->context == NULL)
+        return tkr_message_set(ret_message, "not connected to Redis");
+    rc = tkr_redis_eviction_advise(of(sink)->context, ret_advice, ret_message);
+    if (rc < 0)
+        redis_disconnect(sink);
+    return rc;
 }
 
 /* On a connection of its own, which needs no script and leaves what is in flight alone. */
@@ -588,6 +584,7 @@ static const struct tkr_sink_ops redis_ops = {
     .connect = redis_connect,
     .submit = redis_submit,
     .collect = redis_collect,
+    .advise = redis_advise,
     .disconnect = redis_disconnect,
     .read = redis_read,
     .sources = redis_sources,

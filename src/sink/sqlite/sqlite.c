@@ -31,6 +31,14 @@ static struct sqlite_sink *of(tkr_sink *sink)
     return (struct sqlite_sink *)sink;
 }
 
+static int sqlite_advise(tkr_sink *sink, tkr_message *ret_advice, tkr_message *ret_message)
+{
+    (void)sink;
+    (void)ret_message;
+    ret_advice->text[0] = '\0';
+    return 0;
+}
+
 static void sqlite_disconnect(tkr_sink *sink)
 {
     tkr_ledger_statements_finalize(&of(sink)->statements);
@@ -185,6 +193,7 @@ static const struct tkr_sink_ops sqlite_ops = {
     .connect = sqlite_connect,
     .submit = sqlite_submit,
     .collect = sqlite_collect,
+    .advise = sqlite_advise,
     .disconnect = sqlite_disconnect,
     .read = sqlite_read,
     .sources = sqlite_sources,

@@ -56,6 +56,7 @@ static void make(struct tkr_health *health, int64_t n)
     health->failures = health->parked = (uint64_t)n;
     health->named = TKR_HEALTH_NAMED_MAX;
     (void)snprintf(health->error, sizeof(health->error), "%lld", (long long)n);
+    (void)snprintf(health->advice, sizeof(health->advice), "%lld", (long long)n);
     for (uint32_t i = 0; i < TKR_HEALTH_NAMED_MAX; i++) {
         health->account[i].since_ns = n;
         health->account[i].id_len =
@@ -200,6 +201,7 @@ static void test_health_of_any_bytes_is_clamped(void **state)
     assert_true(tkr_health_read(place->directory, &health));
     assert_int_equal(health.named, TKR_HEALTH_NAMED_MAX);
     assert_in_range(strlen(health.error), 0, sizeof(health.error) - 1);
+    assert_in_range(strlen(health.advice), 0, sizeof(health.advice) - 1);
     assert_in_range(strlen(health.sink), 0, sizeof(health.sink) - 1);
     for (uint32_t i = 0; i < health.named; i++) {
         assert_int_equal(health.account[i].id_len, TKR_ENTRY_ID_MAX);

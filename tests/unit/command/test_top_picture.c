@@ -273,6 +273,12 @@ static void test_trouble_is_told_in_alarm(void **state)
     }
     assert_true(alarmed);
     tkr_top_picture_free(&picture);
+    health.state = TKR_HEALTH_GOOD;
+    (void)snprintf(health.advice, sizeof(health.advice), "Redis may evict any key");
+    picture = draw(&look, &wish, 100, 30);
+    assert_non_null(strstr(line_of(&picture, "sink"), "takes usage"));
+    assert_non_null(line_of(&picture, "Redis may evict any key"));
+    tkr_top_picture_free(&picture);
 }
 
 static void test_plain_picture_has_as_many_rows_as_are_wanted(void **state)

@@ -430,6 +430,20 @@ static void test_contract_random_walk_with_lost_replies_is_exact(void **state)
         assert_int_equal(test_usage_total(sink, walk[i].id), walk[i].sum + walk[i].now.counts.value[TKR_COUNTER_TOTAL]);
 }
 
+static void test_contract_sound_sink_gives_no_advice(void **state)
+{
+    tkr_sink *sink = contract_sink(state);
+    tkr_message advice = {"before"};
+    tkr_message message = {""};
+
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(sink->ops->advise(sink, &advice, &message), 0);
+        assert_string_equal(advice.text, "");
+        assert_int_equal(test_contribute(sink, "u", NONE, test_record(1, 10, 5), NULL),
+                         i == 0 ? TKR_OUTCOME_APPLIED : TKR_OUTCOME_FOUND);
+    }
+}
+
 #define CONTRACT_TESTS(setup, teardown)                                                                             \
     cmocka_unit_test_setup_teardown(test_contract_first_contribution_is_the_total, setup, teardown),                \
         cmocka_unit_test_setup_teardown(test_contract_second_contribution_adds_the_difference, setup, teardown),    \
@@ -449,6 +463,7 @@ static void test_contract_random_walk_with_lost_replies_is_exact(void **state)
         cmocka_unit_test_setup_teardown(test_contract_seen_advances_only_from_what_was_expected, setup, teardown),  \
         cmocka_unit_test_setup_teardown(test_contract_window_answers_in_order, setup, teardown),                    \
         cmocka_unit_test_setup_teardown(test_contract_disconnected_sink_takes_nothing, setup, teardown),            \
+        cmocka_unit_test_setup_teardown(test_contract_sound_sink_gives_no_advice, setup, teardown),                 \
         cmocka_unit_test_setup_teardown(test_contract_visitor_stops_the_reading, setup, teardown),                  \
         cmocka_unit_test_setup_teardown(test_contract_reading_that_is_given_up_fails, setup, teardown),             \
         cmocka_unit_test_setup_teardown(test_contract_random_walk_with_lost_replies_is_exact, setup, teardown)

@@ -11,6 +11,7 @@ static void test_null_takes_all_and_keeps_nothing(void **state)
     struct tkr_sink_config config = {.kind = TKR_SINK_NULL};
     struct tkr_usage_query all = {.any_kind = 1};
     struct test_chunk chunk;
+    tkr_message advice = {"before"};
     tkr_message message;
     tkr_sink *sink;
 
@@ -25,6 +26,8 @@ static void test_null_takes_all_and_keeps_nothing(void **state)
         assert_int_equal(tkr_contribution_decide(&chunk.item[1], true), TKR_DECIDE_ACKNOWLEDGED);
     }
     assert_int_equal(test_usage_count(sink, &all), 0);
+    assert_int_equal(sink->ops->advise(sink, &advice, &message), 0);
+    assert_string_equal(advice.text, "");
     sink->ops->close(sink);
 }
 
