@@ -11,7 +11,7 @@
 #include "command/law_json.h"
 #include "command/limit_json.h"
 #include "command/stat_json.h"
-#include "command/top_json.h"
+#include "command/top/json.h"
 #include "command/usage_report.h"
 #include "region/guard.h"
 

@@ -3,7 +3,7 @@
 #include <stdio.h>
 
 #include "command/command.h"
-#include "command/findings.h"
+#include "command/doctor/findings.h"
 #include "sink/sink.h"
 
 static const char help[] =

@@ -10,9 +10,9 @@
 
 #include "collector/health.h"
 #include "command/command.h"
-#include "command/dump_file.h"
+#include "command/dump/file.h"
 #include "command/text.h"
-#include "command/tree.h"
+#include "command/dump/tree.h"
 #include "limit/layout.h"
 #include "region/layout.h"
 #include "table/layout.h"

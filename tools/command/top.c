@@ -7,8 +7,8 @@
 #include "base/clock.h"
 #include "command/command.h"
 #include "command/text.h"
-#include "command/top_json.h"
-#include "command/top_screen.h"
+#include "command/top/json.h"
+#include "command/top/screen.h"
 #include "region/guard.h"
 
 #define INTERVAL_MIN_S 0.1

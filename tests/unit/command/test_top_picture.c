@@ -7,8 +7,8 @@
 
 #include "base/clock.h"
 #include "command/text.h"
-#include "command/top_json.h"
-#include "command/top_picture.h"
+#include "command/top/json.h"
+#include "command/top/picture.h"
 #include "support/test.h"
 #include "tokenring/tokenring.h"
 

@@ -2,7 +2,7 @@
 /* Rates of `tokenring top`: what was added from look to look, of every account and model, whatever becomes of entries and shards. */
 #include <time.h>
 
-#include "command/top_order.h"
+#include "command/top/order.h"
 #include "support/light.h"
 #include "support/random.h"
 #include "unit/table/fixture.h"

@@ -13,7 +13,7 @@
 #include "collector/balance.h"
 #include "collector/folder.h"
 #include "collector/home.h"
-#include "command/findings.h"
+#include "command/doctor/findings.h"
 #include "command/sink_health.h"
 #include "table/reader.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "command/findings.h"
+#include "command/doctor/findings.h"
 
 #include <stdarg.h>
 #include <stdio.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What `tokenring doctor` finds: of a subject a sentence, whether that is well, and what to do where it is not. */
-#ifndef TOOLS_COMMAND_FINDINGS_H
-#define TOOLS_COMMAND_FINDINGS_H
+#ifndef TOOLS_COMMAND_DOCTOR_FINDINGS_H
+#define TOOLS_COMMAND_DOCTOR_FINDINGS_H
 
 #include <jansson.h>
 

@@ -13,7 +13,7 @@
 
 #include "base/host.h"
 #include "base/huge.h"
-#include "command/findings.h"
+#include "command/doctor/findings.h"
 #include "command/number.h"
 
 #ifndef MADV_POPULATE_WRITE

@@ -11,7 +11,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-#include "command/findings.h"
+#include "command/doctor/findings.h"
 #include "command/number.h"
 #include "sink/sink.h"
 

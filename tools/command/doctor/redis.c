@@ -13,7 +13,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "command/findings.h"
+#include "command/doctor/findings.h"
 #include "sink/redis/connection.h"
 #include "sink/redis/eviction.h"
 #include "sink/redis/info.h"

@@ -13,7 +13,7 @@
 
 #include "base/host.h"
 #include "collector/home.h"
-#include "command/findings.h"
+#include "command/doctor/findings.h"
 #include "command/number.h"
 #include "region/name.h"
 #include "tokenring/tokenring.h"

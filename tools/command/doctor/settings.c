@@ -8,7 +8,7 @@
 #include "base/log.h"
 #include "base/settings.h"
 #include "collector/config.h"
-#include "command/findings.h"
+#include "command/doctor/findings.h"
 #include "serve/config.h"
 #include "sink/url.h"
 #include "tokenring/callback.h"

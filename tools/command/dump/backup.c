@@ -2,7 +2,7 @@
 /* A backup, read as a restore reads it: what it is of, how many lines of each kind it has, whether it is whole. */
 #include "backup/reader.h"
 #include "base/clock.h"
-#include "command/dump_file.h"
+#include "command/dump/file.h"
 #include "command/moment.h"
 
 static void set_moment(json_t *object, const char *key, int64_t moment_s)

@@ -6,7 +6,7 @@
 
 #include "base/account.h"
 #include "base/cycle.h"
-#include "command/dump_file.h"
+#include "command/dump/file.h"
 #include "command/text.h"
 #include "limit/board.h"
 

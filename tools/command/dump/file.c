@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "command/dump_file.h"
+#include "command/dump/file.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 #include "collector/health.h"
-#include "command/dump_file.h"
+#include "command/dump/file.h"
 #include "command/handlers.h"
 #include "command/sink_health.h"
 

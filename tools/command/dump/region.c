@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "command/dump_file.h"
+#include "command/dump/file.h"
 #include "command/frame_text.h"
 #include "command/moment.h"
 #include "limit/hold.h"

@@ -6,7 +6,7 @@
 
 #include "base/cycle.h"
 #include "base/errors.h"
-#include "command/dump_file.h"
+#include "command/dump/file.h"
 #include "command/moment.h"
 #include "command/text.h"
 #include "table/layout.h"

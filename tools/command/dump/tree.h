@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* JSON as people read it: a line for each member, a line for each row of a list. */
-#ifndef TOOLS_COMMAND_TREE_H
-#define TOOLS_COMMAND_TREE_H
+#ifndef TOOLS_COMMAND_DUMP_TREE_H
+#define TOOLS_COMMAND_DUMP_TREE_H
 
 #include <jansson.h>
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "command/top_cells.h"
+#include "command/top/cells.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -3,7 +3,7 @@
 #ifndef TOOLS_COMMAND_TOP_CELLS_H
 #define TOOLS_COMMAND_TOP_CELLS_H
 
-#include "command/top_sheet.h"
+#include "command/top/sheet.h"
 
 /* A row of a part, or with row SIZE_MAX its heading, in so many columns of a terminal: as many cells as fit, the first ones first. */
 #define TKR_TOP_HEADING_ROW SIZE_MAX

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "command/top_json.h"
+#include "command/top/json.h"
 
 #include <stdio.h>
 

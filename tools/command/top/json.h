@@ -5,7 +5,7 @@
 
 #include <jansson.h>
 
-#include "command/top_picture.h"
+#include "command/top/picture.h"
 
 /* A new object with at most wish->limit rows of each part; NULL: no memory. Rates are null where there was no look before. */
 json_t *tkr_top_json(const struct tkr_top_look *look, const struct tkr_top_wish *wish);

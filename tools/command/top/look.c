@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "command/top_look.h"
+#include "command/top/look.h"
 
 #include <stdlib.h>
 #include <string.h>

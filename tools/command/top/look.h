@@ -8,7 +8,7 @@
 
 #include "collector/balance.h"
 #include "command/limit_board.h"
-#include "command/top_rates.h"
+#include "command/top/rates.h"
 
 /* What a region's process did since the look before. */
 struct tkr_top_region {

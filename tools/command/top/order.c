@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "command/top_order.h"
+#include "command/top/order.h"
 
 #include <stdlib.h>
 #include <string.h>

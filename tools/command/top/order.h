@@ -7,7 +7,7 @@
 #include <stddef.h>
 
 #include "command/text.h"
-#include "command/top_rates.h"
+#include "command/top/rates.h"
 
 /* Rates, per second, first: highest first, as the total; the name in its own order. */
 enum tkr_top_key {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "command/top_picture.h"
+#include "command/top/picture.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -11,7 +11,7 @@
 #include "command/moment.h"
 #include "command/number.h"
 #include "command/sink_health.h"
-#include "command/top_cells.h"
+#include "command/top/cells.h"
 
 #define WIDE 76         /* columns from which figures are written out */
 #define PART_ROWS_MIN 3 /* of each part, before one gets more */

@@ -6,7 +6,7 @@
 #ifndef TOOLS_COMMAND_TOP_PICTURE_H
 #define TOOLS_COMMAND_TOP_PICTURE_H
 
-#include "command/top_sheet.h"
+#include "command/top/sheet.h"
 
 #define TKR_TOP_COLUMNS_MAX 500
 

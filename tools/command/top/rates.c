@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "command/top_rates.h"
+#include "command/top/rates.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "command/top_screen.h"
+#include "command/top/screen.h"
 
 #include "command/command.h"
 
@@ -23,7 +23,7 @@ int tkr_top_screen(struct tkr_top_options *options)
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "command/terminal.h"
+#include "command/top/terminal.h"
 
 #define ESCAPE 27
 #define ENTER '\n'

@@ -3,7 +3,7 @@
 #ifndef TOOLS_COMMAND_TOP_SCREEN_H
 #define TOOLS_COMMAND_TOP_SCREEN_H
 
-#include "command/top_picture.h"
+#include "command/top/picture.h"
 
 struct tkr_top_options {
     const char *command;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "command/top_sheet.h"
+#include "command/top/sheet.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -5,8 +5,8 @@
 
 #include "base/errors.h"
 #include "command/text.h"
-#include "command/top_look.h"
-#include "command/top_order.h"
+#include "command/top/look.h"
+#include "command/top/order.h"
 
 /* What a picture may be of; ALL has a bit of each. */
 enum tkr_top_part {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "command/terminal.h"
+#include "command/top/terminal.h"
 
 #include <signal.h>
 #include <stdbool.h>

@@ -3,8 +3,8 @@
  * A terminal that is given back as it was found, whatever ends the program that draws on it: its end, SIGINT, SIGTERM, SIGHUP and
  * SIGQUIT, which are noted and left to it, and the signals of its own mistakes. Nothing helps against SIGKILL.
  */
-#ifndef TOOLS_COMMAND_TERMINAL_H
-#define TOOLS_COMMAND_TERMINAL_H
+#ifndef TOOLS_COMMAND_TOP_TERMINAL_H
+#define TOOLS_COMMAND_TOP_TERMINAL_H
 
 /* Notes how the terminal of standard input is set, and handles the signals. Before curses begins: it leaves them as they are then. */
 void tkr_terminal_save(void);
