@@ -92,8 +92,7 @@ static int read_usage(struct tkr_ask *ask, const struct tkr_api_about *about, st
 
     report->query.id = ask->operand_len > 0 ? ask->operand : NULL;
     report->query.id_len = ask->operand_len;
-    report->query.given_up = tkr_ask_given_up;
-    report->query.argument = ask;
+    report->query.give_up = (struct tkr_give_up){tkr_ask_given_up, ask};
     if (tkr_command_usage_read(report, about->sink, about->runtime_dir, &why) != 0)
         return tkr_ask_refuse(ask, BAD_GATEWAY, "%s", why.text);
     if (report->query.id != NULL && report->rows.count == 0)
@@ -134,7 +133,7 @@ static int read_limits(struct tkr_ask *ask, const struct tkr_api_about *about, c
 static json_t *answer_limits(struct tkr_ask *ask, void *argument)
 {
     struct tkr_command_limit_rows rows = {.row = NULL};
-    struct tkr_usage_query query = {.any_kind = 1, .given_up = tkr_ask_given_up, .argument = ask};
+    struct tkr_usage_query query = {.any_kind = 1, .give_up = {tkr_ask_given_up, ask}};
     int64_t top = ROWS_DEFAULT;
     json_t *object = NULL;
     double near = 0;

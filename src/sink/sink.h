@@ -119,6 +119,17 @@ static inline int64_t tkr_usage_limit(const struct tkr_usage_found *found)
     return found->standing > 0 ? found->standing : 0;
 }
 
+/* Asked now and then by what may take long: is it to end, with -1? Zeroed: never. */
+struct tkr_give_up {
+    bool (*asked)(void *argument);
+    void *argument;
+};
+
+static inline bool tkr_given_up(const struct tkr_give_up *give_up)
+{
+    return give_up->asked != NULL && give_up->asked(give_up->argument);
+}
+
 /* Which totals to read. */
 struct tkr_usage_query {
     const char *id; /* NULL: all accounts */
@@ -126,15 +137,9 @@ struct tkr_usage_query {
     uint32_t cycle; /* 0: all cycles */
     uint64_t kind;  /* looked at when any_kind is 0 */
     int any_kind;
-    bool by_model;                    /* the rows of models, and not those of accounts */
-    bool (*given_up)(void *argument); /* asked now and then: is the reading to end with -1? NULL: never */
-    void *argument;
+    bool by_model; /* the rows of models, and not those of accounts */
+    struct tkr_give_up give_up;
 };
-
-static inline bool tkr_usage_given_up(const struct tkr_usage_query *query)
-{
-    return query->given_up != NULL && query->given_up(query->argument);
-}
 
 /* Called once a row; anything but 0 stops the reading. */
 typedef int tkr_usage_visit(const struct tkr_usage_row *row, void *arg);
@@ -211,7 +216,7 @@ struct tkr_sink_ops {
     int (*limit_set)(tkr_sink *sink, const struct tkr_usage_row *account, int64_t tokens, tkr_message *ret_message);
 
     /* Visits all limits, standing ones as rows of cycle 0; of a cycle with its counts. 0, the visitor's number, or -1. */
-    int (*limits)(tkr_sink *sink, tkr_usage_visit *visit, void *arg, tkr_message *ret_message);
+    int (*limits)(tkr_sink *sink, const struct tkr_give_up *give_up, tkr_usage_visit *visit, void *arg, tkr_message *ret_message);
 
     /*
      * Claims that an account's cycle is said to have used percent (1..TKR_PERCENT_MAX) of its limit: of all who ask, on all hosts,

@@ -125,7 +125,7 @@ int tkr_command_limits_read(struct tkr_command_limit_rows *rows, tkr_sink *sink,
                             tkr_message *ret_message)
 {
     struct reading reading = {.query = query, .rows = rows};
-    int read = sink->ops->limits(sink, take_limit, &reading, ret_message);
+    int read = sink->ops->limits(sink, &query->give_up, take_limit, &reading, ret_message);
 
     sort(rows, by_account);
     return finish(read, ret_message);
@@ -136,7 +136,7 @@ int tkr_command_limits_near(struct tkr_command_limit_rows *rows, tkr_sink *sink,
 {
     struct tkr_command_limit_rows standing = {.row = NULL};
     struct reading reading = {.query = query, .rows = rows, .standing = &standing, .fraction = fraction};
-    int read = sink->ops->limits(sink, take_standing, &standing, ret_message);
+    int read = sink->ops->limits(sink, &query->give_up, take_standing, &standing, ret_message);
 
     sort(&standing, by_account);
     if (read == 0)

@@ -131,7 +131,7 @@ static int reset_cycles(struct reset *reset, tkr_sink *sink, tkr_message *ret_me
     int read = sink->ops->read(sink, &reset->query, take_row, reset, ret_message);
 
     if (read == 0 && reset->limits)
-        read = sink->ops->limits(sink, take_limit, reset, ret_message);
+        read = sink->ops->limits(sink, &reset->query.give_up, take_limit, reset, ret_message);
     if (read != 0)
         return read < 0 ? -1 : tkr_message_set(ret_message, "there is no memory for so many cycles");
     if (reset->count == 0)

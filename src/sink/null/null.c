@@ -116,8 +116,10 @@ static int null_limit_set(tkr_sink *sink, const struct tkr_usage_row *account, i
     return tokens == 0 ? 1 : tkr_message_set(ret_message, "this sink keeps no limits");
 }
 
-static int null_limits(tkr_sink *sink, tkr_usage_visit *visit, void *arg, tkr_message *ret_message)
+static int null_limits(tkr_sink *sink, const struct tkr_give_up *give_up, tkr_usage_visit *visit, void *arg,
+                       tkr_message *ret_message)
 {
+    (void)give_up;
     (void)sink;
     (void)visit;
     (void)arg;

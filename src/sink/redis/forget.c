@@ -138,10 +138,10 @@ static int erase_cycles(struct forgetting *f, bool by_model)
     char pattern[TKR_REDIS_PATTERN_BYTES];
 
     tkr_redis_usage_pattern(&query, pattern);
-    if (tkr_redis_scan(f->context, pattern, visit_usage, f, f->message) != 0)
+    if (tkr_redis_scan(f->context, pattern, &query.give_up, visit_usage, f, f->message) != 0)
         return -1;
     tkr_redis_account_records_pattern(&query, pattern);
-    return tkr_redis_scan(f->context, pattern, visit_record, f, f->message);
+    return tkr_redis_scan(f->context, pattern, &query.give_up, visit_record, f, f->message);
 }
 
 static int forget(struct forgetting *f)

@@ -94,11 +94,12 @@ static int visit_key(const char *key, size_t len, void *arg)
     return is_limit ? visitor->visit(&row, visitor->arg) : 0;
 }
 
-int tkr_redis_limits(redisContext *context, tkr_usage_visit *visit, void *arg, tkr_message *ret_message)
+int tkr_redis_limits(redisContext *context, const struct tkr_give_up *give_up, tkr_usage_visit *visit, void *arg,
+                     tkr_message *ret_message)
 {
     struct visitor visitor = {.context = context, .visit = visit, .arg = arg, .message = ret_message};
-    struct tkr_usage_query all = {.any_kind = 1};
+    struct tkr_usage_query all = {.any_kind = 1, .give_up = *give_up};
     int rc = tkr_redis_read(context, &all, visit_row, &visitor, ret_message);
 
-    return rc != 0 ? rc : tkr_redis_scan(context, TKR_REDIS_LIMIT_PATTERN, visit_key, &visitor, ret_message);
+    return rc != 0 ? rc : tkr_redis_scan(context, TKR_REDIS_LIMIT_PATTERN, give_up, visit_key, &visitor, ret_message);
 }

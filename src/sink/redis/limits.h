@@ -14,6 +14,7 @@
 int tkr_redis_limit_set(redisContext *context, const struct tkr_usage_row *account, int64_t tokens, tkr_message *ret_message);
 
 /* Visits all limits above 0; what is no integer is none. 0, the visitor's number, or -1 with the reason. */
-int tkr_redis_limits(redisContext *context, tkr_usage_visit *visit, void *arg, tkr_message *ret_message);
+int tkr_redis_limits(redisContext *context, const struct tkr_give_up *give_up, tkr_usage_visit *visit, void *arg,
+                     tkr_message *ret_message);
 
 #endif

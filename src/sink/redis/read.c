@@ -154,7 +154,7 @@ static int scan(redisContext *context, const struct tkr_usage_query *query, stru
 
     tkr_redis_usage_pattern(query, pattern);
     do {
-        if (tkr_usage_given_up(query))
+        if (tkr_given_up(&query->give_up))
             return tkr_message_set(ret_message, "reading was given up");
         if (scan_once(context, pattern, cursor, keys, query, ret_message) != 0)
             return -1;
@@ -246,7 +246,7 @@ static int visit_keys(redisContext *context, const struct tkr_usage_query *query
     for (size_t at = 0; at < keys->count && rc == 0; at += BATCH) {
         size_t count = keys->count - at < BATCH ? keys->count - at : BATCH;
 
-        if (tkr_usage_given_up(query))
+        if (tkr_given_up(&query->give_up))
             rc = tkr_message_set(ret_message, "reading was given up");
         else
             rc = send_batch(context, &wire, keys->key + at, count, ret_message);

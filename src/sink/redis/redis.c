@@ -494,14 +494,15 @@ static int redis_claim(tkr_sink *sink, const struct tkr_usage_row *account, uint
     return ask_aside(sink, ask_claim, &question, ret_message);
 }
 
-static int redis_limits(tkr_sink *sink, tkr_usage_visit *visit, void *arg, tkr_message *ret_message)
+static int redis_limits(tkr_sink *sink, const struct tkr_give_up *give_up, tkr_usage_visit *visit, void *arg,
+                        tkr_message *ret_message)
 {
     redisContext *context;
     int rc;
 
     if (tkr_redis_open(&of(sink)->config, &context, ret_message) != 0)
         return -1;
-    rc = tkr_redis_limits(context, visit, arg, ret_message);
+    rc = tkr_redis_limits(context, give_up, visit, arg, ret_message);
     redisFree(context);
     return rc;
 }

@@ -45,7 +45,8 @@ static int visit_page(const redisReply *page, tkr_redis_key_visit *visit, void *
     return rc;
 }
 
-int tkr_redis_scan(redisContext *context, const char *pattern, tkr_redis_key_visit *visit, void *arg, tkr_message *ret_message)
+int tkr_redis_scan(redisContext *context, const char *pattern, const struct tkr_give_up *give_up, tkr_redis_key_visit *visit,
+                   void *arg, tkr_message *ret_message)
 {
     char cursor[TKR_REDIS_CURSOR_BYTES] = "0";
     int rc;
@@ -53,6 +54,8 @@ int tkr_redis_scan(redisContext *context, const char *pattern, tkr_redis_key_vis
     do {
         redisReply *page;
 
+        if (tkr_given_up(give_up))
+            return tkr_message_set(ret_message, "reading was given up");
         if (tkr_redis_scan_page(context, pattern, cursor, &page, ret_message) != 0)
             return -1;
         rc = visit_page(page, visit, arg);

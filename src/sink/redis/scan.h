@@ -19,6 +19,7 @@ int tkr_redis_scan_page(redisContext *context, const char *pattern, char cursor[
 typedef int tkr_redis_key_visit(const char *key, size_t len, void *arg);
 
 /* Visits the keys that match the glob and are there from beginning to end. 0, the visitor's number, or -1 with the reason. */
-int tkr_redis_scan(redisContext *context, const char *pattern, tkr_redis_key_visit *visit, void *arg, tkr_message *ret_message);
+int tkr_redis_scan(redisContext *context, const char *pattern, const struct tkr_give_up *give_up, tkr_redis_key_visit *visit,
+                   void *arg, tkr_message *ret_message);
 
 #endif

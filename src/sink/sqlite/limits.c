@@ -128,8 +128,8 @@ static bool take_row(sqlite3_stmt *statement, struct tkr_usage_row *ret_row)
     return cycle[0] == '\0' || tkr_cycle_parse(cycle, &ret_row->cycle);
 }
 
-static int visit_rows(const struct tkr_ledger *ledger, sqlite3_stmt *statement, tkr_usage_visit *visit, void *arg,
-                      tkr_message *ret_message)
+static int visit_rows(const struct tkr_ledger *ledger, sqlite3_stmt *statement, const struct tkr_give_up *give_up,
+                      tkr_usage_visit *visit, void *arg, tkr_message *ret_message)
 {
     struct tkr_usage_row row;
     int step;
@@ -138,13 +138,16 @@ static int visit_rows(const struct tkr_ledger *ledger, sqlite3_stmt *statement, 
     while (rc == 0 && (step = sqlite3_step(statement)) != SQLITE_DONE) {
         if (step != SQLITE_ROW)
             return tkr_ledger_failed(ledger, ret_message);
+        if (tkr_given_up(give_up))
+            return tkr_message_set(ret_message, "reading was given up");
         if (take_row(statement, &row))
             rc = visit(&row, arg);
     }
     return rc;
 }
 
-int tkr_ledger_limits(const char *path, int timeout_ms, tkr_usage_visit *visit, void *arg, tkr_message *ret_message)
+int tkr_ledger_limits(const char *path, int timeout_ms, const struct tkr_give_up *give_up, tkr_usage_visit *visit, void *arg,
+                      tkr_message *ret_message)
 {
     struct tkr_ledger ledger;
     sqlite3_stmt *statement;
@@ -156,7 +159,7 @@ int tkr_ledger_limits(const char *path, int timeout_ms, tkr_usage_visit *visit, 
     if (tkr_ledger_has_limits(&ledger)) {
         rc = tkr_ledger_prepare(&ledger, sql_all, &statement, ret_message);
         if (rc == 0) {
-            rc = visit_rows(&ledger, statement, visit, arg, ret_message);
+            rc = visit_rows(&ledger, statement, give_up, visit, arg, ret_message);
             (void)sqlite3_finalize(statement); /* tells the step's failure once more */
         }
     }

@@ -10,7 +10,8 @@ int tkr_ledger_limit_set(const char *path, int timeout_ms, const struct tkr_usag
                          tkr_message *ret_message);
 
 /* Visits all limits above 0, ordered by kind, account and cycle. 0, the visitor's number, or -1 with the reason. */
-int tkr_ledger_limits(const char *path, int timeout_ms, tkr_usage_visit *visit, void *arg, tkr_message *ret_message);
+int tkr_ledger_limits(const char *path, int timeout_ms, const struct tkr_give_up *give_up, tkr_usage_visit *visit, void *arg,
+                      tkr_message *ret_message);
 
 /* Looks up the accounts, all as of one moment. Sums below 0 count as 0. 0, or -1 with the reason. */
 int tkr_ledger_lookup(const char *path, int timeout_ms, const struct tkr_usage_row *accounts, uint32_t count,

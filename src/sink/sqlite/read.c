@@ -90,7 +90,7 @@ static int visit_rows(const struct tkr_ledger *ledger, sqlite3_stmt *statement, 
     while (rc == 0 && (step = sqlite3_step(statement)) != SQLITE_DONE) {
         if (step != SQLITE_ROW)
             return tkr_ledger_failed(ledger, ret_message);
-        if (tkr_usage_given_up(query))
+        if (tkr_given_up(&query->give_up))
             return tkr_message_set(ret_message, "reading was given up");
         if (take_row(statement, counters, query->by_model, &row))
             rc = visit(&row, arg);
@@ -98,9 +98,9 @@ static int visit_rows(const struct tkr_ledger *ledger, sqlite3_stmt *statement, 
     return rc;
 }
 
-static int is_given_up(void *query)
+static int is_given_up(void *give_up)
 {
-    return tkr_usage_given_up(query);
+    return tkr_given_up(give_up);
 }
 
 static int read_open(const struct tkr_ledger *ledger, int counters, const struct tkr_usage_query *query, tkr_usage_visit *visit,
@@ -112,7 +112,8 @@ static int read_open(const struct tkr_ledger *ledger, int counters, const struct
 
     if (sql == NULL)
         return tkr_message_set(ret_message, "out of memory");
-    sqlite3_progress_handler(ledger->db, STEPS, is_given_up, (void *)(uintptr_t)query); /* the connection is this reading's own */
+    sqlite3_progress_handler(ledger->db, STEPS, is_given_up,
+                             (void *)(uintptr_t)&query->give_up); /* the connection is this reading's own */
     rc = tkr_ledger_prepare(ledger, sql, &statement, ret_message);
     sqlite3_free(sql);
     if (rc != 0)

@@ -144,9 +144,10 @@ static int sqlite_claim(tkr_sink *sink, const struct tkr_usage_row *account, uin
     return tkr_ledger_claim(of(sink)->config.ledger, of(sink)->config.command_timeout_ms, account, percent, ret_message);
 }
 
-static int sqlite_limits(tkr_sink *sink, tkr_usage_visit *visit, void *arg, tkr_message *ret_message)
+static int sqlite_limits(tkr_sink *sink, const struct tkr_give_up *give_up, tkr_usage_visit *visit, void *arg,
+                         tkr_message *ret_message)
 {
-    return tkr_ledger_limits(of(sink)->config.ledger, of(sink)->config.command_timeout_ms, visit, arg, ret_message);
+    return tkr_ledger_limits(of(sink)->config.ledger, of(sink)->config.command_timeout_ms, give_up, visit, arg, ret_message);
 }
 
 static int sqlite_forget(tkr_sink *sink, const struct tkr_usage_row *account, uint32_t *ret_cycles, tkr_message *ret_message)

@@ -342,7 +342,7 @@ static bool is_past(void *arg)
 static void test_contract_reading_that_is_given_up_fails(void **state)
 {
     int visited = 1;
-    struct tkr_usage_query all = {.any_kind = 1, .given_up = is_past, .argument = &visited};
+    struct tkr_usage_query all = {.any_kind = 1, .give_up = {is_past, &visited}};
     tkr_sink *sink = contract_sink(state);
     tkr_message message = {""};
 

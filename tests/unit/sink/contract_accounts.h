@@ -157,6 +157,9 @@ static int see_limit(const struct tkr_usage_row *row, void *arg)
 static void test_contract_limits_are_visited(void **state)
 {
     tkr_sink *sink = contract_sink(state);
+    int past = 1;
+    const struct tkr_give_up never = {NULL, NULL};
+    const struct tkr_give_up at_once = {is_past, &past};
     struct limits_seen seen = {.rows = 0};
     tkr_message message = {""};
 
@@ -166,13 +169,15 @@ static void test_contract_limits_are_visited(void **state)
     assert_int_equal(set_limit(sink, "a:b", 0, 200), 0);
     assert_int_equal(set_limit(sink, "unused", 20261201, 20), 0);
     assert_int_equal(set_limit(sink, "2026-11-01", 0, 300), 0);
-    assert_int_equal(sink->ops->limits(sink, see_limit, &seen, &message), 0);
+    assert_int_equal(sink->ops->limits(sink, &never, see_limit, &seen, &message), 0);
     assert_int_equal(seen.rows, 4);
     assert_int_equal(seen.standing, 500);
     assert_int_equal(seen.of_cycle, 30);
     assert_int_equal(seen.used, 3);
     assert_int_equal(set_limit(sink, "stop", SINK_TEST_CYCLE, 42), 0);
-    assert_int_equal(sink->ops->limits(sink, see_limit, &seen, &message), 9);
+    assert_int_equal(sink->ops->limits(sink, &never, see_limit, &seen, &message), 9);
+    assert_int_equal(sink->ops->limits(sink, &at_once, see_limit, &seen, &message), -1);
+    assert_string_equal(message.text, "reading was given up");
 }
 
 static int forget(tkr_sink *sink, const char *id, uint32_t *ret_cycles)

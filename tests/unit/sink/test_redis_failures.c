@@ -185,7 +185,7 @@ static void test_redis_acl_of_tools_suffices_and_forgetting_needs_two_more(void 
     assert_int_equal(sink->ops->limit_set(sink, &account, 5, &message), 0);
     assert_int_equal(sink->ops->lookup(sink, &account, 1, &found, &message), 0);
     assert_int_equal(found.limit, 5);
-    assert_int_equal(sink->ops->limits(sink, ignore_row, NULL, &message), 0);
+    assert_int_equal(sink->ops->limits(sink, &(struct tkr_give_up){NULL, NULL}, ignore_row, NULL, &message), 0);
     assert_true(test_usage_count(sink, &all) > 0);
     assert_int_equal(sink->ops->reset(sink, &account, &before, &message), 0);
     assert_int_equal(sink->ops->limit_set(sink, &account, 0, &message), 0);

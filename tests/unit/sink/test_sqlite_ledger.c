@@ -490,7 +490,7 @@ static void test_ledger_without_the_later_tables_is_read_and_brought_up(void **s
     assert_int_equal(f->sink->ops->lookup(f->sink, &account, 1, &found, &message), 0);
     assert_int_equal(found.counts.value[TKR_COUNTER_TOTAL], 5);
     assert_int_equal(found.standing, -1);
-    assert_int_equal(f->sink->ops->limits(f->sink, NULL, NULL, &message), 0);
+    assert_int_equal(f->sink->ops->limits(f->sink, &(struct tkr_give_up){NULL, NULL}, NULL, NULL, &message), 0);
     assert_int_equal(f->sink->ops->limit_set(f->sink, &account, 9, &message), 0);
     assert_true(test_usage(f->sink, "u", &row));
     assert_int_equal(row.limit, 9);
