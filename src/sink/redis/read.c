@@ -8,11 +8,11 @@
 #include "sink/redis/connection.h"
 #include "sink/redis/keys.h"
 #include "sink/redis/models.h"
+#include "sink/redis/scan.h"
 #include "sink/redis/wire.h"
 #include "tokenring/tokenring.h"
 
 #define BATCH 256 /* HGETALLs in flight */
-#define SCAN_COUNT "1000"
 #define LIMIT_FIELD "usage_limit"
 
 /* Keys found, their bytes one behind the other. */
@@ -111,55 +111,30 @@ static bool wanted(const struct tkr_usage_query *query, const struct tkr_usage_r
     return query->any_kind || row->kind == query->kind;
 }
 
-static int add_found(struct keys *keys, const redisReply *found, const struct tkr_usage_query *query, tkr_message *ret_message)
+/* What is being looked for, and where it goes. */
+struct finding {
+    const struct tkr_usage_query *query;
+    struct keys *keys;
+    tkr_message *message;
+};
+
+static int add_found(const char *key, size_t len, void *arg)
 {
+    const struct finding *finding = arg;
     struct tkr_usage_row row;
 
-    for (size_t i = 0; i < found->elements; i++) {
-        const redisReply *key = found->element[i];
-
-        if (key->type != REDIS_REPLY_STRING)
-            return tkr_message_set(ret_message, "Redis answered something else than keys to SCAN");
-        if (parse_key(query, key->str, key->len, &row) && wanted(query, &row) && !keys_add(keys, key->str, key->len))
-            return tkr_message_set(ret_message, "out of memory");
-    }
-    return 0;
-}
-
-/* One SCAN; leaves the next cursor in cursor. */
-static int scan_once(redisContext *context, const char *pattern, char cursor[24], struct keys *keys,
-                     const struct tkr_usage_query *query, tkr_message *ret_message)
-{
-    const char *const args[] = {"SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT, NULL};
-    redisReply *reply;
-    int rc;
-
-    if (tkr_redis_command(context, args, &reply, ret_message) != 0)
-        return -1;
-    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2 || reply->element[0]->type != REDIS_REPLY_STRING ||
-        reply->element[0]->len >= 24 || reply->element[1]->type != REDIS_REPLY_ARRAY) {
-        rc = tkr_message_set(ret_message, "Redis answered something else than a cursor and keys to SCAN");
-    } else {
-        memcpy(cursor, reply->element[0]->str, reply->element[0]->len + 1);
-        rc = add_found(keys, reply->element[1], query, ret_message);
-    }
-    freeReplyObject(reply);
-    return rc;
+    if (!parse_key(finding->query, key, len, &row) || !wanted(finding->query, &row) || keys_add(finding->keys, key, len))
+        return 0;
+    return tkr_message_set(finding->message, "out of memory");
 }
 
 static int scan(redisContext *context, const struct tkr_usage_query *query, struct keys *keys, tkr_message *ret_message)
 {
+    struct finding finding = {.query = query, .keys = keys, .message = ret_message};
     char pattern[TKR_REDIS_PATTERN_BYTES];
-    char cursor[24] = "0";
 
     tkr_redis_usage_pattern(query, pattern);
-    do {
-        if (tkr_given_up(&query->give_up))
-            return tkr_message_set(ret_message, "reading was given up");
-        if (scan_once(context, pattern, cursor, keys, query, ret_message) != 0)
-            return -1;
-    } while (strcmp(cursor, "0") != 0);
-    return 0;
+    return tkr_redis_scan(context, pattern, &query->give_up, add_found, &finding, ret_message);
 }
 
 static bool is_field(const redisReply *field, const char *name)

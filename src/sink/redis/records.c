@@ -8,9 +8,9 @@
 #include "sink/redis/connection.h"
 #include "sink/redis/keys.h"
 #include "sink/redis/models.h"
+#include "sink/redis/scan.h"
 
-#define SCAN_COUNT "500"
-#define CURSOR_BYTES 24
+#define NUMBER_BYTES 24
 #define PACE 9 /* a pause is so many times as long as what went before it */
 
 static bool is_text(const redisReply *reply, size_t bytes_max)
@@ -40,7 +40,7 @@ int tkr_redis_sources(redisContext *context, tkr_source_visit *visit, void *arg,
     if (tkr_redis_command(context, args, &reply, ret_message) != 0)
         return -1;
     for (size_t i = 0; reply->type == REDIS_REPLY_ARRAY && rc == 0 && i + 1 < reply->elements; i += 2) {
-        if (is_text(reply->element[i], TKR_SOURCE_BYTES) && is_text(reply->element[i + 1], CURSOR_BYTES))
+        if (is_text(reply->element[i], TKR_SOURCE_BYTES) && is_text(reply->element[i + 1], NUMBER_BYTES))
             rc = visit(reply->element[i]->str, number_of(reply->element[i + 1]), arg);
     }
     freeReplyObject(reply);
@@ -66,38 +66,20 @@ static int visit_page(redisContext *context, const redisReply *page, const char 
     return rc;
 }
 
-/* One page; leaves the next cursor in cursor. */
-static int scan(redisContext *context, char cursor[CURSOR_BYTES], redisReply **ret_reply, tkr_message *ret_message)
-{
-    const char *const args[] = {"SCAN", cursor, "MATCH", TKR_REDIS_RECORD_PATTERN, "COUNT", SCAN_COUNT, NULL};
-    redisReply *reply;
-
-    if (tkr_redis_command(context, args, &reply, ret_message) != 0)
-        return -1;
-    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2 || !is_text(reply->element[0], CURSOR_BYTES) ||
-        reply->element[1]->type != REDIS_REPLY_ARRAY) {
-        freeReplyObject(reply);
-        return tkr_message_set(ret_message, "Redis answered something else than a cursor and keys to SCAN");
-    }
-    memcpy(cursor, reply->element[0]->str, reply->element[0]->len + 1);
-    *ret_reply = reply;
-    return 0;
-}
-
 int tkr_redis_records(redisContext *context, const char *collector, tkr_usage_visit *visit, void *arg, tkr_message *ret_message)
 {
-    char cursor[CURSOR_BYTES] = "0";
-    redisReply *reply = NULL;
+    char cursor[TKR_REDIS_CURSOR_BYTES] = "0";
+    redisReply *page = NULL;
     int rc;
 
     do {
         int64_t begun_ns = tkr_clock_monotonic_ns();
 
-        if (scan(context, cursor, &reply, ret_message) != 0)
+        if (tkr_redis_scan_page(context, TKR_REDIS_RECORD_PATTERN, cursor, &page, ret_message) != 0)
             return -1;
         tkr_clock_sleep_ns(PACE * (tkr_clock_monotonic_ns() - begun_ns));
-        rc = visit_page(context, reply->element[1], collector, visit, arg, ret_message);
-        freeReplyObject(reply);
+        rc = visit_page(context, page, collector, visit, arg, ret_message);
+        freeReplyObject(page);
     } while (rc == 0 && strcmp(cursor, "0") != 0);
     return rc;
 }
