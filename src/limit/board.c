@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "limit/board.h"
 
+#include "base/clock.h"
+
 #include <string.h>
 
 #define REACH_MAX 63u  /* places from home at most: with twice as many as accounts, nearly none is beyond a few */
@@ -396,4 +398,41 @@ void tkr_board_publish(struct tkr_board *board, uint32_t number, int64_t limit, 
     atomic_store_explicit(&entry->limit, limit, memory_order_release);
     atomic_store_explicit(&entry->base, base, memory_order_release);         /* P2 */
     atomic_store_explicit(&entry->fresh_ns, fresh_ns, memory_order_release); /* a reader that sees it sees these, or later ones */
+}
+
+/* --- what figures mean --- */
+
+const char *const tkr_board_verdict_word[TKR_BOARD_VERDICTS] = {
+    [TKR_BOARD_ALLOWED] = "allowed", [TKR_BOARD_SOFT] = "soft", [TKR_BOARD_REFUSED] = "refused", [TKR_BOARD_UNKNOWN] = "unknown"};
+
+int64_t tkr_board_used(const struct tkr_board_figures *figures)
+{
+    return figures->used > 0 ? figures->used : 0;
+}
+
+int64_t tkr_board_taken(const struct tkr_board_figures *figures)
+{
+    int64_t sum;
+
+    return __builtin_add_overflow(tkr_board_used(figures), figures->reserved, &sum) ? INT64_MAX : sum;
+}
+
+int64_t tkr_board_age_ns(const struct tkr_board_figures *figures, int64_t now_ns)
+{
+    if (figures->fresh_ns <= 0) /* below: damaged */
+        return -1;
+    return now_ns > figures->fresh_ns ? now_ns - figures->fresh_ns : 0;
+}
+
+enum tkr_board_verdict tkr_board_judge(const struct tkr_board_figures *figures, int64_t age_ns)
+{
+    int64_t taken = tkr_board_taken(figures);
+
+    if (age_ns < 0 || age_ns > TKR_LIMIT_MAX_AGE_MS * TKR_NS_PER_MS)
+        return TKR_BOARD_UNKNOWN;
+    if (figures->limit <= 0)
+        return TKR_BOARD_ALLOWED;
+    if (taken >= figures->limit)
+        return TKR_BOARD_REFUSED;
+    return (double)taken * 100 >= (double)figures->limit * TKR_LIMIT_WARN_PERCENT ? TKR_BOARD_SOFT : TKR_BOARD_ALLOWED;
 }

@@ -50,6 +50,20 @@ struct tkr_board_figures {
     int64_t fresh_ns; /* 0: not looked up yet */
 };
 
+/* What gateways take figures for whose options name nothing else (tokenring.h). */
+#define TKR_LIMIT_WARN_PERCENT 80u
+#define TKR_LIMIT_MAX_AGE_MS 10000u
+enum tkr_board_verdict { TKR_BOARD_ALLOWED, TKR_BOARD_SOFT, TKR_BOARD_REFUSED, TKR_BOARD_UNKNOWN, TKR_BOARD_VERDICTS };
+extern const char *const tkr_board_verdict_word[TKR_BOARD_VERDICTS];
+
+/* Tokens used, and those and the reserved ones, of figures that may be damaged: from 0 to INT64_MAX. */
+int64_t tkr_board_used(const struct tkr_board_figures *figures);
+int64_t tkr_board_taken(const struct tkr_board_figures *figures);
+
+/* How old they are by the monotonic clock; -1: not looked up yet. */
+int64_t tkr_board_age_ns(const struct tkr_board_figures *figures, int64_t now_ns);
+enum tkr_board_verdict tkr_board_judge(const struct tkr_board_figures *figures, int64_t age_ns);
+
 /* The places of a board for so many accounts, and the bytes of its files with so many places. */
 uint32_t tkr_board_places(uint32_t accounts_max);
 uint64_t tkr_board_bytes(uint32_t places);

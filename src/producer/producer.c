@@ -14,8 +14,6 @@
 #define LANE_BYTES_DEFAULT (UINT64_C(64) << 10)
 #define REGION_BYTES_DEFAULT (UINT64_C(256) << 20)
 #define OPEN_CALLS_DEFAULT 16384u
-#define WARN_PERCENT_DEFAULT 80u
-#define MAX_AGE_DEFAULT_MS 10000u
 #define MAX_AGE_MAX_MS 86400000u
 #define OPENING_POLL_NS TKR_NS_PER_MS
 #define OPENING_TRIES 1000
@@ -120,10 +118,10 @@ static bool power_of_two(uint64_t n)
 
 static int configure_limits(struct tkr_limit_rule *rule, const tkr_options *options)
 {
-    uint32_t max_age_ms = options->limit_max_age_ms != 0 ? options->limit_max_age_ms : MAX_AGE_DEFAULT_MS;
+    uint32_t max_age_ms = options->limit_max_age_ms != 0 ? options->limit_max_age_ms : TKR_LIMIT_MAX_AGE_MS;
 
     rule->closed = (options->flags & TKR_LIMIT_CLOSED) != 0;
-    rule->warn_percent = options->limit_warn_percent != 0 ? options->limit_warn_percent : WARN_PERCENT_DEFAULT;
+    rule->warn_percent = options->limit_warn_percent != 0 ? options->limit_warn_percent : TKR_LIMIT_WARN_PERCENT;
     rule->max_age_ns = (int64_t)max_age_ms * TKR_NS_PER_MS;
     return rule->warn_percent > 100 || max_age_ms > MAX_AGE_MAX_MS ? TKR_ERANGE : TKR_OK;
 }

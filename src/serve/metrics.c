@@ -344,14 +344,9 @@ static void write_sink(const struct page *page)
 
 static void write_limits(const struct page *page)
 {
-    static const char *const verdicts[TKR_VERDICTS] = {[TKR_VERDICT_ALLOWED] = "allowed",
-                                                       [TKR_VERDICT_SOFT] = "soft",
-                                                       [TKR_VERDICT_REFUSED] = "refused",
-                                                       [TKR_VERDICT_UNKNOWN] = "unknown"};
-
     family(page, LIMITS);
-    for (int i = 0; i < TKR_VERDICTS; i++) {
-        struct tkr_label label = label_of("verdict", verdicts[i]);
+    for (int i = 0; i < TKR_BOARD_VERDICTS; i++) {
+        struct tkr_label label = label_of("verdict", tkr_board_verdict_word[i]);
         count(page, LIMITS, &label, 1, page->snapshot->limits[i]);
     }
     count_one(page, BOARD_ACCOUNTS, page->snapshot->board_accounts);

@@ -5,10 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "limit/board.h"
 
-#define MAX_AGE_NS (10 * TKR_NS_PER_S) /* of gateways that set nothing else, as the next */
-#define WARN_PERCENT 80
 #define LATELY_NS (600 * TKR_NS_PER_S)
 
 int tkr_snapshot_open(struct tkr_snapshot *snapshot, struct tkr_collector *collector)
@@ -73,18 +70,6 @@ static void take_balance(struct tkr_snapshot *snapshot)
 
 /* --- limits --- */
 
-static enum tkr_snapshot_verdict verdict_of(const struct tkr_board_figures *figures, int64_t now_ns)
-{
-    int64_t taken = (figures->used > 0 ? figures->used : 0) + figures->reserved;
-
-    if (figures->fresh_ns == 0 || now_ns - figures->fresh_ns > MAX_AGE_NS)
-        return TKR_VERDICT_UNKNOWN;
-    if (figures->limit > 0 && taken >= figures->limit)
-        return TKR_VERDICT_REFUSED;
-    return figures->limit > 0 && (double)taken * 100 >= (double)figures->limit * WARN_PERCENT ? TKR_VERDICT_SOFT
-                                                                                              : TKR_VERDICT_ALLOWED;
-}
-
 static void look_at_board(void *argument)
 {
     struct tkr_snapshot *snapshot = argument;
@@ -93,7 +78,7 @@ static void look_at_board(void *argument)
 
     for (uint32_t i = 0; tkr_board_next(board, &i); i++) {
         if (tkr_board_copy(board, i, &account))
-            snapshot->limits[verdict_of(&account.figures, snapshot->now_ns)]++;
+            snapshot->limits[tkr_board_judge(&account.figures, tkr_board_age_ns(&account.figures, snapshot->now_ns))]++;
     }
     snapshot->board_accounts = atomic_load_explicit(&board->header->accounts, memory_order_relaxed); /* a figure */
 }

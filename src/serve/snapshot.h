@@ -12,8 +12,7 @@
 #include "collector/balance.h"
 #include "collector/collector.h"
 #include "collector/status.h"
-
-enum tkr_snapshot_verdict { TKR_VERDICT_ALLOWED, TKR_VERDICT_SOFT, TKR_VERDICT_REFUSED, TKR_VERDICT_UNKNOWN, TKR_VERDICTS };
+#include "limit/board.h"
 
 struct tkr_snapshot {
     struct tkr_collector *collector;
@@ -30,7 +29,7 @@ struct tkr_snapshot {
     struct tkr_ranking_row *user;
     uint32_t users;
     uint64_t users_ended;
-    uint64_t limits[TKR_VERDICTS];
+    uint64_t limits[TKR_BOARD_VERDICTS];
     uint64_t board_accounts;
 };
 

@@ -10,60 +10,27 @@
 #include "collector/folder.h"
 #include "command/text.h"
 
-#define WARN_PERCENT 80                         /* gateways that set nothing else */
-#define MAX_AGE_NS (INT64_C(10) * TKR_NS_PER_S) /* the same */
-
 /* --- an account --- */
-
-int64_t tkr_command_board_used(const struct tkr_board_figures *figures)
-{
-    return figures->used > 0 ? figures->used : 0;
-}
-
-static int64_t taken(const struct tkr_board_figures *figures)
-{
-    int64_t sum;
-
-    return __builtin_add_overflow(tkr_command_board_used(figures), figures->reserved, &sum) ? INT64_MAX : sum;
-}
 
 double tkr_command_board_percent(const struct tkr_board_figures *figures)
 {
-    return figures->limit > 0 ? (double)taken(figures) * 100 / (double)figures->limit : -1;
+    return figures->limit > 0 ? (double)tkr_board_taken(figures) * 100 / (double)figures->limit : -1;
 }
 
 static bool near(const struct tkr_board_figures *figures)
 {
-    return tkr_command_board_percent(figures) >= WARN_PERCENT;
-}
-
-const char *tkr_command_board_verdict(const struct tkr_board_figures *figures, int64_t age_ns)
-{
-    if (age_ns < 0 || age_ns > MAX_AGE_NS)
-        return "unknown";
-    if (figures->limit > 0 && taken(figures) >= figures->limit)
-        return "refused";
-    return near(figures) ? "soft" : "allowed";
-}
-
-int64_t tkr_command_board_age_ns(const struct tkr_board_figures *figures)
-{
-    int64_t now_ns = tkr_clock_monotonic_ns();
-
-    if (figures->fresh_ns <= 0) /* below: damaged */
-        return -1;
-    return now_ns > figures->fresh_ns ? now_ns - figures->fresh_ns : 0;
+    return tkr_command_board_percent(figures) >= TKR_LIMIT_WARN_PERCENT;
 }
 
 int64_t tkr_command_board_remaining(const struct tkr_board_figures *figures)
 {
-    return taken(figures) < figures->limit ? figures->limit - taken(figures) : 0;
+    return tkr_board_taken(figures) < figures->limit ? figures->limit - tkr_board_taken(figures) : 0;
 }
 
 static json_t *account_json(const struct tkr_board_account *account)
 {
     const struct tkr_board_figures *figures = &account->figures;
-    int64_t age_ns = tkr_command_board_age_ns(figures);
+    int64_t age_ns = tkr_board_age_ns(figures, tkr_clock_monotonic_ns());
     char kind[TKR_COMMAND_KIND_BYTES];
     char cycle[TKR_CYCLE_TEXT_BYTES];
     json_t *object = json_object();
@@ -74,13 +41,12 @@ static json_t *account_json(const struct tkr_board_account *account)
     (void)json_object_set_new(object, "kind", json_string(kind));
     (void)json_object_set_new(object, "cycle", json_string(cycle));
     (void)json_object_set_new(object, "limit", figures->limit > 0 ? json_integer(figures->limit) : json_null());
-    (void)json_object_set_new(object, "used",
-                              figures->fresh_ns != 0 ? json_integer(tkr_command_board_used(figures)) : json_null());
+    (void)json_object_set_new(object, "used", figures->fresh_ns != 0 ? json_integer(tkr_board_used(figures)) : json_null());
     (void)json_object_set_new(object, "reserved", json_integer(figures->reserved));
     (void)json_object_set_new(object, "remaining",
                               figures->limit > 0 ? json_integer(tkr_command_board_remaining(figures)) : json_null());
     (void)json_object_set_new(object, "age_ms", age_ns >= 0 ? json_integer(age_ns / TKR_NS_PER_MS) : json_null());
-    (void)json_object_set_new(object, "verdict", json_string(tkr_command_board_verdict(figures, age_ns)));
+    (void)json_object_set_new(object, "verdict", json_string(tkr_board_verdict_word[tkr_board_judge(figures, age_ns)]));
     return object;
 }
 

@@ -26,11 +26,8 @@ int tkr_command_board_read(const char *runtime_dir, bool only_near, struct tkr_c
 /* Accepts a zeroed structure. */
 void tkr_command_board_free(struct tkr_command_board_accounts *accounts);
 
-/* What a board says of an account, as gateways with default options take it. */
-int64_t tkr_command_board_used(const struct tkr_board_figures *figures);
+/* What is left of a limit. */
 int64_t tkr_command_board_remaining(const struct tkr_board_figures *figures);
-int64_t tkr_command_board_age_ns(const struct tkr_board_figures *figures); /* -1: not looked up yet */
-const char *tkr_command_board_verdict(const struct tkr_board_figures *figures, int64_t age_ns);
 
 /* Tokens taken of a limit, reserved ones too, in percent; -1: it has none. */
 double tkr_command_board_percent(const struct tkr_board_figures *figures);

@@ -39,19 +39,19 @@ static void print_account(const struct tkr_board_account *account)
 {
     const struct tkr_board_figures *figures = &account->figures;
     char clean[TKR_COMMAND_CLEAN_BYTES(TKR_ID_BYTES_MAX)];
-    int64_t age_ns = tkr_command_board_age_ns(figures);
+    int64_t age_ns = tkr_board_age_ns(figures, tkr_clock_monotonic_ns());
     char kind[TKR_COMMAND_KIND_BYTES];
     char cycle[TKR_CYCLE_TEXT_BYTES];
 
     (void)tkr_command_text_clean(account->id, account->id_len, clean);
     (void)tkr_command_kind_text(account->kind, kind);
     tkr_cycle_format(account->cycle, cycle);
-    (void)printf("%-8s %-12s %-12s", tkr_command_board_verdict(figures, age_ns), kind, cycle);
+    (void)printf("%-8s %-12s %-12s", tkr_board_verdict_word[tkr_board_judge(figures, age_ns)], kind, cycle);
     if (figures->limit > 0)
-        (void)printf(" %16" PRId64 " %16" PRId64 " %16" PRId64 " %16" PRId64, figures->limit, tkr_command_board_used(figures),
+        (void)printf(" %16" PRId64 " %16" PRId64 " %16" PRId64 " %16" PRId64, figures->limit, tkr_board_used(figures),
                      figures->reserved, tkr_command_board_remaining(figures));
     else
-        (void)printf(" %16s %16" PRId64 " %16" PRId64 " %16s", "none", tkr_command_board_used(figures), figures->reserved, "");
+        (void)printf(" %16s %16" PRId64 " %16" PRId64 " %16s", "none", tkr_board_used(figures), figures->reserved, "");
     (void)printf(" %8" PRId64 "  %s\n", age_ns >= 0 ? age_ns / TKR_NS_PER_MS : -1, clean);
 }
 

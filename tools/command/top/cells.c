@@ -156,7 +156,7 @@ static void limit_cell(const struct tkr_top_sheet *sheet, size_t row, size_t col
 {
     const struct tkr_board_account *account = &sheet->look->limits.account[sheet->limit[row]];
     const struct tkr_board_figures *figures = &account->figures;
-    int64_t age_ns = tkr_command_board_age_ns(figures);
+    int64_t age_ns = tkr_board_age_ns(figures, tkr_clock_monotonic_ns());
 
     switch (column) {
     case NAME:
@@ -169,7 +169,7 @@ static void limit_cell(const struct tkr_top_sheet *sheet, size_t row, size_t col
         number_cell(tkr_command_board_remaining(figures), ret_text);
         break;
     case 2:
-        (void)snprintf(ret_text, TKR_COMMAND_NUMBER_BYTES, "%s", tkr_command_board_verdict(figures, age_ns));
+        (void)snprintf(ret_text, TKR_COMMAND_NUMBER_BYTES, "%s", tkr_board_verdict_word[tkr_board_judge(figures, age_ns)]);
         break;
     case 3:
         number_cell(figures->limit, ret_text);
