@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "api.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/account.h"
@@ -61,12 +60,8 @@ static int take_sort(struct tkr_ask *ask, enum tkr_counter *by)
 static int take_near(struct tkr_ask *ask, double *near)
 {
     const char *text = tkr_ask_value(ask, "near");
-    char *end = NULL;
 
-    if (text == NULL)
-        return 0;
-    *near = strtod(text, &end);
-    if (end != text && *end == '\0' && *near > 0 && *near <= 1)
+    if (text == NULL || tkr_command_limits_fraction(text, near))
         return 0;
     return tkr_ask_refuse(ask, BAD_REQUEST, "near=%s: allowed is a number above 0, at most 1, as 0.8", text);
 }

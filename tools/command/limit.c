@@ -2,7 +2,6 @@
 /* tokenring limit: sets, gets, lists and clears limits of accounts. */
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/account.h"
@@ -58,10 +57,7 @@ struct limit {
 
 static int take_near(struct limit *limit)
 {
-    char *end;
-
-    limit->near = strtod(optarg, &end);
-    if (end != optarg && *end == '\0' && limit->near > 0 && limit->near <= 1)
+    if (tkr_command_limits_fraction(optarg, &limit->near))
         return 0;
     return tkr_command_wrong(limit->command, "--near=%s: allowed is a number above 0, at most 1, as 0.8", optarg);
 }

@@ -146,6 +146,14 @@ int tkr_command_limits_near(struct tkr_command_limit_rows *rows, tkr_sink *sink,
     return finish(read, ret_message);
 }
 
+bool tkr_command_limits_fraction(const char *text, double *ret_fraction)
+{
+    char *end;
+
+    *ret_fraction = strtod(text, &end);
+    return end != text && *end == '\0' && *ret_fraction > 0 && *ret_fraction <= 1;
+}
+
 void tkr_command_limits_free(struct tkr_command_limit_rows *rows)
 {
     free(rows->row);

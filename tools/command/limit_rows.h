@@ -37,6 +37,9 @@ int tkr_command_limits_read(struct tkr_command_limit_rows *rows, tkr_sink *sink,
 int tkr_command_limits_near(struct tkr_command_limit_rows *rows, tkr_sink *sink, const struct tkr_usage_query *query,
                             double fraction, tkr_message *ret_message);
 
+/* Reads a fraction. false: it is no number above 0, at most 1. */
+bool tkr_command_limits_fraction(const char *text, double *ret_fraction);
+
 /* Frees all; accepts a zeroed structure. */
 void tkr_command_limits_free(struct tkr_command_limit_rows *rows);
 
