@@ -59,6 +59,7 @@ static struct tkr_charge *add_charge(struct tkr_drain *drain, const struct tkr_e
     charge->model_len = 0;
     charge->counts = &drain->counts[drain->events];
     charge->event = drain->events;
+    charge->queue = drain->spans; /* the span that is being parsed */
     return charge;
 }
 
@@ -144,6 +145,7 @@ static bool take_frame(struct tkr_drain *drain, struct tkr_drain_span *span, con
     if (tkr_frame_type_charges(event.type)) {
         if (event.sequence != span->sequence + 1)
             return false;
+        drain->mark[drain->events] = (struct tkr_drain_mark){span->position, span->unknown, drain->notices};
         span->sequence++;
         add_event(drain, &event);
         span->event_count++;
@@ -198,6 +200,7 @@ static bool drain_lane(struct tkr_drain *drain, struct tkr_feed *feed, uint32_t 
         drain->lane_high = head - span->position;
     if (!span->broken && count > 0)
         drain->bytes += parse(drain, span, bytes, count, count == max);
+    span->notices_end = drain->notices;
     if (span->broken || count > 0)
         drain->spans++;
     return !span->broken && span->position == head;
@@ -209,8 +212,8 @@ static bool has_room(const struct tkr_drain *drain)
            TKR_DRAIN_BYTES - drain->bytes >= 2 * TKR_FRAME_BYTES_MAX;
 }
 
-/* false: there may be more in its lanes. */
-static bool drain_feed(struct tkr_drain *drain, struct tkr_feed *feed)
+/* false: there may be more in its lanes. Those that wait for memory are passed over while there is none. */
+static bool drain_feed(struct tkr_drain *drain, struct tkr_feed *feed, bool short_of_memory)
 {
     bool empty = true;
 
@@ -225,7 +228,9 @@ static bool drain_feed(struct tkr_drain *drain, struct tkr_feed *feed)
             return false;
         if (feed->lane_next >= feed->view->lane_count)
             feed->lane_next = 0;
-        empty &= drain_lane(drain, feed, feed->lane_next++);
+        if (!short_of_memory || !tkr_feed_lane_waits(feed, feed->lane_next))
+            empty &= drain_lane(drain, feed, feed->lane_next);
+        feed->lane_next++;
     }
     return empty;
 }
@@ -244,7 +249,7 @@ static uint64_t count_refused(struct tkr_drain *drain, struct tkr_shard *shard, 
             continue;
         previous = charge->event;
         drain->call[charge->event].refused = true;
-        tkr_feed_drop(shard, span->feed, charge->why, 1);
+        tkr_feed_drop(shard, span->feed, TKR_DROP_OVERFLOW, 1);
         refused++;
     }
     return refused;
@@ -257,6 +262,53 @@ static bool any_refused(const struct tkr_drain *drain)
     for (uint32_t i = 0; i < drain->charges; i++)
         any |= drain->charge[i].refused;
     return any;
+}
+
+/* The span ends before this event, as if no more had been read of its lane. What may be broken behind it is found out later. */
+static void cut_span(struct tkr_drain *drain, struct tkr_drain_span *span, uint32_t event)
+{
+    const struct tkr_drain_mark *mark = &drain->mark[event];
+
+    span->sequence -= span->first_event + span->event_count - event;
+    span->event_count = event - span->first_event;
+    span->position = mark->position;
+    span->unknown = mark->unknown;
+    span->broken = false;
+    tkr_feed_lane_set_waiting(span->feed, span->lane, true);
+    for (uint32_t i = mark->notices; i < span->notices_end; i++)
+        drain->notice[i].waits = true;
+}
+
+/* Leaves in their lanes the events that wait, of each span those from the first of them on. Returns how many. */
+static uint32_t cut_waiting(struct tkr_drain *drain)
+{
+    struct tkr_drain_span *span = drain->span;
+    uint32_t previous = UINT32_MAX;
+    uint32_t waiting = 0;
+
+    for (uint32_t i = 0; i < drain->charges; i++) {
+        const struct tkr_charge *charge = &drain->charge[i];
+        if (!charge->waits || charge->event == previous)
+            continue;
+        previous = charge->event;
+        drain->call[charge->event].refused = true;
+        waiting++;
+        while (span < drain->span + drain->spans && span->first_event + span->event_count <= charge->event)
+            span++;
+        if (span < drain->span + drain->spans && charge->event >= span->first_event)
+            cut_span(drain, span, charge->event);
+    }
+    return waiting;
+}
+
+/* Lanes that were read, and of which nothing waits, wait no more. */
+static void end_waiting(struct tkr_drain *drain)
+{
+    for (uint32_t i = 0; i < drain->spans; i++) {
+        const struct tkr_drain_span *span = &drain->span[i];
+        if (span->lane < TKR_REGION_LANES_MAX && tkr_feed_lane_waits(span->feed, span->lane))
+            tkr_feed_lane_set_waiting(span->feed, span->lane, false);
+    }
 }
 
 static void move_cursor(struct tkr_shard *shard, const struct tkr_drain_span *span, uint64_t refused)
@@ -274,6 +326,18 @@ static void move_cursor(struct tkr_shard *shard, const struct tkr_drain_span *sp
         tkr_batch_touch(shard, span->feed->cursor, TKR_CURSOR_HEAD_BYTES);
         tkr_batch_add(&span->feed->cursor->unknown, span->unknown);
     }
+}
+
+/* Those that stay in their lanes are nobody's yet. */
+static void keep_notices(struct tkr_drain *drain)
+{
+    uint32_t kept = 0;
+
+    for (uint32_t i = 0; i < drain->notices; i++) {
+        if (!drain->notice[i].waits)
+            drain->notice[kept++] = drain->notice[i];
+    }
+    drain->notices = kept;
 }
 
 static void apply_spans(struct tkr_drain *drain, struct tkr_shard *shard)
@@ -304,13 +368,15 @@ static void release_spans(const struct tkr_drain *drain)
 
 int tkr_drain_batch(struct tkr_drain *drain, struct tkr_shard *shard, struct tkr_feed *feeds, bool *ret_more)
 {
+    bool short_of_memory = tkr_shard_short_of_memory(shard);
     bool empty = true;
+    uint32_t waiting;
 
     start(drain, shard);
     for (struct tkr_feed *feed = feeds; feed != NULL; feed = feed->next) {
         if (feed->view == NULL || tkr_feed_state(feed) != TKR_CURSOR_ACTIVE)
             continue;
-        empty &= drain_feed(drain, feed);
+        empty &= drain_feed(drain, feed, short_of_memory);
         if (!has_room(drain)) {
             empty = false;
             break;
@@ -325,10 +391,14 @@ int tkr_drain_batch(struct tkr_drain *drain, struct tkr_shard *shard, struct tkr
         return -1;
     }
     tkr_batch_apply(shard, drain->charge, drain->charges);
+    end_waiting(drain);
+    waiting = cut_waiting(drain);
+    if (waiting > 0)
+        keep_notices(drain);
     apply_spans(drain, shard);
     tkr_batch_commit(shard);
     release_spans(drain);
-    return (int)drain->events;
+    return (int)(drain->events - waiting);
 }
 
 /* --- open calls of the dead --- */
@@ -360,8 +430,12 @@ static bool estimates_fit(const struct tkr_call_slot *slot)
            slot->reserve <= TKR_TOKENS_MAX && tkr_call_slot_streamed(slot) <= TKR_TOKENS_MAX;
 }
 
-/* Reads slot number i into the buffer; adds its event when its call is open. false: it is no slot that we would write. */
-static bool settle_slot(struct tkr_drain *drain, const struct tkr_feed *feed, uint32_t i, enum tkr_orphan_policy policy)
+/*
+ * Reads slot number i into the buffer; adds its event when its call is open. broken: slots before it that are. false: so is this one,
+ * which is none that we would write.
+ */
+static bool settle_slot(struct tkr_drain *drain, const struct tkr_feed *feed, uint32_t i, uint32_t broken,
+                        enum tkr_orphan_policy policy)
 {
     struct tkr_call_slot *slot = (struct tkr_call_slot *)(drain->buffer + drain->bytes);
     struct tkr_event event;
@@ -377,6 +451,7 @@ static bool settle_slot(struct tkr_drain *drain, const struct tkr_feed *feed, ui
         return false;
     settle_values(slot, policy, &event.values);
     drain->bytes += TKR_CALL_SLOT_BYTES; /* the charge points into it */
+    drain->mark[drain->events] = (struct tkr_drain_mark){.position = i, .unknown = broken};
     add_event(drain, &event);
     return true;
 }
@@ -390,36 +465,67 @@ static bool slot_is_free(struct tkr_drain *drain, const struct tkr_feed *feed, u
     return tkr_view_slot_read(feed->view, i, slot, &open) && !open;
 }
 
+/* The first event that waits, and all behind it, are for another time: the slots end before its own. false: none waits. */
+static bool cut_slots(struct tkr_drain *drain, uint32_t *slots_end, uint32_t *broken)
+{
+    for (uint32_t i = 0; i < drain->charges; i++) {
+        const struct tkr_charge *charge = &drain->charge[i];
+        if (!charge->waits)
+            continue;
+        *slots_end = (uint32_t)drain->mark[charge->event].position;
+        *broken = (uint32_t)drain->mark[charge->event].unknown;
+        drain->events = charge->event;
+        drain->charges = i;
+        return true;
+    }
+    return false;
+}
+
+/* Adds the open calls of the slots [at, end), or looks whether those of a region that broke the rules are free. Returns the broken. */
+static uint32_t read_slots(struct tkr_drain *drain, const struct tkr_feed *feed, uint32_t at, uint32_t end,
+                           enum tkr_orphan_policy policy)
+{
+    bool quarantined = tkr_feed_state(feed) == TKR_CURSOR_QUARANTINED;
+    uint32_t broken = 0;
+
+    for (; at < end; at++)
+        broken += quarantined ? !slot_is_free(drain, feed, at) : !settle_slot(drain, feed, at, broken, policy);
+    return broken;
+}
+
 bool tkr_drain_settle(struct tkr_drain *drain, struct tkr_shard *shard, struct tkr_feed *feed, enum tkr_orphan_policy policy)
 {
     struct tkr_cursor *cursor = feed->cursor;
-    bool quarantined = tkr_feed_state(feed) == TKR_CURSOR_QUARANTINED;
     uint32_t at = (uint32_t)get(&cursor->slots_settled);
-    uint32_t broken = 0;
     uint32_t refused = 0;
+    uint32_t broken;
     uint32_t slots;
+    uint32_t end;
 
     start(drain, shard);
     if (!tkr_view_slot_count(feed->view, &slots) || at >= slots)
         return true;
-    for (uint32_t end = slots - at > SLOTS_AT_ONCE ? at + SLOTS_AT_ONCE : slots; at < end; at++)
-        broken += quarantined ? !slot_is_free(drain, feed, at) : !settle_slot(drain, feed, at, policy);
+    if (feed->settling_waits && tkr_shard_short_of_memory(shard))
+        return false;
+    end = slots - at > SLOTS_AT_ONCE ? at + SLOTS_AT_ONCE : slots;
+    broken = read_slots(drain, feed, at, end, policy);
     if (!tkr_batch_begin(shard)) {
         drain->charges = drain->events = 0;
         return false;
     }
     tkr_batch_apply(shard, drain->charge, drain->charges);
+    feed->settling_waits = cut_slots(drain, &end, &broken);
     tkr_batch_touch(shard, cursor, TKR_CURSOR_HEAD_BYTES);
     if (any_refused(drain)) {
         struct tkr_drain_span all = {.feed = feed, .event_count = drain->events};
         refused = (uint32_t)count_refused(drain, shard, &all);
     }
-    tkr_batch_set(&cursor->slots_settled, at);
+    tkr_batch_set(&cursor->slots_settled, end);
     tkr_batch_add(&cursor->orphans, drain->events);
     tkr_batch_add(&cursor->settled, drain->events - refused);
     tkr_batch_add(&cursor->dropped[TKR_DROP_CORRUPT], broken);
     TKR_CRASH(SETTLE_APPLIED);
     tkr_batch_commit(shard);
     TKR_CRASH(SETTLED);
-    return at >= slots;
+    return end >= slots;
 }

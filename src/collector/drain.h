@@ -22,10 +22,18 @@ struct tkr_drain_span {
     uint32_t lane;
     uint32_t first_event;
     uint32_t event_count;
-    uint64_t position; /* behind the last frame */
-    uint64_t sequence; /* of the last frame */
-    uint64_t unknown;  /* frames skipped */
-    bool broken;       /* what follows is no frame */
+    uint32_t notices_end; /* of the batch's notices, behind those of this span and of the ones before */
+    uint64_t position;    /* behind the last frame */
+    uint64_t sequence;    /* of the last frame */
+    uint64_t unknown;     /* frames skipped */
+    bool broken;          /* what follows is no frame */
+};
+
+/* Where an event begins, to go back to should it have to wait: what its span was before it. Of an open call: its slot. */
+struct tkr_drain_mark {
+    uint64_t position; /* or the slot's number */
+    uint64_t unknown;  /* or slots before it that are broken */
+    uint32_t notices;  /* of the batch */
 };
 
 #define TKR_DRAIN_NOTICES_MAX 64u /* of a batch */
@@ -40,6 +48,7 @@ struct tkr_drain_notice {
     int64_t duration_us;
     uint32_t cycle;
     bool watch;
+    bool waits; /* it stays in its lane, behind an event that does, and comes again */
 };
 
 /* What an event tells of its call, beside what is charged. Texts point into the buffer. */
@@ -53,7 +62,7 @@ struct tkr_drain_call {
     uint16_t present;       /* which counters it adds to: bit i */
     uint8_t error;          /* TKR_ERROR_* */
     bool is_call;           /* and no increment */
-    bool refused;           /* by the table: it is not counted */
+    bool refused;           /* not counted with this batch: refused by the table, or it waits */
 };
 
 /* Work space of a worker: about 300 KiB. Its events and charges, after a call, are those that were committed. */
@@ -67,6 +76,7 @@ struct tkr_drain {
     bool split;         /* usage by models too */
     uint64_t lane_high; /* bytes: the most that a lane had for this batch */
     struct tkr_drain_span span[TKR_BATCH_LANES_MAX];
+    struct tkr_drain_mark mark[TKR_DRAIN_EVENTS_MAX];
     tkr_counts counts[TKR_DRAIN_EVENTS_MAX];
     struct tkr_drain_call call[TKR_DRAIN_EVENTS_MAX];
     struct tkr_charge charge[TKR_BATCH_CHARGES_MAX];
@@ -75,14 +85,17 @@ struct tkr_drain {
 };
 
 /*
- * Drains one batch from the feeds, looking at the first of the list first, and in each at the lane after the last looked at. Returns the events counted or dropped,
- * or -1 when memory is short; *ret_more says that lanes may hold more.
+ * Drains one batch from the feeds, looking at the first of the list first, and in each at the lane after the last looked at. Returns
+ * the events counted or dropped, or -1 when memory is short; *ret_more says that lanes may hold more.
+ *
+ * An event of a new account for which the tmpfs has no memory stays in its lane, with all behind it; other lanes go on. The lane is
+ * looked at again when there may be memory (tkr_shard_short_of_memory).
  */
 int tkr_drain_batch(struct tkr_drain *drain, struct tkr_shard *shard, struct tkr_feed *feeds, bool *ret_more);
 
 /*
  * Settles some of the open calls of a dead owner whose lanes are drained, by the policy, in a batch of their own.
- * true: all slots have been looked at.
+ * true: all slots have been looked at. Else feed->settling_waits says whether there is no memory for the next one's account.
  */
 bool tkr_drain_settle(struct tkr_drain *drain, struct tkr_shard *shard, struct tkr_feed *feed, enum tkr_orphan_policy policy);
 

@@ -32,16 +32,40 @@ struct tkr_feed {
     uint32_t lane_next;        /* where draining goes on, so that no lane waits for a busy one */
     int directory;             /* of the regions */
     char name[TKR_REGION_NAME_BYTES];
-    int64_t touched_ns;           /* when the region was told last that the collector is there */
-    struct tkr_buckets_sum spent; /* what its handlers had taken when it was looked at last */
-    atomic_bool dead;             /* discovery: the owner's lock is free */
-    atomic_bool done;             /* worker: off its list; discovery may free it */
+    int64_t touched_ns;                          /* when the region was told last that the collector is there */
+    struct tkr_buckets_sum spent;                /* what its handlers had taken when it was looked at last */
+    uint64_t waiting[TKR_REGION_LANES_MAX / 64]; /* a bit for each lane whose next event waits for memory of the shard */
+    bool settling_waits;                         /* an open call of its dead owner does */
+    atomic_bool dead;                            /* discovery: the owner's lock is free */
+    atomic_bool done;                            /* worker: off its list; discovery may free it */
 };
 
 /* The cursor's state. */
 static inline enum tkr_cursor_state tkr_feed_state(const struct tkr_feed *feed)
 {
     return (enum tkr_cursor_state)atomic_load_explicit(&feed->cursor->state, memory_order_relaxed); /* the worker's own */
+}
+
+static inline void tkr_feed_lane_set_waiting(struct tkr_feed *feed, uint32_t lane, bool waits)
+{
+    uint64_t bit = UINT64_C(1) << lane % 64;
+
+    feed->waiting[lane / 64] = waits ? feed->waiting[lane / 64] | bit : feed->waiting[lane / 64] & ~bit;
+}
+
+static inline bool tkr_feed_lane_waits(const struct tkr_feed *feed, uint32_t lane)
+{
+    return (feed->waiting[lane / 64] >> lane % 64 & 1) != 0;
+}
+
+/* Lanes, and an open call, that wait for memory. */
+static inline uint32_t tkr_feed_waiting(const struct tkr_feed *feed)
+{
+    uint32_t count = feed->settling_waits;
+
+    for (uint32_t i = 0; i < TKR_REGION_LANES_MAX / 64; i++)
+        count += (uint32_t)__builtin_popcountll(feed->waiting[i]);
+    return count;
 }
 
 /* Gives the feed a cursor of the shard, from where its lanes were last given back. false: none is to be had at present. */

@@ -143,7 +143,7 @@ void tkr_keeper_count(struct tkr_keeper *keeper, uint32_t shard, const struct tk
     if (atomic_load_explicit(&keeper->taken_count, memory_order_relaxed) == 0) /* nobody watches anybody */
         return;
     for (uint32_t i = 0; i < drain->charges; i++) {
-        if (drain->charge[i].model_len == 0 && !drain->charge[i].refused)
+        if (drain->charge[i].model_len == 0 && !drain->charge[i].refused && !drain->charge[i].waits)
             count_charge(keeper, shard, &drain->charge[i]);
     }
 }

@@ -76,7 +76,7 @@ static bool bury(struct tkr_worker *worker, struct tkr_post *post, struct tkr_fe
         bool settled = tkr_drain_settle(&worker->drain, post->shard, feed, worker->orphans);
         tkr_keeper_count(worker->keeper, post->number, &worker->drain);
         tkr_meter_count(worker->meter, &worker->drain);
-        *ret_more |= !settled;
+        *ret_more |= !settled && !feed->settling_waits;
         if (!settled)
             return false;
     }

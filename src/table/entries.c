@@ -16,7 +16,7 @@
 
 #define GROUP 64u                          /* charges whose memory is fetched together */
 #define NEAR_FULL (INT64_C(1) << 62)       /* from here on, look before adding */
-#define RESERVE_BYTES (UINT64_C(64) << 10) /* of the arena's memory, for TKR_OVERFLOW_ID alone */
+#define RESERVE_BYTES (UINT64_C(64) << 10) /* of the arena, for TKR_OVERFLOW_ID alone */
 
 /* --- hashing and finding --- */
 
@@ -318,24 +318,29 @@ bool tkr_entries_index(struct tkr_shard *shard)
 
 /* --- adding an entry --- */
 
-/* Gives the arena's next step memory. */
+/* Gives the arena's next step memory: less of it, where the tmpfs does not have as much. */
 static bool arena_grow(struct tkr_shard *shard)
 {
-    uint64_t at = shard->arena_allocated;
+    uint64_t offset = shard->header->arena_offset + shard->arena_allocated;
+    uint64_t bytes = TKR_ARENA_STEP_BYTES - shard->arena_allocated % TKR_ARENA_STEP_BYTES;
 
-    if (at + TKR_ARENA_STEP_BYTES > shard->header->arena_bytes ||
-        tkr_shard_file_allocate(shard->fd, shard->header->arena_offset + at, TKR_ARENA_STEP_BYTES) != 0)
+    if (tkr_shard_short_of_memory(shard))
         return false;
-    shard->arena_allocated += TKR_ARENA_STEP_BYTES;
+    if (tkr_shard_file_allocate(shard->fd, offset, bytes) != 0) {
+        bytes = TKR_ARENA_STEP_BYTES_MIN;
+        if (!tkr_shard_allocate(shard, offset, bytes))
+            return false;
+    }
+    shard->arena_allocated += bytes;
     return true;
 }
 
-/* Memory for bytes more at the arena's end, leaving reserve bytes of it alone. */
-static bool arena_room(struct tkr_shard *shard, uint64_t used, uint64_t bytes, uint64_t reserve)
+/* Memory for bytes more at the arena's end. */
+static bool arena_room(struct tkr_shard *shard, uint64_t used, uint64_t bytes)
 {
     if (shard->arena_allocated < used)
-        shard->arena_allocated = used / TKR_ARENA_STEP_BYTES * TKR_ARENA_STEP_BYTES; /* just opened */
-    while (used + bytes + reserve > shard->arena_allocated) {
+        shard->arena_allocated = used / TKR_ARENA_STEP_BYTES_MIN * TKR_ARENA_STEP_BYTES_MIN; /* just opened */
+    while (used + bytes > shard->arena_allocated) {
         if (!arena_grow(shard))
             return false;
     }
@@ -387,8 +392,8 @@ static void entry_write(struct tkr_entry *entry, const struct tkr_charge *charge
     atomic_store_explicit(&entry->life, life, memory_order_release);
 }
 
-/* Memory for an entry: a forgotten one's, saved in the log, or the arena's end. NULL: there is none. */
-static struct tkr_entry *entry_memory(struct tkr_shard *shard, uint64_t bytes, uint64_t reserve, bool *ret_at_end)
+/* Memory for an entry: a forgotten one's, saved in the log, or the arena's end. NULL: there is none at present. */
+static struct tkr_entry *entry_memory(struct tkr_shard *shard, uint64_t bytes, bool *ret_at_end)
 {
     struct tkr_changed *unused = &shard->unused[bytes / TKR_ENTRY_UNIT];
     uint64_t used = atomic_load_explicit(&shard->header->law.arena_used, memory_order_relaxed);
@@ -396,23 +401,25 @@ static struct tkr_entry *entry_memory(struct tkr_shard *shard, uint64_t bytes, u
 
     *ret_at_end = unused->count == 0;
     if (*ret_at_end)
-        return arena_room(shard, used, bytes, reserve) ? (struct tkr_entry *)(shard->arena + used) : NULL;
+        return arena_room(shard, used, bytes) ? (struct tkr_entry *)(shard->arena + used) : NULL;
     entry = tkr_shard_entry(shard, unused->reference[--unused->count]);
     tkr_batch_touch(shard, entry, TKR_ENTRY_UNDO_BYTES);
     return entry;
 }
 
-/* A new entry for the key, if there is room for it. */
-static struct tkr_entry *insert(struct tkr_shard *shard, const struct tkr_charge *charge, uint64_t reserve)
+/* A new entry for the key, in a table that has room for it. NULL: there is no memory for it at present. */
+static struct tkr_entry *insert(struct tkr_shard *shard, const struct tkr_charge *charge)
 {
     struct tkr_law *law = tkr_batch_law(shard);
     uint64_t bytes = tkr_entry_bytes(charge->id_len + charge->model_len);
     struct tkr_entry *entry;
     bool at_end;
 
-    if (!index_room(shard))
+    if (!index_room(shard)) {
+        tkr_shard_memory_refused(shard);
         return NULL;
-    entry = entry_memory(shard, bytes, reserve, &at_end);
+    }
+    entry = entry_memory(shard, bytes, &at_end);
     if (entry == NULL)
         return NULL;
     entry_write(entry, charge, shard->batch, next_life(law, 0));
@@ -449,12 +456,20 @@ static void name_other(struct tkr_shard *shard, struct tkr_charge *charge)
     hash_charge(shard, charge);
 }
 
-static bool table_has_room(const struct tkr_shard *shard)
+/*
+ * May the table take another entry, of so many bytes? This is a matter of TOKENRING_MAX_ACCOUNTS, for which the arena was sized;
+ * entries of other sizes that were forgotten may have used it up.
+ */
+static bool table_has_room(const struct tkr_shard *shard, uint64_t bytes)
 {
-    return atomic_load_explicit(&shard->header->law.accounts, memory_order_relaxed) < shard->header->accounts_max;
+    const struct tkr_law *law = &shard->header->law; /* the worker's own words, below */
+
+    return atomic_load_explicit(&law->accounts, memory_order_relaxed) < shard->header->accounts_max &&
+           (shard->unused[bytes / TKR_ENTRY_UNIT].count > 0 ||
+            atomic_load_explicit(&law->arena_used, memory_order_relaxed) + bytes + RESERVE_BYTES <= shard->header->arena_bytes);
 }
 
-/* The entry of all strangers: `~overflow` for accounts, its `other` for their models. */
+/* The entry of all strangers: `~overflow` for accounts, its `other` for their models. NULL: no memory at present. */
 static struct tkr_entry *find_or_insert_overflow(struct tkr_shard *shard, const struct tkr_charge *charge)
 {
     struct tkr_charge overflow = {
@@ -467,7 +482,7 @@ static struct tkr_entry *find_or_insert_overflow(struct tkr_shard *shard, const 
         hash_charge(shard, &overflow);
     entry = find(shard, &overflow);
     if (entry == NULL) {
-        entry = insert(shard, &overflow, 0);
+        entry = insert(shard, &overflow);
         if (entry != NULL && charge->model_len > 0)
             label_added(labels_of(shard, overflow), true);
     }
@@ -493,15 +508,15 @@ static struct tkr_entry *find_or_insert_label(struct tkr_shard *shard, struct tk
     }
     if (entry != NULL)
         return entry;
-    if (labels != NULL && table_has_room(shard))
-        entry = insert(shard, &label, RESERVE_BYTES);
-    if (entry == NULL)
+    if (labels == NULL || !table_has_room(shard, tkr_entry_bytes(label.id_len + label.model_len)))
         return find_or_insert_overflow(shard, &label);
-    label_added(labels, other);
+    entry = insert(shard, &label);
+    if (entry != NULL)
+        label_added(labels, other);
     return entry;
 }
 
-/* The entry that a charge goes to: its own, or what stands for it when there is no room. */
+/* The entry that a charge goes to: its own, or what stands for it in a full table. NULL: no memory at present. */
 static struct tkr_entry *find_or_insert(struct tkr_shard *shard, const struct tkr_charge *charge)
 {
     struct tkr_entry *entry = find(shard, charge);
@@ -510,9 +525,8 @@ static struct tkr_entry *find_or_insert(struct tkr_shard *shard, const struct tk
         return entry;
     if (charge->model_len > 0)
         return find_or_insert_label(shard, *charge);
-    if (table_has_room(shard))
-        entry = insert(shard, charge, RESERVE_BYTES);
-    return entry != NULL ? entry : find_or_insert_overflow(shard, charge);
+    return table_has_room(shard, tkr_entry_bytes(charge->id_len)) ? insert(shard, charge)
+                                                                  : find_or_insert_overflow(shard, charge);
 }
 
 /* --- applying --- */
@@ -561,33 +575,40 @@ static void add(struct tkr_shard *shard, struct tkr_entry *entry, const tkr_coun
         atomic_store_explicit(&entry->near_full, 1, memory_order_relaxed); /* only ever the worker's */
 }
 
+enum resolved { COUNTED, REFUSED, WAITS };
+
 /* Finds the entries of one event's charges. An event is counted for all its accounts or for none. */
-static bool resolve(struct tkr_shard *shard, struct tkr_charge *charge, uint32_t count, enum tkr_drop *ret_why)
+static enum resolved resolve(struct tkr_shard *shard, struct tkr_charge *charge, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
         charge[i].entry = find_or_insert(shard, &charge[i]);
-        *ret_why = charge[i].entry == NULL ? TKR_DROP_NO_SPACE : TKR_DROP_OVERFLOW;
-        if (charge[i].entry == NULL || (atomic_load_explicit(&charge[i].entry->near_full, memory_order_relaxed) != 0 &&
-                                        would_overflow(charge[i].entry, charge[i].counts, times_charged(charge, i))))
-            return false;
+        if (charge[i].entry == NULL)
+            return WAITS;
+        if (atomic_load_explicit(&charge[i].entry->near_full, memory_order_relaxed) != 0 &&
+            would_overflow(charge[i].entry, charge[i].counts, times_charged(charge, i)))
+            return REFUSED;
     }
-    return true;
+    return COUNTED;
 }
 
-static void apply_event(struct tkr_shard *shard, struct tkr_charge *charge, uint32_t count)
-{
-    enum tkr_drop why = TKR_DROP_OVERFLOW;
-    bool counted = resolve(shard, charge, count, &why);
+/* *waiting: the queue of which an event waits; NO_QUEUE: none does. Events of a queue follow each other, so it is the last. */
+#define NO_QUEUE UINT32_MAX
 
+static void apply_event(struct tkr_shard *shard, struct tkr_charge *charge, uint32_t count, uint32_t *waiting)
+{
+    enum resolved resolved = charge[0].queue == *waiting ? WAITS : resolve(shard, charge, count);
+
+    if (resolved == WAITS)
+        *waiting = charge[0].queue;
     for (uint32_t i = 0; i < count; i++) {
-        charge[i].refused = !counted;
-        charge[i].why = why;
-        if (counted)
+        charge[i].refused = resolved == REFUSED;
+        charge[i].waits = resolved == WAITS;
+        if (resolved == COUNTED)
             add(shard, charge[i].entry, charge[i].counts);
     }
 }
 
-static void apply_group(struct tkr_shard *shard, struct tkr_charge *charge, uint32_t count)
+static void apply_group(struct tkr_shard *shard, struct tkr_charge *charge, uint32_t count, uint32_t *waiting)
 {
     for (uint32_t i = 0; i < count; i++) {
         hash_charge(shard, &charge[i]);
@@ -599,18 +620,20 @@ static void apply_group(struct tkr_shard *shard, struct tkr_charge *charge, uint
         uint32_t end = i + 1;
         while (end < count && charge[end].event == charge[i].event)
             end++;
-        apply_event(shard, &charge[i], end - i);
+        apply_event(shard, &charge[i], end - i, waiting);
         i = end;
     }
 }
 
 void tkr_batch_apply(struct tkr_shard *shard, struct tkr_charge *charge, uint32_t count)
 {
+    uint32_t waiting = NO_QUEUE;
+
     for (uint32_t at = 0; at < count;) {
         uint32_t end = count - at > GROUP ? at + GROUP : count;
         while (end < count && charge[end].event == charge[end - 1].event)
             end++; /* never parts an event */
-        apply_group(shard, &charge[at], end - at);
+        apply_group(shard, &charge[at], end - at, &waiting);
         at = end;
     }
 }

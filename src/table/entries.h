@@ -5,7 +5,8 @@
 
 #include "table/shard.h"
 
-#define TKR_ARENA_STEP_BYTES (UINT64_C(2) << 20) /* memory is allocated so much at a time */
+#define TKR_ARENA_STEP_BYTES (UINT64_C(2) << 20)      /* memory is allocated so much at a time */
+#define TKR_ARENA_STEP_BYTES_MIN (UINT64_C(64) << 10) /* or so much, where the tmpfs does not have as much any more */
 
 /* Builds the index over what the arena holds, and lists what the sink may not have. false: no memory or a damaged arena. */
 bool tkr_entries_index(struct tkr_shard *shard);

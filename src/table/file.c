@@ -22,6 +22,7 @@
 #define REGIONS_READ_MAX (1u << 20)
 #define MODE 0640
 #define NAME_BYTES 64
+#define MEMORY_RETRY_NS (100 * TKR_NS_PER_MS) /* between tries to get memory from a tmpfs that is full */
 
 _Static_assert(sizeof(struct tkr_undo) + TKR_BATCH_CHARGES_MAX * TKR_UNDO_RECORD_BYTES(TKR_ENTRY_UNDO_BYTES) +
                        TKR_BATCH_LANES_MAX * TKR_UNDO_RECORD_BYTES(sizeof(struct tkr_lane_cursor)) +
@@ -62,6 +63,23 @@ int tkr_shard_file_allocate(int fd, uint64_t offset, uint64_t bytes)
         failure = posix_fallocate(fd, (off_t)offset, (off_t)bytes);
     } while (failure == EINTR);
     return failure;
+}
+
+void tkr_shard_memory_refused(struct tkr_shard *shard)
+{
+    shard->memory_retry_ns = tkr_clock_monotonic_coarse_ns() + MEMORY_RETRY_NS;
+}
+
+bool tkr_shard_allocate(struct tkr_shard *shard, uint64_t offset, uint64_t bytes)
+{
+    if (tkr_shard_short_of_memory(shard))
+        return false;
+    if (tkr_shard_file_allocate(shard->fd, offset, bytes) == 0) {
+        shard->memory_retry_ns = 0;
+        return true;
+    }
+    tkr_shard_memory_refused(shard);
+    return false;
 }
 
 /* --- making --- */

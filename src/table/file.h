@@ -27,6 +27,12 @@ int tkr_shard_file_open(int directory, const struct tkr_shard_options *options, 
 /* Gives part of the file memory. 0, or an errno. */
 int tkr_shard_file_allocate(int fd, uint64_t offset, uint64_t bytes);
 
+/* Gives part of a shard's file memory, unless the tmpfs refused some just now. false: there is none at present. */
+bool tkr_shard_allocate(struct tkr_shard *shard, uint64_t offset, uint64_t bytes);
+
+/* Notes that there was no memory: none is asked for again for a while. */
+void tkr_shard_memory_refused(struct tkr_shard *shard);
+
 /* How long an arena for so many accounts may get. */
 uint64_t tkr_shard_arena_bytes(uint32_t accounts_max);
 

@@ -157,6 +157,13 @@ void tkr_batch_commit(struct tkr_shard *shard)
     show_entries(shard);
 }
 
+/* --- memory --- */
+
+bool tkr_shard_short_of_memory(const struct tkr_shard *shard)
+{
+    return shard->memory_retry_ns != 0 && tkr_clock_monotonic_coarse_ns() < shard->memory_retry_ns;
+}
+
 /* --- cursors --- */
 
 uint32_t tkr_shard_cursor_count(const struct tkr_shard *shard)
@@ -173,8 +180,7 @@ struct tkr_cursor *tkr_shard_cursor_unused(struct tkr_shard *shard)
             return &shard->cursor[i];
     }
     if (count == shard->header->regions_max ||
-        tkr_shard_file_allocate(shard->fd, shard->header->cursors_offset + count * sizeof(struct tkr_cursor),
-                                sizeof(struct tkr_cursor)) != 0)
+        !tkr_shard_allocate(shard, shard->header->cursors_offset + count * sizeof(struct tkr_cursor), sizeof(struct tkr_cursor)))
         return NULL;
     atomic_store_explicit(&shard->header->cursors_used, count + UINT64_C(1), memory_order_release); /* memory before it */
     return &shard->cursor[count];

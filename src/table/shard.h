@@ -67,8 +67,9 @@ struct tkr_shard {
     uint32_t models_max; /* as opened with */
     bool labelled;       /* there were entries of models at start */
     int fd;
-    bool overflowing; /* said so in the log: there was no room for an account */
-    bool recovered;   /* opening put an unfinished batch back */
+    int64_t memory_retry_ns; /* monotonic: the tmpfs had no memory, and is not asked for more before; 0: it had some */
+    bool overflowing;        /* said so in the log: there was no room for an account */
+    bool recovered;          /* opening put an unfinished batch back */
 };
 
 #define TKR_LABELS_OTHER 0x80u
@@ -85,10 +86,11 @@ struct tkr_charge {
     uint32_t model_len; /* 0: the account itself; at most TKR_ENTRY_LABEL_MAX */
     const char *model;
     const tkr_counts *counts;
-    uint32_t event;    /* charges of one event follow each other and carry its number */
-    bool refused;      /* out: the event was not counted */
-    enum tkr_drop why; /* out, when refused: TKR_DROP_OVERFLOW, or TKR_DROP_NO_SPACE for a tmpfs without any room */
-    uint32_t word;     /* work space: cycle and length of the label as an entry has them */
+    uint32_t event; /* charges of one event follow each other and carry its number */
+    uint32_t queue; /* events of one queue follow each other: where one must wait, so must all behind it */
+    bool refused;   /* out: the event can never be counted: a counter would pass 2^63-1 */
+    bool waits;     /* out: there is no memory for one of its accounts at present; nothing of it was counted */
+    uint32_t word;  /* work space: cycle and length of the label as an entry has them */
     uint64_t hash;
     struct tkr_entry *entry;
 };
@@ -134,10 +136,16 @@ static inline void tkr_batch_add(_Atomic uint64_t *word, uint64_t more)
 /* The law's counters, ready to change. */
 struct tkr_law *tkr_batch_law(struct tkr_shard *shard);
 
-/* Adds the charges, count up to TKR_BATCH_CHARGES_MAX in a batch. */
+/*
+ * Adds the charges, count up to TKR_BATCH_CHARGES_MAX in a batch. An event whose account is new, while the tmpfs has no memory
+ * for it, waits, and so does what is behind it in its queue: the caller keeps them and offers them again (table/entries.c).
+ */
 void tkr_batch_apply(struct tkr_shard *shard, struct tkr_charge *charge, uint32_t count);
 
 void tkr_batch_commit(struct tkr_shard *shard);
+
+/* Did the tmpfs refuse memory just now? Until it may be asked again, what waits for it would wait in vain. */
+bool tkr_shard_short_of_memory(const struct tkr_shard *shard);
 
 /* Cursors that have memory: shard->cursor[0..count). */
 uint32_t tkr_shard_cursor_count(const struct tkr_shard *shard);

@@ -107,7 +107,7 @@ static inline bool table_add(struct table *table, const char *id, int64_t n)
     struct tkr_charge charge = charge_of(id, &counts, 0);
 
     tkr_batch_apply(table->shard, &charge, 1);
-    return !charge.refused;
+    return !charge.refused && !charge.waits;
 }
 
 /* The same in a batch of its own. */

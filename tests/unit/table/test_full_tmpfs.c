@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <sched.h>
 #include <sys/mount.h>
+#include <time.h>
 
 #include "unit/table/fixture.h"
 
@@ -63,8 +64,17 @@ static void test_shard_that_finds_no_room_is_not_made(void **state)
     assert_int_equal(faccessat(table->directory, "shard-0", F_OK, 0), -1);
 }
 
-/* No memory for any entry: the event is refused by its cause. */
-static void test_first_account_without_memory_is_refused(void **state)
+/* Waits until memory that was refused may be asked for again. */
+static void wait_for_another_try(const struct table *table)
+{
+    const struct timespec pause = {.tv_nsec = 1000000};
+
+    while (tkr_shard_short_of_memory(table->shard))
+        (void)nanosleep(&pause, NULL);
+}
+
+/* No memory for any entry: the event waits, and nothing of it is counted. */
+static void test_first_account_without_memory_waits(void **state)
 {
     struct table *table = *state;
     tkr_counts counts = counts_of(1);
@@ -76,40 +86,68 @@ static void test_first_account_without_memory_is_refused(void **state)
     assert_true(tkr_batch_begin(table->shard));
     tkr_batch_apply(table->shard, &charge, 1);
     tkr_batch_commit(table->shard);
-    assert_true(charge.refused);
-    assert_int_equal(charge.why, TKR_DROP_NO_SPACE);
+    assert_true(charge.waits);
+    assert_false(charge.refused);
+    assert_int_equal(table_accounts(table), 0);
+    assert_true(tkr_shard_short_of_memory(table->shard));
     assert_int_equal(unlinkat(table->directory, "filler", 0), 0);
+    wait_for_another_try(table);
     assert_true(table_charge(table, "alice", 1)); /* and when there is room again, counted */
     assert_int_equal(table_value(table, "alice"), 1);
 }
 
-/* Memory ends in the middle: known accounts go on, new ones are charged to all strangers' account; nothing is lost. */
-static void test_accounts_beyond_the_memory_go_to_overflow(void **state)
+/*
+ * Memory ends in the middle: known accounts go on, and new ones wait. Nothing goes to the account of strangers, which is for those
+ * beyond TOKENRING_MAX_ACCOUNTS.
+ */
+static void test_accounts_beyond_the_memory_wait(void **state)
 {
     struct table *table = *state;
-    int64_t own = 0;
+    char id[ID_BYTES];
+    int own = 0;
 
     mount_small(table, "size=8m");
     table_open(table);
     assert_true(table_charge(table, "first", 1));
     fill_up(table, 0);
-    for (int i = 0; i < 20000; i++) {
-        char id[ID_BYTES];
-        (void)snprintf(id, sizeof(id), "user %d", i);
-        assert_true(table_charge(table, id, 1));
+    for (bool counted = true; counted; own += counted) {
+        (void)snprintf(id, sizeof(id), "user %d", own);
+        counted = table_charge(table, id, 1);
     }
+    assert_in_range(own, 100, 19999);
     assert_true(table_charge(table, "first", 1));
     assert_int_equal(table_value(table, "first"), 2);
-    own = (int64_t)table_accounts(table) - 2; /* without "first" and that of the strangers */
-    assert_in_range(own, 100, 19999);
-    assert_int_equal(table_value(table, TKR_OVERFLOW_ID), 20000 - own);
+    assert_int_equal(table_value(table, id), -1);
+    assert_int_equal(table_value(table, TKR_OVERFLOW_ID), -1);
     table_reopen(table);
-    assert_int_equal(table_value(table, TKR_OVERFLOW_ID), 20000 - own);
-    assert_true(table_charge(table, "another stranger", 1));
-    assert_int_equal(table_value(table, TKR_OVERFLOW_ID), 20001 - own);
+    assert_int_equal(table_accounts(table), own + 1);
+    assert_false(table_charge(table, id, 5));
     assert_int_equal(unlinkat(table->directory, "filler", 0), 0);
-    assert_true(table_charge(table, "late", 5));
-    assert_int_equal(table_value(table, "late"), 5);
+    wait_for_another_try(table);
+    assert_true(table_charge(table, id, 5));
+    assert_int_equal(table_value(table, id), 5);
+}
+
+/* The last 64 KiB of a tmpfs are as good as others. */
+static void test_memory_is_used_to_the_last_step(void **state)
+{
+    struct table *table = *state;
+    char id[ID_BYTES];
+    int more = 0;
+
+    mount_small(table, "size=8m");
+    table_open(table);
+    assert_true(table_charge(table, "first", 1));
+    for (int i = 0; table->shard->arena_allocated - atomic_load(&table->shard->header->law.arena_used) > 1024; i++) {
+        (void)snprintf(id, sizeof(id), "fill %d", i);
+        assert_true(table_charge(table, id, 1));
+    }
+    fill_up(table, 20); /* less than two steps of the least size */
+    for (bool counted = true; counted; more += counted) {
+        (void)snprintf(id, sizeof(id), "more %d", more);
+        counted = table_charge(table, id, 1);
+    }
+    assert_in_range(more, 100, 500);
 }
 
 static void test_cursors_beyond_the_memory_are_none(void **state)
@@ -161,11 +199,9 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        T(test_shard_that_finds_no_room_is_not_made),
-        T(test_first_account_without_memory_is_refused),
-        T(test_accounts_beyond_the_memory_go_to_overflow),
-        T(test_cursors_beyond_the_memory_are_none),
-        T(test_shard_that_finds_no_room_to_be_carried_over_stays_as_it_is),
+        T(test_shard_that_finds_no_room_is_not_made), T(test_first_account_without_memory_waits),
+        T(test_accounts_beyond_the_memory_wait),      T(test_memory_is_used_to_the_last_step),
+        T(test_cursors_beyond_the_memory_are_none),   T(test_shard_that_finds_no_room_to_be_carried_over_stays_as_it_is),
     };
 
     if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", "", MS_REC | MS_PRIVATE, NULL) != 0) {
