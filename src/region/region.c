@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/crash.h"
 #include "base/host.h"
+#include "base/tmpfs.h"
 #include "region/name.h"
 
 #ifndef MADV_POPULATE_WRITE
@@ -21,7 +22,7 @@
 #endif
 
 #define PAGE_BYTES UINT64_C(4096)
-#define ALLOCATE_BYTES (UINT64_C(128) << 10) /* some 40 us */
+#define ALLOCATE_BYTES (UINT64_C(128) << 10) /* some 40 us; base/tmpfs.h names it */
 #define SLOTS_AT_ONCE 128u                   /* 192 KiB, whole pages */
 #define REFUSED_NS (10 * TKR_NS_PER_MS)      /* until memory that was not to be had is asked for again */
 #define MODE 0660
@@ -42,8 +43,8 @@ struct making {
 };
 
 /*
- * Allocates the pages of a range, all or none. In small parts: before Linux 6 a signal made tmpfs undo a whole call, and a
- * host with a profiling timer would wait for ever for a large one.
+ * Allocates the pages of a range, all or none, and leaves the collector's share of the tmpfs alone (base/tmpfs.h). In small parts:
+ * before Linux 6 a signal made tmpfs undo a whole call, and a host with a profiling timer would wait for ever for a large one.
  */
 static int allocate(int fd, uint64_t offset, uint64_t bytes)
 {
@@ -52,9 +53,9 @@ static int allocate(int fd, uint64_t offset, uint64_t bytes)
 
     while (failure == 0 && done < bytes) {
         uint64_t part = bytes - done < ALLOCATE_BYTES ? bytes - done : ALLOCATE_BYTES;
-        do {
+        failure = tkr_tmpfs_gateway_may_take(fd, part) ? EINTR : ENOSPC;
+        while (failure == EINTR)
             failure = posix_fallocate(fd, (off_t)(offset + done), (off_t)part);
-        } while (failure == EINTR);
         done += failure == 0 ? part : 0;
     }
     if (failure == 0)
