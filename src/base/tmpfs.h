@@ -15,9 +15,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define TKR_TMPFS_SHARE_PART 4u                            /* the collector's share is a quarter, */
-#define TKR_TMPFS_SHARE_BYTES_MAX (UINT64_C(256) << 20)    /* at most so much */
-#define TKR_TMPFS_RECOMMENDED_BYTES (UINT64_C(1024) << 20) /* for defaults: board, tables, and lanes while no collector runs */
+#define TKR_TMPFS_SHARE_PART 4u                           /* the collector's share is a quarter, */
+#define TKR_TMPFS_SHARE_BYTES_MAX (UINT64_C(256) << 20)   /* at most so much */
+#define TKR_TMPFS_RECOMMENDED_BYTES (UINT64_C(512) << 20) /* for defaults: board, tables, lanes while no collector runs */
 
 struct tkr_tmpfs {
     uint64_t bytes;     /* its size; 0: it has no bound */

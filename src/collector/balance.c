@@ -228,6 +228,18 @@ static void survey_set_aside(const struct tkr_view *view, const struct tkr_shard
     balance->dropped[TKR_DROP_CORRUPT] += left - get(&head->set_aside);
 }
 
+/*
+ * Has nothing of the cursor's head changed since it was copied? What is dropped and settled stands there, what of the lanes is
+ * counted stands in others: figures of both are of one moment only if so.
+ */
+static bool head_is_unchanged(const struct tkr_shard_header *header, const struct tkr_cursor *cursor,
+                              const struct tkr_cursor *head)
+{
+    struct tkr_cursor now;
+
+    return tkr_stamped_copy(header, cursor, TKR_CURSOR_HEAD_BYTES, &now) && get(&now.stamp) == get(&head->stamp);
+}
+
 /* false: try the whole survey again. A region that is folded into the law already is left out: if the law that was read
  * does not have it yet, law_changed() says so. */
 static bool survey_view(const struct survey *survey, struct tkr_view *view, unsigned char *buffer,
@@ -263,7 +275,7 @@ static bool survey_view(const struct survey *survey, struct tkr_view *view, unsi
             return false;
     }
     count_open_calls(view, cursor != NULL ? get(&head.slots_settled) : 0, &region->balance);
-    return true;
+    return cursor == NULL || head_is_unchanged(header, cursor, &head);
 }
 
 static struct tkr_balance_region *region_add(struct tkr_host_balance *host, const char *name)

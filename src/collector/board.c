@@ -15,6 +15,7 @@
 #include "region/guard.h"
 
 #define NAME_NEW "." /* before the name */
+#define TMPFS_PART 8 /* of a tmpfs, that a board may take */
 #define BOARD_MODE 0644
 #define RESERVATIONS_MODE 0666 /* gateways of other users hold, too: limit/layout.h says what that trusts them with */
 
@@ -125,6 +126,19 @@ static void drop_files(int directory, const struct part part[2])
             (void)munmap(part[i].base, part[i].bytes);
         (void)unlinkat(directory, part[i].name_new, 0);
     }
+}
+
+uint32_t tkr_board_accounts_fit(const struct tkr_tmpfs *tmpfs, uint32_t wanted)
+{
+    uint64_t most = tmpfs->bytes == 0 ? UINT64_MAX : tmpfs->bytes / TMPFS_PART;
+    uint32_t accounts = wanted;
+
+    if (most > tmpfs->available / 2)
+        most = tmpfs->available / 2;
+    while (accounts > TKR_BOARD_ACCOUNTS_MIN &&
+           tkr_board_bytes(tkr_board_places(accounts)) + tkr_reservations_bytes(tkr_board_places(accounts)) > most)
+        accounts /= 2;
+    return accounts < TKR_BOARD_ACCOUNTS_MIN ? TKR_BOARD_ACCOUNTS_MIN : accounts;
 }
 
 int tkr_board_make(int runtime, uint32_t accounts_max, struct tkr_board *ret_board, tkr_message *ret_message)

@@ -11,7 +11,14 @@
 #define TKR_COLLECTOR_BOARD_H
 
 #include "base/settings.h"
+#include "base/tmpfs.h"
 #include "limit/board.h"
+
+/*
+ * How many accounts a board may have that lies in a directory on this tmpfs: as many as wanted, or half, and half again, until board
+ * and reservations take no more than an eighth of it, and half of what is free; TKR_BOARD_ACCOUNTS_MIN at least.
+ */
+uint32_t tkr_board_accounts_fit(const struct tkr_tmpfs *tmpfs, uint32_t wanted);
 
 /* Makes a board for so many accounts in the runtime directory. 0, or -1 with the reason: then no gateway finds one. */
 int tkr_board_make(int runtime, uint32_t accounts_max, struct tkr_board *ret_board, tkr_message *ret_message);

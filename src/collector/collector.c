@@ -17,6 +17,7 @@
 #include "collector/discovery.h"
 #include "collector/flusher.h"
 #include "collector/home.h"
+#include "collector/losses.h"
 #include "region/guard.h"
 
 #define LOOK_NS (50 * TKR_NS_PER_MS)
@@ -31,6 +32,7 @@ struct tkr_collector {
     uint32_t workers_started;
     struct tkr_notices notices;
     struct tkr_monitor monitor;
+    struct tkr_losses losses;
     struct tkr_shard **shard;       /* of the posts, for the keeper */
     struct tkr_guarded_board board; /* of limits */
     struct tkr_keeper *keeper;      /* of it; NULL: there is none */
@@ -75,6 +77,35 @@ static int open_shards(struct tkr_collector *collector, tkr_message *ret_message
         collector->shard[i] = shard;
     }
     return 0;
+}
+
+/*
+ * Memory that defaults want is not there everywhere: containers often get 64 MiB. The board is made smaller then, and what is
+ * recommended is said: eight boards of the size that was asked for, or TKR_TMPFS_RECOMMENDED_BYTES.
+ */
+static void fit_board(struct tkr_collector *collector)
+{
+    uint32_t wanted = collector->config.board_accounts;
+    uint32_t places = tkr_board_places(wanted);
+    uint64_t recommended = 8 * (tkr_board_bytes(places) + tkr_reservations_bytes(places));
+    struct tkr_tmpfs tmpfs;
+
+    if (!tkr_tmpfs_read(collector->home.runtime, &tmpfs))
+        return;
+    if (recommended < TKR_TMPFS_RECOMMENDED_BYTES)
+        recommended = TKR_TMPFS_RECOMMENDED_BYTES;
+    collector->config.board_accounts = tkr_board_accounts_fit(&tmpfs, wanted);
+    if (tmpfs.bytes != 0 && tmpfs.bytes < recommended)
+        tkr_log(TKR_LOG_WARNING,
+                "%s is on a tmpfs of %" PRIu64 " MiB, of which %" PRIu64 " are free; %" PRIu64 " MiB are recommended (mount -o "
+                "remount,size=...; docker run --shm-size): what gateways record while no collector runs has to fit",
+                collector->config.runtime_path, tmpfs.bytes >> 20, tmpfs.available >> 20, recommended >> 20);
+    if (collector->config.board_accounts < wanted)
+        tkr_log(
+            TKR_LOG_WARNING,
+            "the board of limits has room for %u accounts instead of %u (TOKENRING_BOARD_ACCOUNTS): an eighth of the tmpfs, and "
+            "half of what is free of it, hold no more",
+            collector->config.board_accounts, wanted);
 }
 
 /* The board last: it takes the place of the one that is there, and must not do so when nobody would look after it. */
@@ -149,6 +180,8 @@ int tkr_collector_open(const struct tkr_collector_config *config, struct tkr_col
         tkr_flusher_open(config, collector->home.folder, collector->post, collector->post_count, &collector->flusher,
                          ret_message) != 0)
         goto fail;
+    fit_board(collector);
+    tkr_losses_open(&collector->losses, collector->home.runtime, collector->config.runtime_path);
     open_limits(collector);
     if (tkr_discovery_open(&collector->home, collector->post, collector->post_count, collector->reaper, &collector->discovery,
                            ret_message) != 0)
@@ -204,6 +237,7 @@ int tkr_collector_run(struct tkr_collector *collector, const atomic_bool *stop, 
         result = tkr_keeper_start(collector->keeper, ret_message);
     while (result == 0 && !atomic_load_explicit(stop, memory_order_relaxed)) {
         tkr_discovery_look(collector->discovery);
+        tkr_losses_look(&collector->losses, &collector->monitor, tkr_clock_monotonic_ns(), false);
         tkr_pulse_beat(&collector->monitor.main);
         if (turn != NULL)
             turn(argument);
@@ -214,6 +248,7 @@ int tkr_collector_run(struct tkr_collector *collector, const atomic_bool *stop, 
         turn(argument);
     tkr_discovery_look(collector->discovery); /* a producer that came and went just now */
     end_workers(collector);
+    tkr_losses_look(&collector->losses, &collector->monitor, tkr_clock_monotonic_ns(), true);
     tkr_keeper_end(collector->keeper);
     left = tkr_flusher_finish(collector->flusher, LAST_FLUSH_MS);
     if (result == 0 && left > 0)

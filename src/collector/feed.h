@@ -34,6 +34,7 @@ struct tkr_feed {
     char name[TKR_REGION_NAME_BYTES];
     int64_t touched_ns;                          /* when the region was told last that the collector is there */
     struct tkr_buckets_sum spent;                /* what its handlers had taken when it was looked at last */
+    uint64_t dropped[TKR_DROP_MAX];              /* records that were dropped of it then */
     uint64_t waiting[TKR_REGION_LANES_MAX / 64]; /* a bit for each lane whose next event waits for memory of the shard */
     bool settling_waits;                         /* an open call of its dead owner does */
     atomic_bool dead;                            /* discovery: the owner's lock is free */

@@ -187,6 +187,17 @@ static void tell_loops(const struct tkr_monitor *monitor, struct tkr_health *hea
     health->no_board = monitor != NULL && tkr_monitor_no_board(monitor);
 }
 
+/* Figures of the main thread. */
+static void tell_shortage(const struct tkr_monitor *monitor, struct tkr_health *health)
+{
+    if (monitor == NULL)
+        return;
+    health->waiting_lanes = atomic_load_explicit(&monitor->shortage.lanes, memory_order_relaxed); /* figures, here and below */
+    health->dropped_recent = atomic_load_explicit(&monitor->shortage.dropped_recent, memory_order_relaxed);
+    health->tmpfs_bytes = atomic_load_explicit(&monitor->shortage.tmpfs_bytes, memory_order_relaxed);
+    health->tmpfs_available = atomic_load_explicit(&monitor->shortage.tmpfs_available, memory_order_relaxed);
+}
+
 static void publish(struct tkr_flusher *flusher)
 {
     struct tkr_health *health = &flusher->health;
@@ -197,6 +208,7 @@ static void publish(struct tkr_flusher *flusher)
     memcpy(health->account, parking->account, sizeof(health->account));
     tkr_notices_tell(flusher->notices, health);
     tell_loops(flusher->delivery.told.monitor, health);
+    tell_shortage(flusher->delivery.told.monitor, health);
     tkr_health_publish(flusher->health_file, health);
 }
 

@@ -69,6 +69,10 @@ struct tkr_health {
     int64_t patience_ns;                 /* what the sink may take: the flusher waits for it */
     char stalled[TKR_HEALTH_LOOP_BYTES]; /* that loop */
     uint64_t no_board;                   /* not 0: gateways know no limits */
+    uint64_t waiting_lanes;              /* that wait: the tmpfs has no memory for accounts in them */
+    uint64_t dropped_recent;             /* records dropped in the last ten minutes */
+    uint64_t tmpfs_bytes;                /* of the runtime directory; 0: it has no bound */
+    uint64_t tmpfs_available;            /* of them, free */
     uint64_t handlers;                   /* types, in handler[] */
     struct tkr_health_handler handler[TKR_HEALTH_HANDLERS_MAX];
 };

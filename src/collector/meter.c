@@ -190,9 +190,9 @@ void tkr_meter_count(struct tkr_meter *meter, const struct tkr_drain *drain)
     }
 }
 
-/* --- gateways' handlers --- */
+/* --- what gateways tell --- */
 
-#define BELIEVED_MAX (UINT64_C(1) << 44) /* between two looks: five hours in nanoseconds. What is more is nonsense */
+#define BELIEVED_MAX (UINT64_C(1) << 44) /* between two looks: five hours in nanoseconds, or records. What is more is nonsense */
 
 /* It only grows, as far as it is to be believed. */
 static uint64_t growth(uint64_t now, uint64_t before)
@@ -200,13 +200,13 @@ static uint64_t growth(uint64_t now, uint64_t before)
     return now > before && now - before < BELIEVED_MAX ? now - before : 0;
 }
 
-void tkr_meter_look(struct tkr_meter *meter, struct tkr_feed *feed)
+static void look_at_spent(struct tkr_meter *meter, struct tkr_feed *feed)
 {
     struct tkr_buckets_sum *before = &feed->spent;
     uint64_t events[TKR_SPENT_BUCKETS];
     uint64_t ns;
 
-    if (meter == NULL || feed->view == NULL || !tkr_view_spent(feed->view, &ns, events))
+    if (!tkr_view_spent(feed->view, &ns, events))
         return;
     for (uint32_t i = 0; i < TKR_SPENT_BUCKETS; i++) {
         tkr_add_own(&meter->spent.in[i], growth(events[i], before->in[i]));
@@ -214,4 +214,50 @@ void tkr_meter_look(struct tkr_meter *meter, struct tkr_feed *feed)
     }
     tkr_add_own(&meter->spent.sum, growth(ns, before->sum));
     before->sum = ns;
+}
+
+/* --- what was dropped --- */
+
+/* Records of the feed that its gateway dropped, and that were dropped here. false: the region was cut. */
+static bool read_dropped(const struct tkr_feed *feed, uint64_t ret_dropped[TKR_DROP_MAX])
+{
+    uint64_t refused[TKR_REFUSED_MAX];
+
+    if (!tkr_view_counters(feed->view, ret_dropped, refused))
+        return false;
+    for (int i = 0; i < TKR_DROP_MAX; i++)
+        ret_dropped[i] += atomic_load_explicit(&feed->cursor->dropped[i], memory_order_relaxed); /* the worker's own */
+    return true;
+}
+
+void tkr_meter_begin(const struct tkr_meter *meter, struct tkr_feed *feed)
+{
+    if (meter != NULL && feed->view != NULL && !read_dropped(feed, feed->dropped))
+        memset(feed->dropped, 0, sizeof(feed->dropped));
+}
+
+static void look_at_dropped(struct tkr_meter *meter, struct tkr_feed *feed)
+{
+    uint64_t dropped[TKR_DROP_MAX];
+
+    if (feed->cursor == NULL || !read_dropped(feed, dropped))
+        return;
+    for (int i = 0; i < TKR_DROP_MAX; i++) {
+        tkr_add_own(&meter->dropped[i], growth(dropped[i], feed->dropped[i]));
+        feed->dropped[i] = dropped[i];
+    }
+}
+
+void tkr_meter_look(struct tkr_meter *meter, struct tkr_feed *feed)
+{
+    if (meter == NULL || feed->view == NULL)
+        return;
+    look_at_spent(meter, feed);
+    look_at_dropped(meter, feed);
+}
+
+void tkr_meter_wait(struct tkr_meter *meter, uint32_t waiting)
+{
+    if (meter != NULL)
+        atomic_store_explicit(&meter->waiting, waiting, memory_order_relaxed); /* a figure */
 }

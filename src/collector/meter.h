@@ -55,9 +55,11 @@ struct tkr_meter {
     struct tkr_meter_names *names;
     uint32_t known; /* names that are in index */
     uint16_t index[TKR_METER_INDEX];
-    uint32_t last;              /* the name found last: the next event's is often the same */
-    struct tkr_buckets spent;   /* in gateways' handlers, as they tell: nanoseconds (region/spent.h) */
-    _Atomic uint64_t lane_high; /* bytes: the most that a lane had for this worker */
+    uint32_t last;                          /* the name found last: the next event's is often the same */
+    struct tkr_buckets spent;               /* in gateways' handlers, as they tell: nanoseconds (region/spent.h) */
+    _Atomic uint64_t lane_high;             /* bytes: the most that a lane had for this worker */
+    _Atomic uint64_t waiting;               /* lanes, settlings and regions that wait for memory of a shard; falls too */
+    _Atomic uint64_t dropped[TKR_DROP_MAX]; /* records, as gateways tell and as this worker did, since the collector began */
     struct tkr_meter_row row[TKR_METER_NAMES_MAX];
 };
 
@@ -71,8 +73,14 @@ void tkr_meter_names_close(struct tkr_meter_names *names);
 struct tkr_meter *tkr_meter_open(struct tkr_meter_names *names);
 void tkr_meter_close(struct tkr_meter *meter);
 
-/* Adds what a gateway's handlers took since the last look. meter may be NULL. */
+/* Adds what a gateway's handlers took, and what was dropped, since the last look. meter may be NULL. */
 void tkr_meter_look(struct tkr_meter *meter, struct tkr_feed *feed);
+
+/* Notes what is dropped of a feed before this collector: it is no news. meter may be NULL. */
+void tkr_meter_begin(const struct tkr_meter *meter, struct tkr_feed *feed);
+
+/* Notes how many lanes and the like wait for memory. meter may be NULL. */
+void tkr_meter_wait(struct tkr_meter *meter, uint32_t waiting);
 
 /* Counts what the last batch brought. meter may be NULL. */
 void tkr_meter_count(struct tkr_meter *meter, const struct tkr_drain *drain);

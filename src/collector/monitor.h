@@ -52,6 +52,14 @@ struct tkr_flush_figures {
 /* Milliseconds to a minute. */
 extern const struct tkr_bounds tkr_flush_bounds;
 
+/* What is lost, and what waits for memory (collector/losses.h). */
+struct tkr_shortage {
+    _Atomic uint64_t lanes;           /* that wait: the tmpfs has no memory for accounts in them; falls too */
+    _Atomic uint64_t dropped_recent;  /* records dropped in the last ten minutes: in a row of times less far apart */
+    _Atomic uint64_t tmpfs_bytes;     /* 0: it has no bound */
+    _Atomic uint64_t tmpfs_available; /* of them, free */
+};
+
 struct tkr_guarded_board;
 
 struct tkr_monitor {
@@ -65,6 +73,7 @@ struct tkr_monitor {
     struct tkr_meter **meter; /* of each worker */
     struct tkr_ranking *ranking;
     struct tkr_flush_figures flush;
+    struct tkr_shortage shortage;
     const struct tkr_guarded_board *board; /* NULL: there is none */
 };
 

@@ -74,9 +74,14 @@ void tkr_status_judge(const struct tkr_status_known *known, struct tkr_status *r
         judge_balance(known->balance, ret_status);
     else
         add(ret_status, TKR_STATUS_DEGRADED, "the law's numbers cannot be read: %s", known->why_not.text);
-    if (known->dropped_lately > 0)
+    if (known->dropped_recent > 0)
         add(ret_status, TKR_STATUS_DEGRADED,
-            "%" PRIu64 " records were dropped in the last ten minutes; tokenring stat has the causes", known->dropped_lately);
+            "%" PRIu64 " records were dropped in the last ten minutes; tokenring stat has the causes", known->dropped_recent);
+    if (known->waiting_lanes > 0)
+        add(ret_status, TKR_STATUS_DEGRADED,
+            "%" PRIu64 " lanes wait, since the tmpfs of the runtime directory has no memory for more accounts (%" PRIu64
+            " of %" PRIu64 " KiB are free); nothing is lost; make it larger (mount -o remount,size=...)",
+            known->waiting_lanes, known->tmpfs_available / 1024, known->tmpfs_bytes / 1024);
     if (known->no_board)
         add(ret_status, TKR_STATUS_DEGRADED, "limits are not known to gateways: there is no board; the log says why");
 }

@@ -17,7 +17,7 @@
 
 #define TKR_STALLED_NS \
     (30 * INT64_C(1000000000)) /* a loop that has not moved for so long, beyond the sink's timeouts, has stopped */
-#define TKR_STATUS_REASONS_MAX 9u
+#define TKR_STATUS_REASONS_MAX 12u
 
 enum tkr_status_grade { TKR_STATUS_HEALTHY, TKR_STATUS_DEGRADED, TKR_STATUS_UNHEALTHY };
 
@@ -34,8 +34,11 @@ struct tkr_status_known {
     const char *stalled;                    /* the loop that has not moved for longest */
     int64_t stalled_ns;                     /* for so long */
     int64_t patience_ns;                    /* beyond TKR_STALLED_NS: what the sink may take */
-    uint64_t dropped_lately;                /* records, in the last ten minutes, as far as somebody has watched */
-    bool no_board;                          /* gateways know no limits */
+    uint64_t dropped_recent;                /* records, in the last ten minutes */
+    uint64_t waiting_lanes;                 /* that wait: the tmpfs has no memory for accounts in them */
+    uint64_t tmpfs_bytes;                   /* of the runtime directory; 0: no bound, or not known */
+    uint64_t tmpfs_available;
+    bool no_board; /* gateways know no limits */
 };
 
 /* "healthy", "degraded", "unhealthy". */

@@ -19,16 +19,19 @@ void tkr_post_give(struct tkr_post *post, struct tkr_feed *feed)
 }
 
 /* Takes up what discovery brought; a feed that finds no cursor goes back to wait. */
-static void take_inbox(struct tkr_post *post)
+static void take_inbox(const struct tkr_worker *worker, struct tkr_post *post)
 {
     struct tkr_feed *feed = atomic_exchange_explicit(&post->inbox, NULL, memory_order_acquire);
     struct tkr_feed *next;
 
+    post->waiting = 0;
     for (; feed != NULL; feed = next) {
         next = feed->next;
         if (feed->cursor != NULL) {
             tkr_feed_resume(feed);
+            tkr_meter_begin(worker->meter, feed);
         } else if (!tkr_feed_adopt(post->shard, feed)) {
+            post->waiting += tkr_shard_short_of_memory(post->shard);
             tkr_post_give(post, feed);
             continue;
         }
@@ -95,6 +98,7 @@ static bool look_after(struct tkr_worker *worker, struct tkr_post *post)
     while (*link != NULL) {
         struct tkr_feed *feed = *link;
         touch(worker, feed, now);
+        post->waiting += tkr_feed_waiting(feed);
         if (bury(worker, post, feed, &more)) {
             *link = feed->next;
             atomic_store_explicit(&feed->done, true, memory_order_release); /* discovery frees it: last touch */
@@ -127,7 +131,7 @@ static bool serve(struct tkr_worker *worker, struct tkr_post *post)
     bool settling;
     int events;
 
-    take_inbox(post);
+    take_inbox(worker, post);
     tkr_keeper_resolve(worker->keeper, post->number);
     events = tkr_drain_batch(&worker->drain, post->shard, post->feeds, &more);
     tkr_keeper_count(worker->keeper, post->number, &worker->drain);
@@ -141,10 +145,14 @@ static bool serve(struct tkr_worker *worker, struct tkr_post *post)
 
 static bool serve_all(struct tkr_worker *worker)
 {
+    uint32_t waiting = 0;
     bool busy = false;
 
-    for (uint32_t i = worker->first; i < worker->post_count; i += worker->stride)
+    for (uint32_t i = worker->first; i < worker->post_count; i += worker->stride) {
         busy |= serve(worker, &worker->posts[i]);
+        waiting += worker->posts[i].waiting;
+    }
+    tkr_meter_wait(worker->meter, waiting);
     tkr_pulse_beat(worker->pulse);
     return busy;
 }

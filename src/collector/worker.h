@@ -19,6 +19,7 @@ struct tkr_post {
     uint32_t number;                  /* of the post */
     _Atomic(struct tkr_feed *) inbox; /* feeds to take up; any thread pushes, the worker takes all */
     struct tkr_feed *feeds;           /* the worker's */
+    uint32_t waiting;                 /* lanes and the like that wait for memory, as of the last round; the worker's */
 };
 
 /* A thread and the posts that it serves: every `stride`th from `first` on. */

@@ -297,6 +297,9 @@ static void write_lanes(const struct page *page)
     count_one(page, LANE_BYTES, snapshot->balance.host.lane_bytes);
     count_one(page, LANE_USED, snapshot->balance.host.lane_used);
     count_one(page, LANE_HIGH, high);
+    count_one(page, LANES_WAITING, get(&snapshot->monitor->shortage.lanes));
+    count_one(page, TMPFS_BYTES, get(&snapshot->monitor->shortage.tmpfs_bytes));
+    count_one(page, TMPFS_AVAILABLE, get(&snapshot->monitor->shortage.tmpfs_available));
     count_one(page, ACCOUNTS, accounts);
     count_one(page, OVERFLOW, snapshot->overflow_charges);
 }

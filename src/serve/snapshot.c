@@ -6,8 +6,6 @@
 
 #include "base/clock.h"
 
-#define LATELY_NS (600 * TKR_NS_PER_S)
-
 int tkr_snapshot_open(struct tkr_snapshot *snapshot, struct tkr_collector *collector)
 {
     memset(snapshot, 0, sizeof(*snapshot));
@@ -48,7 +46,6 @@ static void grow_all(struct tkr_balance *grown, const struct tkr_balance *now)
 static void take_balance(struct tkr_snapshot *snapshot)
 {
     struct tkr_host_balance now;
-    uint64_t dropped = tkr_balance_dropped(&snapshot->grown);
     uint64_t overflow = 0;
 
     if (tkr_balance_read_law(snapshot->config->runtime_path, &now, &snapshot->why_not) != 0)
@@ -59,12 +56,6 @@ static void take_balance(struct tkr_snapshot *snapshot)
     for (uint32_t i = 0; i < now.shard_count; i++)
         overflow += now.shard[i].overflow_charges;
     grow(&snapshot->overflow_charges, overflow);
-    dropped = snapshot->has_balance ? tkr_balance_dropped(&snapshot->grown) - dropped : 0;
-    if (snapshot->now_ns - snapshot->dropped_ns > LATELY_NS)
-        snapshot->dropped_lately = 0;
-    snapshot->dropped_lately += dropped;
-    if (dropped > 0)
-        snapshot->dropped_ns = snapshot->now_ns;
     snapshot->has_balance = true;
 }
 
@@ -107,12 +98,21 @@ static int64_t patience_of(const struct tkr_collector_config *config)
     return (int64_t)(config->sink.connect_timeout_ms + config->sink.command_timeout_ms) * TKR_NS_PER_MS;
 }
 
+static uint64_t figure(const _Atomic uint64_t *word)
+{
+    return atomic_load_explicit(word, memory_order_relaxed);
+}
+
 void tkr_snapshot_judge(const struct tkr_snapshot *snapshot, struct tkr_status *ret_status)
 {
+    const struct tkr_shortage *shortage = &snapshot->monitor->shortage;
     struct tkr_status_known known = {.balance = snapshot->has_balance ? &snapshot->balance : NULL,
                                      .why_not = snapshot->why_not,
                                      .patience_ns = patience_of(snapshot->config),
-                                     .dropped_lately = snapshot->dropped_lately,
+                                     .dropped_recent = figure(&shortage->dropped_recent),
+                                     .waiting_lanes = figure(&shortage->lanes),
+                                     .tmpfs_bytes = figure(&shortage->tmpfs_bytes),
+                                     .tmpfs_available = figure(&shortage->tmpfs_available),
                                      .no_board = tkr_monitor_no_board(snapshot->monitor)};
 
     known.stalled_ns = tkr_monitor_stalled_ns(snapshot->monitor, snapshot->now_ns, &known.stalled);

@@ -24,8 +24,6 @@ struct tkr_snapshot {
     tkr_message why_not;
     struct tkr_balance grown; /* of the host: what only grows, as large as it was ever seen */
     uint64_t overflow_charges;
-    int64_t dropped_ns;      /* monotonic: when records were seen to be dropped last; 0: never */
-    uint64_t dropped_lately; /* records that were, in a row of such times */
     struct tkr_ranking_row *user;
     uint32_t users;
     uint64_t users_ended;

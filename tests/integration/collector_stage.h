@@ -243,7 +243,7 @@ struct stage_row {
 };
 
 struct stage_rows {
-    struct stage_row row[512];
+    struct stage_row row[16384];
     int count;
 };
 

@@ -29,6 +29,10 @@ static void take_loops(const struct tkr_health *health, struct tkr_status_known 
     known->patience_ns = health->patience_ns;
     known->stalled_ns = silent_ns;
     known->no_board = health->no_board != 0;
+    known->dropped_recent = health->dropped_recent;
+    known->waiting_lanes = health->waiting_lanes;
+    known->tmpfs_bytes = health->tmpfs_bytes;
+    known->tmpfs_available = health->tmpfs_available;
     if (health->stalled_ns > silent_ns) {
         known->stalled = health->stalled;
         known->stalled_ns = health->stalled_ns;

@@ -100,6 +100,16 @@ static void print_overflow(const struct tkr_host_balance *balance)
     }
 }
 
+static void print_waiting(const struct tkr_host_balance *balance)
+{
+    const struct tkr_health *health = balance->health;
+
+    if (health != NULL && balance->collector_running && health->waiting_lanes > 0)
+        (void)printf("memory: %" PRIu64 " lanes wait, since the tmpfs has no memory for more accounts (%" PRIu64 " of %" PRIu64
+                     " KiB are free); nothing is lost\n",
+                     health->waiting_lanes, health->tmpfs_available / 1024, health->tmpfs_bytes / 1024);
+}
+
 static void print_text(const struct tkr_host_balance *balance)
 {
     const struct tkr_balance *host = &balance->host;
@@ -116,6 +126,7 @@ static void print_text(const struct tkr_host_balance *balance)
     print_causes(host);
     print_left_alone(balance);
     print_overflow(balance);
+    print_waiting(balance);
     tkr_command_handlers_print(balance);
     tkr_command_sink_print(balance);
     (void)printf("law: offered %" PRIu64 " = counted %" PRIu64 " + in lanes %" PRIu64 " + dropped %" PRIu64 ": %s\n",

@@ -107,9 +107,15 @@ static void test_status_is_degraded_while_it_counts_and_somebody_should_look(voi
     memcpy(health.advice, "it may evict", 13);
     expect(&what, TKR_STATUS_DEGRADED, "it may evict");
     health.advice[0] = '\0';
-    what.dropped_lately = 7;
+    what.dropped_recent = 7;
     expect(&what, TKR_STATUS_DEGRADED, "7 records were dropped");
-    what.dropped_lately = 0;
+    what.dropped_recent = 0;
+    what.waiting_lanes = 3;
+    what.tmpfs_bytes = 64 << 20;
+    what.tmpfs_available = 4096;
+    expect(&what, TKR_STATUS_DEGRADED,
+           "3 lanes wait, since the tmpfs of the runtime directory has no memory for more accounts (4 of");
+    what.waiting_lanes = 0;
     what.no_board = true;
     expect(&what, TKR_STATUS_DEGRADED, "limits are not known");
     what.no_board = false;
@@ -135,10 +141,11 @@ static void test_status_takes_the_worst_of_all_reasons(void **state)
     balance.host.offered = 1;
     what.stalled_ns = INT64_MAX;
     what.no_board = true;
-    what.dropped_lately = 1;
+    what.dropped_recent = 1;
+    what.waiting_lanes = 1;
     status = judge(&what);
     assert_int_equal(status.grade, TKR_STATUS_UNHEALTHY);
-    assert_int_equal(status.reasons, 8);
+    assert_int_equal(status.reasons, 9);
 }
 
 int main(void)

@@ -107,6 +107,10 @@ static void look_at_health(struct tkr_findings *findings, const struct tkr_host_
 
     if (health == NULL || !balance->collector_running)
         return;
+    if (health->waiting_lanes > 0)
+        tkr_finding_add(findings, TKR_FINDING_ERROR, "memory",
+                        "make it larger (mount -o remount,size=...), or remove what else fills it; nothing is lost",
+                        "%" PRIu64 " lanes wait, since the tmpfs has no memory for more accounts", health->waiting_lanes);
     if (health->state == TKR_HEALTH_FAILING)
         tkr_finding_add(findings, TKR_FINDING_ERROR, "flush", "mend the sink; nothing is lost meanwhile",
                         "the collector's sink does not take usage: %s", health->error);

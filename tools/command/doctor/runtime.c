@@ -8,10 +8,10 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/host.h"
+#include "base/tmpfs.h"
 #include "collector/home.h"
 #include "command/doctor/findings.h"
 #include "command/number.h"
@@ -97,23 +97,26 @@ static void look_at_room(struct tkr_findings *findings, int directory)
         "make the tmpfs larger (mount -o remount,size=...; docker run --shm-size), or region_bytes_max and "
         "TOKENRING_MAX_ACCOUNTS smaller";
     struct budget budget = {0};
-    struct statvfs space;
-    char text[3][TKR_COMMAND_NUMBER_BYTES];
-    uint64_t room;
+    struct tkr_tmpfs tmpfs;
+    char text[4][TKR_COMMAND_NUMBER_BYTES];
+    uint64_t share;
 
-    if (fstatvfs(directory, &space) != 0)
+    if (!tkr_tmpfs_read(directory, &tmpfs))
         return; /* it was open as a tmpfs just now */
     if (!weigh_all(directory, false, &budget) || !weigh_all(directory, true, &budget))
         tkr_finding_add(findings, TKR_FINDING_WARNING, SUBJECT, "run this as the collector's user or as root",
                         "what lies in it may not be seen by this user");
-    room = (uint64_t)space.f_bavail * space.f_frsize;
-    (void)tkr_command_bytes(room, text[0]);
+    share = tkr_tmpfs_share(tmpfs.bytes);
+    (void)tkr_command_bytes(tmpfs.available, text[0]);
     (void)tkr_command_bytes(budget.regions_bytes, text[1]);
     (void)tkr_command_bytes(budget.collector_bytes, text[2]);
-    if (room < ROOM_LEAST)
+    (void)tkr_command_bytes(share, text[3]);
+    if (tmpfs.available < share + ROOM_LEAST)
         tkr_finding_add(findings, TKR_FINDING_ERROR, "room", more,
-                        "%s are free in the tmpfs: lanes cannot grow, and calls are dropped", text[0]);
-    else if (room < budget.regions_bytes + budget.collector_bytes)
+                        "%s are free in the tmpfs, of which gateways leave %s to the collector: lanes cannot grow, and calls are "
+                        "dropped",
+                        text[0], text[3]);
+    else if (tmpfs.available < budget.regions_bytes + budget.collector_bytes)
         tkr_finding_add(findings, TKR_FINDING_WARNING, "room", more,
                         "%s are free in the tmpfs; lanes of %u region%s may come to take %s more, and the collector's files %s",
                         text[0], budget.regions, budget.regions == 1 ? "" : "s", text[1], text[2]);
@@ -121,6 +124,10 @@ static void look_at_room(struct tkr_findings *findings, int directory)
         tkr_finding_add(findings, TKR_FINDING_OK, "room", NULL,
                         "%s are free in the tmpfs; lanes of %u region%s may come to take %s more, and the collector's files %s",
                         text[0], budget.regions, budget.regions == 1 ? "" : "s", text[1], text[2]);
+    if (tmpfs.bytes != 0 && tmpfs.bytes < TKR_TMPFS_RECOMMENDED_BYTES)
+        tkr_finding_add(findings, TKR_FINDING_WARNING, "room", more,
+                        "the tmpfs has %s in all; 512 MiB are recommended for the default sizes",
+                        tkr_command_bytes(tmpfs.bytes, text[0]));
 }
 
 static void look_at_failure(struct tkr_findings *findings, const char *path, int failure)
