@@ -418,7 +418,10 @@ static int child_end(pid_t child)
 
 #define SAID 100000
 
-/* Says more than pipe and buffers hold, while nobody reads; then waits for the byte that says that somebody does. */
+/*
+ * Says more than pipe and buffers hold, while nobody reads; then waits for the byte that says that somebody does, and at the end until
+ * all is read: closing the log waits for a second only.
+ */
 static int say_into_a_full_pipe(struct scene *scene, int go)
 {
     tkr_message message;
@@ -433,24 +436,41 @@ static int say_into_a_full_pipe(struct scene *scene, int go)
         TKR_LOG(TKR_LOG_INFO, "line {records}", tkr_field_records((uint64_t)i));
     if (process_now_ms() - begun > DEADLINE_MS)
         return 2;
-    if (write(go, "x", 1) != 1 || read(go, &byte, 1) != 0) /* until the other end is shut for writing */
+    if (write(go, "x", 1) != 1 || read(go, &byte, 1) != 1)
         return 3;
     while (!tkr_log_fields(TKR_LOG_INFO, "there is room again", NULL, 0, true))
         process_sleep_ms(1);
     for (int i = 0; i < 100; i++)
         TKR_LOG(TKR_LOG_INFO, "afterwards {records}", tkr_field_records((uint64_t)i));
+    if (read(go, &byte, 1) != 0) /* until the other end is shut for writing */
+        return 4;
     tkr_log_close();
     return 0;
 }
 
-static void read_all(int fd, char *text)
+static void read_rest(int fd, char *text, size_t len)
 {
-    size_t len = 0;
     ssize_t n;
 
     while ((n = read(fd, text + len, TEXT_MAX - 1 - len)) > 0)
         len += (size_t)n;
     text[len] = '\0';
+}
+
+/* Reads until the words are there, or there is no more. Returns the length of the text. */
+static size_t read_until(int fd, char *text, const char *words)
+{
+    size_t words_len = strlen(words);
+    size_t len = 0;
+    bool found = false;
+    ssize_t n;
+
+    while (!found && (n = read(fd, text + len, TEXT_MAX - 1 - len)) > 0) {
+        size_t from = len > words_len ? len - words_len : 0; /* they may have come in two parts */
+        len += (size_t)n;
+        found = memmem(text + from, len - from, words, words_len) != NULL;
+    }
+    return len;
 }
 
 /* Sums up what the log says that it lost, of this cause. */
@@ -473,6 +493,7 @@ static void fill_pipe_and_read_it(struct scene *scene, int flags)
 {
     char *text = malloc(TEXT_MAX);
     unsigned long long lost;
+    size_t len;
     int lines;
     int afterwards;
     int go[2];
@@ -488,8 +509,10 @@ static void fill_pipe_and_read_it(struct scene *scene, int flags)
     (void)close(ends[1]);
     (void)close(go[1]);
     assert_int_equal(read(go[0], &byte, 1), 1); /* it has said all, and nobody has read */
+    assert_int_equal(write(go[0], "r", 1), 1);
+    len = read_until(ends[0], text, "Z info    afterwards 99\n");
     assert_int_equal(shutdown(go[0], SHUT_WR), 0);
-    read_all(ends[0], text);
+    read_rest(ends[0], text, len);
     assert_int_equal(child_end(child), 0);
     lost = lost_lines(text, "they were said faster than they could be written\n");
     assert_true(lost > 0);
