@@ -313,7 +313,7 @@ void tkr_doctor_redis(struct tkr_findings *findings, const struct tkr_sink_confi
     struct examination examination = {.findings = findings};
     tkr_message message;
 
-    if (tkr_redis_open(config, &examination.context, &message) != 0) {
+    if (tkr_redis_open(config, NULL, &examination.context, &message) != 0) {
         tkr_finding_add(findings, TKR_FINDING_ERROR, SUBJECT,
                         "start it, or correct its address and password (REDIS_URL, REDIS_...)", "%s", message.text);
         return;
