@@ -307,6 +307,15 @@ static inline int64_t tkr_sink_patience_ns(const struct tkr_sink_config *config)
  */
 int tkr_sink_config_read(struct tkr_sink_config *ret_config, tkr_message *ret_message);
 
+/* Is there an address of a Redis in the environment? Any of its variables, even REDIS_PORT alone, says that totals belong in a Redis:
+ * never quietly into a local file. */
+bool tkr_sink_redis_named(void);
+
+/* Says what of the environment is most likely not meant so, though it does no harm: calls once a sentence, which begins with the
+ * variable's name and holds no value. config: as it was read. */
+typedef void tkr_sink_doubt(const tkr_message *doubt, void *argument);
+void tkr_sink_config_doubt(const struct tkr_sink_config *config, tkr_sink_doubt *doubt, void *argument);
+
 /* "redis at unix:/run/redis.sock, db 0", "sqlite at /var/lib/tokenring/ledger.db": never a password. */
 void tkr_sink_describe(const struct tkr_sink_config *config, tkr_message *ret_text);
 
