@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The way to a Redis whose host is a name: several addresses, some of them dead; a resolver that is slow, or silent. */
 #include <dirent.h>
+#include <dlfcn.h>
 #include <netdb.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "support/network.h"
+#include "tokenring/repository.h"
 #include "unit/sink/redis_fixture.h"
 
 #define PORT "6390"
@@ -262,6 +264,15 @@ static void in_child(void (*test)(void))
         }                                                                                 \
     } while (0)
 
+/* POSIX promises that a function's address survives this; ISO C does not, hence no cast. */
+static void find(void *library, const char *name, void *ret_function)
+{
+    void *address = dlsym(library, name);
+
+    CHECK(address != NULL);
+    memcpy(ret_function, &address, sizeof(address));
+}
+
 static void silent_child(void)
 {
     tkr_message message;
@@ -338,6 +349,41 @@ static void test_dial_reading_is_given_up_while_it_resolves(void **state)
     in_child(give_up_child);
 }
 
+/* A host that closes the library while a lookup is pending: the thread of that lookup ends later, in code that is still there. */
+static void plug_in_child(void)
+{
+    void *library = dlopen(TEST_BIN_DIR "/../libtokenring_repository.so", RTLD_NOW | RTLD_LOCAL);
+    int (*open_repository)(const tkr_repository_options *options, tkr_repository **ret_repository);
+    int (*clear)(tkr_repository * repository, const tkr_account *account, uint32_t cycle);
+    void (*close_repository)(tkr_repository * repository);
+    const tkr_account alice = {.id = "alice", .len = 5};
+    int threads = threads_here();
+    long end = process_now_ms() + 60000;
+    tkr_repository *repository;
+
+    CHECK(library != NULL);
+    find(library, "tkr_repository_open", &open_repository);
+    find(library, "tkr_repository_clear_usage_limit", &clear);
+    find(library, "tkr_repository_close", &close_repository);
+    CHECK(setenv("REDIS_HOST", NAME, 1) == 0 && setenv("TOKENRING_REDIS_TIMEOUT_MS", "100", 1) == 0);
+    CHECK(open_repository(NULL, &repository) == TKR_OK);
+    CHECK(clear(repository, &alice, 20261101) == TKR_ESINK);
+    CHECK(threads_here() == threads + 1);
+    close_repository(repository);
+    CHECK(dlclose(library) == 0);
+    while (threads_here() > threads) { /* the name server answers */
+        CHECK(process_now_ms() < end);
+        process_sleep_ms(5);
+    }
+}
+
+static void test_dial_library_is_closed_while_it_resolves(void **state)
+{
+    (void)state;
+    start_name_server(1000);
+    in_child(plug_in_child);
+}
+
 /* An answer later than the timeout is of use to a later try, and the name server is not asked once a try. */
 static void test_dial_slow_resolver_is_understood_in_the_end(void **state)
 {
@@ -372,6 +418,7 @@ int main(void)
         T(test_dial_one_address_says_only_why),
         T(test_dial_silent_resolver_is_not_waited_for),
         T(test_dial_reading_is_given_up_while_it_resolves),
+        T(test_dial_library_is_closed_while_it_resolves),
         T(test_dial_slow_resolver_is_understood_in_the_end),
     };
 
