@@ -99,12 +99,14 @@ static int none_connects(const struct tkr_sink_config *config, const struct tkr_
 static int dial_tcp(const struct tkr_sink_config *config, const struct tkr_give_up *give_up, int *ret_fd,
                     tkr_message *ret_message)
 {
-    int64_t until_ns = tkr_clock_monotonic_ns() + config->command_timeout_ms * TKR_NS_PER_MS;
+    int64_t begun_ns = tkr_clock_monotonic_ns();
+    int64_t timeout_ns = config->command_timeout_ms * TKR_NS_PER_MS;
+    int64_t until_ns = begun_ns + timeout_ns;
     struct tkr_addresses addresses;
     tkr_message why;
     int failure = 0;
 
-    if (tkr_redis_resolve(config->host, config->port, until_ns, give_up, &addresses, &why) != 0)
+    if (tkr_redis_resolve(config->host, config->port, begun_ns + timeout_ns / 2, give_up, &addresses, &why) != 0)
         return tkr_message_set(ret_message, "cannot connect to Redis: %s", why.text);
     for (uint32_t i = 0; i < addresses.count; i++) {
         int64_t share = share_ns(until_ns, addresses.count - i, config->connect_timeout_ms);

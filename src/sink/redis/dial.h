@@ -7,8 +7,8 @@
 
 /*
  * Connects to the Unix socket or to the host's port that config names. All addresses of the host are tried, in getaddrinfo's order.
- * Resolving and connecting together take command_timeout_ms at most: each address gets an equal share of what is left of it,
- * and connect_timeout_ms at most.
+ * All of it takes command_timeout_ms at most: resolving a half of it at most; then each address gets an equal share of what is left,
+ * and connect_timeout_ms at most. Addresses that are found too late are there for the next who asks (sink/redis/resolve.h).
  * 0 with a blocking descriptor of the caller's, closed by exec, with TCP_NODELAY where that is to be had; or -1 with the reason.
  * Any thread; after a fork, too.
  */

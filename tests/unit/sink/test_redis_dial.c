@@ -64,7 +64,7 @@ static void expect_connects(const char *name)
 
     if (try_connect(name, 8000, &took, &message) != 0)
         fail_msg("%s: %s", name, message.text);
-    assert_in_range(took, 0, 8000);
+    assert_in_range(took, 0, LONG_MS);
 }
 
 /* --- addresses --- */
@@ -393,11 +393,12 @@ static void test_dial_slow_resolver_is_understood_in_the_end(void **state)
     long took;
 
     (void)state;
-    start_name_server(1000);
+    start_name_server(3000);
     start_redis("127.0.0.1");
-    while (try_connect(NAME, 200, &took, &message) != 0) {
+    while (try_connect(NAME, 1000, &took, &message) != 0) {
         tries++;
-        assert_non_null(strstr(message.text, "the resolver does not answer in time"));
+        if (strstr(message.text, "the resolver does not answer in time") == NULL)
+            fail_msg("%s", message.text);
         if (process_now_ms() > end)
             fail_msg("after %d tries still: %s", tries, message.text);
     }
