@@ -66,7 +66,7 @@ static void print_help(void)
         "  TOKENRING_SINK               redis, sqlite or null; default redis when one is configured, else sqlite\n"
         "  TOKENRING_LEDGER             file of the SQLite ledger\n"
         "  REDIS_URL, or REDIS_SOCKET, or REDIS_HOST and REDIS_PORT; REDIS_USERNAME, REDIS_PASSWORD, REDIS_DB\n"
-        "  TOKENRING_REDIS_TIMEOUT_MS   how long an answer is waited for; default 5000\n"
+        "  TOKENRING_REDIS_TIMEOUT_MS   how long an answer is waited for, and resolving and connecting; default 5000\n"
         "  CALLBACK_RETRY_ATTEMPTS      tries that fail before the sink is called failing; default 3. None is the last\n"
         "  CALLBACK_RETRY_DELAY         ms before the first try again, then twice that, up to 5 s; default 100\n"
         "  TOKENRING_HTTP               metrics and health: ADDRESS:PORT, unix:/PATH or off; default 127.0.0.1:9464\n"
@@ -120,6 +120,12 @@ static void say_begun(const struct tkr_collector_config *config, const struct tk
             tkr_field_interval_ms(config->flush_interval_ms));
 }
 
+static void say_doubt(const tkr_message *doubt, void *argument)
+{
+    (void)argument;
+    TKR_LOG(TKR_LOG_WARNING, "{reason}", tkr_field_reason(doubt->text));
+}
+
 static int collect(const struct tkr_log_settings *settings)
 {
     struct tkr_collector_config config;
@@ -138,6 +144,7 @@ static int collect(const struct tkr_log_settings *settings)
         return refuse(settings, &message);
     }
     say_begun(&config, collector);
+    tkr_sink_config_doubt(&config.sink, say_doubt, NULL);
     tkr_serve_ready(serve, true);
     tkr_notify_ready(&notify, collector, &stop);
     result = tkr_collector_run(collector, &stop, tkr_notify_turn, &notify, &message);

@@ -35,7 +35,7 @@ static int read_level(enum tkr_log_level *ret_level, tkr_message *ret_message)
             return 0;
         }
     }
-    return text == NULL ? 0 : tkr_message_set(ret_message, "LOG_LEVEL=%s: allowed are error, warning, info, debug", text);
+    return text == NULL ? 0 : tkr_setting_refuse(ret_message, "LOG_LEVEL", text, "allowed are error, warning, info, debug");
 }
 
 static int read_format(enum tkr_log_format *ret_format, tkr_message *ret_message)
@@ -46,15 +46,16 @@ static int read_format(enum tkr_log_format *ret_format, tkr_message *ret_message
     if (text == NULL || strcasecmp(text, "text") == 0)
         return 0;
     *ret_format = TKR_LOG_JSON;
-    return strcasecmp(text, "json") == 0 ? 0 : tkr_message_set(ret_message, "LOG_FORMAT=%s: allowed are text and json", text);
+    return strcasecmp(text, "json") == 0 ? 0 : tkr_setting_refuse(ret_message, "LOG_FORMAT", text, "allowed are text and json");
 }
 
 int tkr_log_settings_read(struct tkr_log_settings *ret_settings, tkr_message *ret_message)
 {
-    const char *file = tkr_setting_text("TOKENRING_LOG_FILE");
+    const char *file;
     int64_t redact;
 
-    if (read_format(&ret_settings->format, ret_message) != 0 || read_level(&ret_settings->level, ret_message) != 0 ||
+    if (tkr_setting_path("TOKENRING_LOG_FILE", &file, ret_message) != 0 || read_format(&ret_settings->format, ret_message) != 0 ||
+        read_level(&ret_settings->level, ret_message) != 0 ||
         tkr_setting_integer("TOKENRING_LOG_REDACT", 0, 1, 0, &redact, ret_message) != 0)
         return -1;
     if ((size_t)snprintf(ret_settings->file, sizeof(ret_settings->file), "%s", file != NULL ? file : "") >=

@@ -19,7 +19,7 @@ static int read_flag(const char *name, uint32_t *ret_flag, tkr_message *ret_mess
     *ret_flag = text == NULL || strcasecmp(text, "true") == 0;
     if (*ret_flag || strcasecmp(text, "false") == 0)
         return 0;
-    return tkr_message_set(ret_message, "%s=%s: allowed are true and false", name, text);
+    return tkr_setting_refuse(ret_message, name, text, "allowed are true and false");
 }
 
 static int read_number(const char *name, int64_t max, int64_t value_default, uint32_t *ret_value, tkr_message *ret_message)

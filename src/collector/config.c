@@ -36,7 +36,7 @@ static int read_orphans(enum tkr_orphan_policy *ret_policy, tkr_message *ret_mes
         }
     }
     if (text != NULL)
-        return tkr_message_set(ret_message, "TOKENRING_ORPHANS=%s: allowed are streamed, prompt, reserve, zero", text);
+        return tkr_setting_refuse(ret_message, "TOKENRING_ORPHANS", text, "allowed are streamed, prompt, reserve, zero");
     return 0;
 }
 
@@ -61,9 +61,13 @@ static int64_t workers_default(void)
 int tkr_collector_config_read(struct tkr_collector_config *ret_config, tkr_message *ret_message)
 {
     struct tkr_collector_config *config = ret_config;
-    const char *state = tkr_setting_text("TOKENRING_STATE_DIR");
+    const char *runtime;
+    const char *state;
 
     memset(config, 0, sizeof(*config));
+    if (tkr_setting_path("TOKENRING_RUNTIME_DIR", &runtime, ret_message) != 0 ||
+        tkr_setting_path("TOKENRING_STATE_DIR", &state, ret_message) != 0)
+        return -1;
     if (tkr_runtime_path(NULL, config->runtime_path, &config->runtime_own) != TKR_OK)
         return tkr_message_set(ret_message, "TOKENRING_RUNTIME_DIR is longer than a path may be");
     if (state != NULL &&

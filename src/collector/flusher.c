@@ -387,7 +387,7 @@ static void open_health(struct tkr_flusher *flusher, const struct tkr_collector_
     (void)snprintf(flusher->health.sink, sizeof(flusher->health.sink), "%s", sink.text);
     flusher->health.since_ns = tkr_clock_unix_ns();
     flusher->health.seen_ns = tkr_clock_monotonic_ns();
-    flusher->health.patience_ns = (int64_t)(config->sink.connect_timeout_ms + config->sink.command_timeout_ms) * TKR_NS_PER_MS;
+    flusher->health.patience_ns = tkr_sink_patience_ns(&config->sink);
     flusher->health_file = tkr_health_open(folder);
     if (flusher->health_file == NULL)
         tkr_log(TKR_LOG_WARNING, "cannot make the file that tells others about the sink: tokenring stat will not");

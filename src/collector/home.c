@@ -133,9 +133,9 @@ static int lock_state(const char *path, int directory, struct tkr_home *home, tk
     if (home->state_lock >= 0)
         return 0;
     if (errno == EAGAIN)
-        return tkr_message_set(ret_message, "TOKENRING_STATE_DIR=%s: another collector runs under the name that is kept there",
-                               path);
-    return tkr_message_set(ret_message, "TOKENRING_STATE_DIR=%s: cannot take the lock in it: %s", path, strerror(errno));
+        return tkr_setting_refuse(ret_message, "TOKENRING_STATE_DIR", path,
+                                  "another collector runs under the name that is kept there");
+    return tkr_setting_refuse(ret_message, "TOKENRING_STATE_DIR", path, "cannot take the lock in it: %s", strerror(errno));
 }
 
 static int find_name(const struct tkr_collector_config *config, struct tkr_home *home, tkr_message *ret_message)

@@ -51,7 +51,7 @@ static int read_api(bool *ret_for_all, tkr_message *ret_message)
     *ret_for_all = text != NULL && strcmp(text, "all") == 0;
     if (text == NULL || *ret_for_all || strcmp(text, "local") == 0)
         return 0;
-    return tkr_message_set(ret_message, "TOKENRING_HTTP_API=%s: allowed are local and all", text);
+    return tkr_setting_refuse(ret_message, "TOKENRING_HTTP_API", text, "allowed are local and all");
 }
 
 int tkr_serve_config_read(struct tkr_serve_config *ret_config, tkr_message *ret_message)
@@ -70,6 +70,6 @@ int tkr_serve_config_read(struct tkr_serve_config *ret_config, tkr_message *ret_
     else
         understood = ret_config->off || parse_address(text, ret_config);
     if (!understood)
-        return tkr_message_set(ret_message, "TOKENRING_HTTP=%s: " ALLOWED, text);
+        return tkr_setting_refuse(ret_message, "TOKENRING_HTTP", text, ALLOWED);
     return read_api(&ret_config->api_for_all, ret_message);
 }

@@ -93,11 +93,6 @@ void tkr_snapshot_take(struct tkr_snapshot *snapshot)
 
 /* --- judging --- */
 
-static int64_t patience_of(const struct tkr_collector_config *config)
-{
-    return (int64_t)(config->sink.connect_timeout_ms + config->sink.command_timeout_ms) * TKR_NS_PER_MS;
-}
-
 static uint64_t figure(const _Atomic uint64_t *word)
 {
     return atomic_load_explicit(word, memory_order_relaxed);
@@ -108,7 +103,7 @@ void tkr_snapshot_judge(const struct tkr_snapshot *snapshot, struct tkr_status *
     const struct tkr_shortage *shortage = &snapshot->monitor->shortage;
     struct tkr_status_known known = {.balance = snapshot->has_balance ? &snapshot->balance : NULL,
                                      .why_not = snapshot->why_not,
-                                     .patience_ns = patience_of(snapshot->config),
+                                     .patience_ns = tkr_sink_patience_ns(&snapshot->config->sink),
                                      .dropped_recent = figure(&shortage->dropped_recent),
                                      .waiting_lanes = figure(&shortage->lanes),
                                      .tmpfs_bytes = figure(&shortage->tmpfs_bytes),
@@ -124,5 +119,5 @@ bool tkr_snapshot_moves(struct tkr_collector *collector, tkr_message *ret_reason
     const char *who;
     int64_t stalled_ns = tkr_monitor_stalled_ns(tkr_collector_monitor(collector), tkr_clock_monotonic_ns(), &who);
 
-    return !tkr_status_stopped(who, stalled_ns, patience_of(tkr_collector_config(collector)), ret_reason);
+    return !tkr_status_stopped(who, stalled_ns, tkr_sink_patience_ns(&tkr_collector_config(collector)->sink), ret_reason);
 }

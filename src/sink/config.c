@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <arpa/inet.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -6,6 +7,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "sink/lookalike.h"
 #include "sink/sink.h"
 #include "sink/url.h"
 
@@ -29,14 +31,15 @@ static int read_text(const char *name, char *ret_text, size_t size, tkr_message 
 
     if (value == NULL)
         return 0;
+    if (tkr_setting_ends_in_break(value)) /* read from a file: no name and no secret has one */
+        return tkr_setting_refuse(ret_message, name, value, "allowed is a value without a line break");
     if (strlen(value) >= size)
         return tkr_message_set(ret_message, "%s: the value is longer than %zu bytes", name, size - 1);
     memcpy(ret_text, value, strlen(value) + 1);
     return 0;
 }
 
-/* Either of these, even REDIS_PORT alone, says that totals belong in a Redis: never quietly into a local file. */
-static bool redis_named(void)
+bool tkr_sink_redis_named(void)
 {
     return tkr_setting_text("REDIS_URL") != NULL || tkr_setting_text("REDIS_SOCKET") != NULL ||
            tkr_setting_text("REDIS_HOST") != NULL || tkr_setting_text("REDIS_PORT") != NULL;
@@ -47,7 +50,7 @@ static int read_kind(struct tkr_sink_config *config, tkr_message *ret_message)
     static const char *const names[] = {[TKR_SINK_REDIS] = "redis", [TKR_SINK_SQLITE] = "sqlite", [TKR_SINK_NULL] = "null"};
     const char *value = tkr_setting_text("TOKENRING_SINK");
 
-    config->kind = redis_named() ? TKR_SINK_REDIS : TKR_SINK_SQLITE;
+    config->kind = tkr_sink_redis_named() ? TKR_SINK_REDIS : TKR_SINK_SQLITE;
     if (value == NULL)
         return 0;
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
@@ -56,7 +59,7 @@ static int read_kind(struct tkr_sink_config *config, tkr_message *ret_message)
             return 0;
         }
     }
-    return tkr_message_set(ret_message, "TOKENRING_SINK=%.*s: allowed is redis, sqlite or null", SHOWN_BYTES, value);
+    return tkr_setting_refuse(ret_message, "TOKENRING_SINK", value, "allowed is redis, sqlite or null");
 }
 
 /* "tcp://host:port", which Kubernetes puts there beside a service named redis. REDIS_HOST wins over its host. */
@@ -73,7 +76,7 @@ static int read_port_url(const char *value, struct tkr_sink_config *config, tkr_
         len -= 2;
     }
     if (len == 0 || len >= sizeof(host) || strcspn(begin, "/@ ") < len || !tkr_parse_integer(colon + 1, 1, PORT_MAX, &port))
-        return tkr_message_set(ret_message, "REDIS_PORT=%.*s: allowed is a port or tcp://host:port", SHOWN_BYTES, value);
+        return tkr_setting_refuse(ret_message, "REDIS_PORT", value, "allowed is a port or tcp://host:port");
     memcpy(host, begin, len);
     host[len] = '\0';
     if (config->host[0] == '\0')
@@ -95,18 +98,52 @@ static int read_port(struct tkr_sink_config *config, tkr_message *ret_message)
     return 0;
 }
 
+static bool is_ipv6(const char *host)
+{
+    char address[INET6_ADDRSTRLEN];
+    struct in6_addr binary;
+    size_t len = strcspn(host, "%"); /* a zone follows, of a link-local one */
+
+    if (len >= sizeof(address))
+        return false;
+    memcpy(address, host, len);
+    address[len] = '\0';
+    return inet_pton(AF_INET6, address, &binary) == 1;
+}
+
+/* An IPv6 address may stand in brackets, as in a URL. */
+static void remove_brackets(char *host)
+{
+    size_t len = strlen(host);
+
+    if (len < 2 || host[0] != '[' || host[len - 1] != ']')
+        return;
+    memmove(host, host + 1, len - 2);
+    host[len - 2] = '\0';
+}
+
+static int read_host(struct tkr_sink_config *config, tkr_message *ret_message)
+{
+    const char *given = tkr_setting_text("REDIS_HOST");
+    char *host = config->host;
+
+    if (read_text("REDIS_HOST", host, sizeof(config->host), ret_message) != 0)
+        return -1;
+    remove_brackets(host);
+    if (strpbrk(host, "/@") != NULL)
+        return tkr_setting_refuse(ret_message, "REDIS_HOST", given,
+                                  "allowed is a host name or an address; for a URL there is REDIS_URL");
+    if (strpbrk(host, ",; \t\r\n") != NULL)
+        return tkr_setting_refuse(ret_message, "REDIS_HOST", given, TKR_SINK_ONE_HOST);
+    if (strpbrk(host, ":[]") != NULL && !is_ipv6(host))
+        return tkr_setting_refuse(ret_message, "REDIS_HOST", given,
+                                  "allowed is a host name or an address; for the port there is REDIS_PORT");
+    return 0;
+}
+
 static int read_host_and_port(struct tkr_sink_config *config, tkr_message *ret_message)
 {
-    char shown[SHOWN_BYTES];
-
-    if (read_text("REDIS_HOST", config->host, sizeof(config->host), ret_message) != 0)
-        return -1;
-    if (strpbrk(config->host, "/@ \t\r\n") != NULL) {
-        tkr_sink_url_redact(config->host, shown, sizeof(shown));
-        return tkr_message_set(ret_message, "REDIS_HOST=%s: allowed is a host name or an address; for a URL there is REDIS_URL",
-                               shown);
-    }
-    if (read_port(config, ret_message) != 0)
+    if (read_host(config, ret_message) != 0 || read_port(config, ret_message) != 0)
         return -1;
     if (config->host[0] == '\0')
         memcpy(config->host, REDIS_HOST_DEFAULT, sizeof(REDIS_HOST_DEFAULT));
@@ -120,8 +157,7 @@ static int check_socket(const struct tkr_sink_config *config, const char *name, 
     if (config->socket[0] == '\0')
         return 0;
     if (config->socket[0] != '/')
-        return tkr_message_set(ret_message, "%s=%.*s: allowed is the absolute path of a socket", name, SHOWN_BYTES,
-                               config->socket);
+        return tkr_setting_refuse(ret_message, name, config->socket, "allowed is the absolute path of a socket");
     if (strlen(config->socket) > max)
         return tkr_message_set(ret_message, "%s: the socket's path is longer than the %zu bytes that the system allows", name,
                                max);
@@ -170,8 +206,7 @@ static int read_redis(struct tkr_sink_config *config, tkr_message *ret_message)
         return -1;
     }
     if (config->username[0] != '\0' && config->password[0] == '\0')
-        return tkr_message_set(ret_message, "REDIS_USERNAME=%.*s: a user needs REDIS_PASSWORD too", SHOWN_BYTES,
-                               config->username);
+        return tkr_setting_refuse(ret_message, "REDIS_USERNAME", config->username, "a user needs REDIS_PASSWORD too");
     return 0;
 }
 
@@ -201,10 +236,13 @@ static bool is_directory(const char *path)
 
 static int read_ledger(struct tkr_sink_config *config, tkr_message *ret_message)
 {
-    const char *ledger = tkr_setting_text("TOKENRING_LEDGER");
-    const char *state = tkr_setting_text("TOKENRING_STATE_DIR");
+    const char *ledger;
+    const char *state;
     const char *home = tkr_setting_text("HOME");
 
+    if (tkr_setting_path("TOKENRING_LEDGER", &ledger, ret_message) != 0 ||
+        tkr_setting_path("TOKENRING_STATE_DIR", &state, ret_message) != 0)
+        return -1;
     if (ledger != NULL)
         return set_ledger(config, ledger, "", ret_message);
     if (state != NULL)
@@ -225,6 +263,8 @@ int tkr_sink_config_read(struct tkr_sink_config *ret_config, tkr_message *ret_me
     if (config.kind == TKR_SINK_REDIS && read_redis(&config, ret_message) != 0)
         return -1;
     if (config.kind == TKR_SINK_SQLITE && read_ledger(&config, ret_message) != 0)
+        return -1;
+    if (tkr_lookalike_check(&config, ret_message) != 0)
         return -1;
     *ret_config = config;
     return 0;

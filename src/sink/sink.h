@@ -119,7 +119,7 @@ static inline int64_t tkr_usage_limit(const struct tkr_usage_found *found)
     return found->standing > 0 ? found->standing : 0;
 }
 
-/* Asked now and then by what may take long: is it to end, with -1? Zeroed: never. */
+/* Asked now and then by what may take long: is it to end, with -1? NULL or zeroed: never. */
 struct tkr_give_up {
     bool (*asked)(void *argument);
     void *argument;
@@ -127,7 +127,7 @@ struct tkr_give_up {
 
 static inline bool tkr_given_up(const struct tkr_give_up *give_up)
 {
-    return give_up->asked != NULL && give_up->asked(give_up->argument);
+    return give_up != NULL && give_up->asked != NULL && give_up->asked(give_up->argument);
 }
 
 /* Which totals to read. */
@@ -285,20 +285,36 @@ struct tkr_sink_config {
     char ledger[TKR_SINK_PATH_BYTES]; /* SQLite file */
     int port;
     int db;
-    int connect_timeout_ms;
+    int connect_timeout_ms; /* for one address of Redis; all of them, and resolving its name, have command_timeout_ms */
     int command_timeout_ms;
 };
+
+/* How long one step may block whoever uses the sink: connecting, and one answer. */
+static inline int64_t tkr_sink_patience_ns(const struct tkr_sink_config *config)
+{
+    return 2 * config->command_timeout_ms * INT64_C(1000000);
+}
 
 /*
  * TOKENRING_SINK = redis | sqlite | null; unset: redis when a Redis address is configured, else sqlite.
  * Redis: REDIS_URL (redis://[[user]:password@]host[:port][/db], unix://[[user]:password@]/path[?db=N]), else
  * REDIS_SOCKET, else REDIS_HOST and REDIS_PORT (a number, or tcp://host:port as Kubernetes puts it there);
- * REDIS_USERNAME, REDIS_PASSWORD, REDIS_DB; TOKENRING_REDIS_TIMEOUT_MS, for an answer (50..600000; default 5000).
+ * REDIS_USERNAME, REDIS_PASSWORD, REDIS_DB; TOKENRING_REDIS_TIMEOUT_MS, for an answer, and for resolving and connecting together
+ * (50..600000; default 5000).
  * SQLite: TOKENRING_LEDGER, else ledger.db in TOKENRING_STATE_DIR, else in /var/lib/tokenring where that exists, else in
  * ~/.local/state/tokenring.
  * 0, or -1 with a sentence that names the variable, its value (no password) and what is allowed.
  */
 int tkr_sink_config_read(struct tkr_sink_config *ret_config, tkr_message *ret_message);
+
+/* Is there an address of a Redis in the environment? Any of its variables, even REDIS_PORT alone, says that totals belong in a Redis:
+ * never quietly into a local file. */
+bool tkr_sink_redis_named(void);
+
+/* Says what of the environment is most likely not meant so, though it does no harm: calls once a sentence, which begins with the
+ * variable's name and holds no value. config: as it was read. */
+typedef void tkr_sink_doubt(const tkr_message *doubt, void *argument);
+void tkr_sink_config_doubt(const struct tkr_sink_config *config, tkr_sink_doubt *doubt, void *argument);
 
 /* "redis at unix:/run/redis.sock, db 0", "sqlite at /var/lib/tokenring/ledger.db": never a password. */
 void tkr_sink_describe(const struct tkr_sink_config *config, tkr_message *ret_text);

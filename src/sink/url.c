@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define SHOWN_BYTES 100
+#define ESCAPES "in a user or password write '/' as %2F, '?' as %3F, '#' as %23, '@' as %40, '%' as %25"
 #define ALLOWED "allowed is redis://[[user]:password@]host[:port][/db] or unix://[[user]:password@]/path[?db=N]"
 #define PORT_MAX 65535
 #define DB_MAX 65535
@@ -24,41 +24,9 @@ struct parser {
     tkr_message *message;
 };
 
-/* Without an '@' what should be host:port may be user:password all the same: a port has only digits, and a host. */
-static size_t harmless_length(const char *rest)
-{
-    size_t host = strcspn(rest, ":/?");
-    size_t port;
-
-    if (rest[0] == '[' || rest[host] != ':')
-        return strcspn(rest, "?");
-    port = strspn(rest + host + 1, "0123456789");
-    if (host == 0 || strchr("/?", rest[host + 1 + port]) == NULL) /* strchr finds the NUL too */
-        return host + 1;
-    return strcspn(rest, "?");
-}
-
-void tkr_sink_url_redact(const char *text, char *ret_text, size_t size)
-{
-    const char *scheme = strstr(text, "://");
-    const char *rest = scheme != NULL ? scheme + 3 : text;
-    const char *at = strrchr(rest, '@');
-    const char *shown = at != NULL ? at : rest;
-    size_t len = at != NULL ? strcspn(at, "?") : harmless_length(rest);
-    bool harmless = strncmp(shown + len, "?db=", 4) == 0 && strchr(shown + len, '&') == NULL;
-
-    if (harmless)
-        len = strlen(shown);
-    (void)snprintf(ret_text, size, "%.*s%s%.*s%s", (int)(rest - text), text, at != NULL ? "***" : "", (int)len, shown,
-                   shown[len] == '\0' ? "" : "***");
-}
-
 static int refuse(const struct parser *p, const char *why)
 {
-    char shown[SHOWN_BYTES];
-
-    tkr_sink_url_redact(p->text, shown, sizeof(shown));
-    return tkr_message_set(p->message, "%s=%s: %s", p->name, shown, why);
+    return tkr_setting_refuse(p->message, p->name, p->text, "%s", why);
 }
 
 static struct span span_to(const char *begin, const char *end)
@@ -134,7 +102,7 @@ static int read_credentials(const struct parser *p, struct span *authority)
     if (!cut(&info, ':', false, &user))
         return refuse(p, "before the '@' there must be [user]:password");
     if (!decode(user, p->config->username) || !decode(info, p->config->password))
-        return refuse(p, "user or password is too long or has a '%' that is not followed by two hex digits");
+        return refuse(p, "user or password is too long, or has a '%' without two hex digits; " ESCAPES);
     if (p->config->username[0] != '\0' && p->config->password[0] == '\0')
         return refuse(p, "a user needs a password: [user]:password");
     return 0;
@@ -174,9 +142,11 @@ static int read_host(const struct parser *p, struct span authority)
         has_port = cut(&authority, ':', true, &host);
         if (!has_port)
             host = authority;
-        if (memchr(host.at, ':', host.len) != NULL)
+        if (memchr(host.at, ':', host.len) != NULL && memchr(host.at, ',', host.len) == NULL)
             return refuse(p, "an IPv6 address stands in brackets: [::1]:6379");
     }
+    if (memchr(host.at, ',', host.len) != NULL || (has_port && memchr(authority.at, ',', authority.len) != NULL))
+        return refuse(p, TKR_SINK_ONE_HOST);
     if (!decode(host, p->config->host) || !host_clean(p->config->host))
         return refuse(p, "the host is missing or is no host name; " ALLOWED);
     if (has_port && !number(authority, 1, PORT_MAX, &p->config->port))
@@ -191,6 +161,9 @@ static int read_tcp(const struct parser *p, struct span body)
 
     if (cut(&body, '/', false, &authority))
         path = body;
+    if (strchr(authority.at + authority.len, '@') !=
+        NULL) /* the credentials' own, when one of its characters is taken for an end */
+        return refuse(p, "there is an '@' behind the host; " ESCAPES);
     if (read_credentials(p, &authority) != 0 || read_host(p, authority) != 0)
         return -1;
     p->config->socket[0] = '\0';
@@ -207,6 +180,8 @@ static int read_unix(const struct parser *p, struct span body)
     if (slash == NULL)
         return refuse(p, "the socket's path is missing; " ALLOWED);
     authority = span_to(body.at, slash);
+    if (authority.len > 0 && memchr(authority.at, '@', authority.len) == NULL && strchr(slash, '@') != NULL)
+        return refuse(p, "there is an '@' behind a '/'; " ESCAPES);
     if (read_credentials(p, &authority) != 0)
         return -1;
     if (authority.len != 0)
@@ -224,6 +199,8 @@ int tkr_sink_url_read(const char *name, const char *text, struct tkr_sink_config
     struct span query;
     struct span body;
 
+    if (tkr_setting_ends_in_break(text))
+        return refuse(&p, ALLOWED);
     if (strncmp(text, "rediss://", 9) == 0)
         return refuse(&p, "TLS (rediss://) is not supported yet; use redis:// or unix://");
     if (!tcp && strncmp(text, "unix://", 7) != 0)
@@ -237,4 +214,14 @@ int tkr_sink_url_read(const char *name, const char *text, struct tkr_sink_config
     if ((tcp ? read_tcp(&p, body) : read_unix(&p, body)) != 0)
         return -1;
     return read_query(&p, query);
+}
+
+bool tkr_sink_url_is_doubtful(const char *text)
+{
+    const char *scheme = strstr(text, "://");
+    const char *begin = scheme != NULL ? scheme + 3 : text;
+    const char *at = strrchr(begin, '@');
+    size_t len = strcspn(begin, "@#");
+
+    return at != NULL && begin + len < at && memchr(begin, '/', (size_t)(at - begin)) == NULL;
 }

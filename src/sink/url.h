@@ -3,7 +3,7 @@
 #ifndef TKR_SINK_URL_H
 #define TKR_SINK_URL_H
 
-#include <stddef.h>
+#include <stdbool.h>
 
 #include "sink/sink.h"
 
@@ -14,7 +14,9 @@
  */
 int tkr_sink_url_read(const char *name, const char *text, struct tkr_sink_config *config, tkr_message *ret_message);
 
-/* text as it may be shown: what could be a password, and a query other than ?db=, as "***"; cut to size. */
-void tkr_sink_url_redact(const char *text, char *ret_text, size_t size);
+/* Has a user or password that is understood, while others who read the URL take its raw '@' or '#' for an end? */
+bool tkr_sink_url_is_doubtful(const char *text);
+
+#define TKR_SINK_ONE_HOST "lists of hosts are not supported yet (Sentinel, clusters): give one host, that of the master"
 
 #endif

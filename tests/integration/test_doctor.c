@@ -219,6 +219,45 @@ static void test_settings_are_checked_and_shown(void **state)
     json_decref(report);
 }
 
+/* All of them, though each alone would be enough to refuse a start; and no password, wherever it stands. */
+static void test_settings_that_look_like_ours_are_told(void **state)
+{
+    struct stage *stage = *state;
+    json_t *report;
+
+    stage_env(stage, "TOKENRING_SINK", "redis");
+    stage_env(stage, "REDIS_TLS", "true");
+    stage_env(stage, "REDIS_SENTINELS", "a:1,b:2");
+    stage_env(stage, "REDIS_HOST", "redis://:secret@h");
+    stage_env(stage, "REDIS_PORT", "redis://user:secret@h:6379");
+    report = look(stage, 1);
+    expect_in(report, "error", "REDIS_HOST=redis://***@h: allowed is a host name");
+    expect_in(report, "error", "REDIS_PORT=redis://***@h:6379: allowed is an integer");
+    expect_in(report, "error", "REDIS_TLS is set, but TLS is not supported yet");
+    expect_in(report, "error", "REDIS_SENTINELS is set, but Sentinel is not supported yet");
+    assert_null(find(report, "secret"));
+    json_decref(report);
+}
+
+static void test_settings_that_do_no_harm_are_a_warning(void **state)
+{
+    struct stage *stage = *state;
+    json_t *report;
+
+    stage_env(stage, "REDIS_PASS", "secret");
+    stage_env(stage, "REDIS_PASSWORD", "other");
+    run_redis(stage, "ACL SETUSER default >other");
+    report = look(stage, 0);
+    expect_in(report, "warning", "REDIS_PASS is set, but not read: what holds is REDIS_PASSWORD");
+    assert_null(find(report, "secret"));
+    json_decref(report);
+    stage_collector_start(stage, "1");
+    assert_int_equal(process_wait_text(&stage->collector, PROCESS_STDERR, "REDIS_PASS is set, but not read", STAGE_DEADLINE_MS),
+                     0);
+    assert_null(strstr(process_text(&stage->collector, PROCESS_STDERR), "secret"));
+    stage_collector_end(stage, 0);
+}
+
 static void test_ledger_that_cannot_be_is_an_error(void **state)
 {
     struct stage *stage = *state;
@@ -299,6 +338,8 @@ int main(void)
         IN_REDIS(test_rights_that_are_missing_are_named),
         IN_REDIS(test_nothing_is_changed_in_redis),
         IN_LEDGER(test_settings_are_checked_and_shown),
+        IN_LEDGER(test_settings_that_look_like_ours_are_told),
+        IN_REDIS(test_settings_that_do_no_harm_are_a_warning),
         IN_LEDGER(test_ledger_that_cannot_be_is_an_error),
         IN_LEDGER(test_runtime_directory_that_cannot_be_is_an_error),
         IN_LEDGER(test_what_the_dead_left_is_told),

@@ -379,6 +379,40 @@ static void test_command_that_lands_after_its_timeout_counts_once(void **state)
     stage_assert_exact(stage);
 }
 
+/* A node that has all slots to itself: it runs no script over keys of several. */
+static void test_node_of_a_cluster_is_told(void **state)
+{
+    struct stage *stage = *state;
+    const char *argv[] = {TEST_BIN_DIR "/tokenring", "doctor", NULL};
+    struct process process;
+
+    stage_collector_start(stage, "1");
+    record(stage, 1);
+    health_wait(stage, "failing", 1, "this Redis is part of a cluster that is down");
+    freeReplyObject(redis_server_command(&stage->server, "CLUSTER ADDSLOTSRANGE 0 16383"));
+    health_wait(stage, "failing", 1, "this Redis is part of a cluster, which is not supported yet; it answered: CROSSSLOT ");
+    assert_int_equal(process_run(&process, argv, stage->env_list, STAGE_DEADLINE_MS), 0);
+    assert_int_equal(process_exit_code(&process), 1);
+    assert_non_null(strstr(process_text(&process, PROCESS_STDOUT), "it is part of a cluster, which is not supported yet"));
+    process_end(&process);
+    stage_collector_end(stage, 1); /* all that was counted is kept */
+}
+
+static int set_up_cluster(void **state)
+{
+    static const char *const extra[] = {"--cluster-enabled", "yes", NULL};
+    struct stage *stage;
+
+    if (stage_set_up(state) != 0)
+        return -1;
+    stage = *state;
+    if (redis_server_start(&stage->server, extra) != 0)
+        return -1;
+    stage_env(stage, "TOKENRING_SINK", "redis");
+    stage_env(stage, "REDIS_SOCKET", stage->server.socket);
+    return 0;
+}
+
 int main(void)
 {
 #define R(name) cmocka_unit_test_setup_teardown(name, stage_set_up_redis, stage_tear_down)
@@ -397,6 +431,7 @@ int main(void)
         R(test_endless_script_of_another_client_is_told_and_heals),
         R(test_forgotten_script_is_told_and_heals_by_itself),
         R(test_command_that_lands_after_its_timeout_counts_once),
+        cmocka_unit_test_setup_teardown(test_node_of_a_cluster_is_told, set_up_cluster, stage_tear_down),
     };
 
     redis_server_require();

@@ -12,16 +12,18 @@
 #define START_MS 20000
 #define COMMAND_S 5
 
+const char *redis_server_program = "redis-server";
+
 void redis_server_require(void)
 {
-    static const char *const argv[] = {"redis-server", "--version", NULL};
+    const char *const argv[] = {redis_server_program, "--version", NULL};
     struct process process;
     bool found = process_run(&process, argv, NULL, START_MS) == 0 && process_exit_code(&process) == 0;
 
     process_end(&process);
     if (found)
         return;
-    (void)puts("skipped: redis-server is not installed");
+    (void)printf("skipped: %s is not installed\n", redis_server_program);
     exit(TEST_SKIPPED);
 }
 
@@ -68,8 +70,9 @@ static int start_and_wait(struct redis_server *server)
 int redis_server_start(struct redis_server *ret_server, const char *const extra[])
 {
     struct redis_server *s = ret_server;
-    const char *const fixed[] = {"redis-server", "--port", "0",          "--unixsocket", s->socket, "--dir", s->dir, "--save", "",
-                                 "--appendonly", "no",     "--loglevel", "notice"};
+    const char *const fixed[] = {
+        redis_server_program, "--port", "0",          "--unixsocket", s->socket, "--dir", s->dir, "--save", "",
+        "--appendonly",       "no",     "--loglevel", "notice"};
     size_t n = sizeof(fixed) / sizeof(fixed[0]);
 
     memset(s, 0, sizeof(*s));

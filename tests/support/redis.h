@@ -18,7 +18,10 @@ struct redis_server {
     const char *arg[REDIS_SERVER_ARGS_MAX];
 };
 
-/* Ends the test program with 77 and "skipped: redis-server is not installed" when that is so. Call it first in main. */
+/* What is started: "redis-server", unless a test names another server that came of it before it calls any function. */
+extern const char *redis_server_program;
+
+/* Ends the test program with 77 and "skipped: redis-server is not installed" when that is so. Call it first in main, or second. */
 void redis_server_require(void);
 
 /*

@@ -7,8 +7,10 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "sink/redis/advice.h"
+#include "sink/redis/dial.h"
 
 #define ARGS_MAX 8
 #define LAST_WORDS_BYTES 200
@@ -71,10 +73,11 @@ static bool timed_out(const redisContext *context, int error_number)
     return context->err == REDIS_ERR_IO && (error_number == EAGAIN || error_number == EWOULDBLOCK || error_number == ETIMEDOUT);
 }
 
-/* Bytes of an error before it repeats arguments of ours: keys hold ids, which have no place in a sentence about the sink. */
+/* Bytes of an error before it repeats arguments of ours: keys hold ids, and what follows AUTH is a password; neither has a place in a
+ * sentence about the sink. */
 static size_t words_of_its_own(const char *error)
 {
-    static const char *const keys[] = {"token_usage", "token_limit", "tr1:"};
+    static const char *const keys[] = {"token_usage", "token_limit", "tr1:", "with args beginning with"};
     size_t len = strlen(error);
 
     for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
@@ -243,15 +246,6 @@ static int select_db(redisContext *context, const struct tkr_sink_config *config
     return demand(context, args, ret_message);
 }
 
-static redisContext *dial(const struct tkr_sink_config *config)
-{
-    struct timeval timeout = milliseconds(config->connect_timeout_ms);
-
-    if (config->socket[0] != '\0')
-        return redisConnectUnixWithTimeout(config->socket, timeout);
-    return redisConnectWithTimeout(config->host, config->port, timeout);
-}
-
 static int set_up(redisContext *context, const struct tkr_sink_config *config, tkr_message *ret_message)
 {
     if (redisSetTimeout(context, milliseconds(config->command_timeout_ms)) != REDIS_OK)
@@ -263,15 +257,28 @@ static int set_up(redisContext *context, const struct tkr_sink_config *config, t
     return select_db(context, config, ret_message);
 }
 
-int tkr_redis_open(const struct tkr_sink_config *config, redisContext **ret_context, tkr_message *ret_message)
+/* hiredis resolves and connects by itself, but to the first IPv4 address only, and waits for the resolver. */
+static redisContext *adopt(int fd)
 {
-    redisContext *context = dial(config);
+    redisContext *context = redisConnectFd(fd);
 
     if (context == NULL)
+        (void)close(fd);
+    return context;
+}
+
+int tkr_redis_open(const struct tkr_sink_config *config, const struct tkr_give_up *give_up, redisContext **ret_context,
+                   tkr_message *ret_message)
+{
+    redisContext *context;
+    int fd;
+
+    if (tkr_redis_dial(config, give_up, &fd, ret_message) != 0)
+        return -1;
+    context = adopt(fd);
+    if (context == NULL)
         return tkr_message_set(ret_message, "out of memory");
-    if (context->err != 0)
-        (void)tkr_message_set(ret_message, "cannot connect to Redis: %s", context->errstr);
-    else if (set_up(context, config, ret_message) == 0) {
+    if (set_up(context, config, ret_message) == 0) {
         *ret_context = context;
         return 0;
     }

@@ -12,8 +12,9 @@
 
 #include "sink/sink.h"
 
-/* Connects, authenticates when there is a password, selects the db when it is not 0. */
-int tkr_redis_open(const struct tkr_sink_config *config, redisContext **ret_context, tkr_message *ret_message);
+/* Connects (sink/redis/dial.h), unless it is given up meanwhile; authenticates when there is a password, selects the db when it is not 0. */
+int tkr_redis_open(const struct tkr_sink_config *config, const struct tkr_give_up *give_up, redisContext **ret_context,
+                   tkr_message *ret_message);
 
 /* Adds a formatted command to what is to be sent. */
 int tkr_redis_append(redisContext *context, const char *command, size_t len, tkr_message *ret_message);

@@ -17,3 +17,22 @@ bool tkr_redis_info_find(const char *info, const char *name, char ret_value[TKR_
     }
     return false;
 }
+
+bool tkr_redis_server_read(const char *info, struct tkr_redis_server *ret_server)
+{
+    struct tkr_redis_server server = {.name = ""};
+    char mode[TKR_REDIS_INFO_BYTES] = "";
+    char key[TKR_REDIS_INFO_BYTES + sizeof("_version")];
+
+    if (!tkr_redis_info_find(info, "redis_version", server.redis))
+        return false;
+    if (tkr_redis_info_find(info, "server_name", server.name)) {
+        (void)snprintf(key, sizeof(key), "%s_version", server.name);
+        (void)tkr_redis_info_find(info, key, server.own);
+    }
+    if (!tkr_redis_info_find(info, "redis_mode", mode))
+        (void)tkr_redis_info_find(info, "server_mode", mode); /* Valkey's; very old ones say neither */
+    server.cluster = strcmp(mode, "cluster") == 0;
+    *ret_server = server;
+    return true;
+}

@@ -81,7 +81,7 @@ static int redis_connect(tkr_sink *sink, tkr_message *ret_message)
 {
     if (of(sink)->context != NULL)
         return 0;
-    if (tkr_redis_open(&of(sink)->config, &of(sink)->context, ret_message) != 0)
+    if (tkr_redis_open(&of(sink)->config, NULL, &of(sink)->context, ret_message) != 0)
         return -1;
     if (tkr_redis_script_load(of(sink)->context, script(), of(sink)->sha, ret_message) == 0)
         return 0;
@@ -363,7 +363,7 @@ static int redis_read(tkr_sink *sink, const struct tkr_usage_query *query, tkr_u
     redisContext *context;
     int rc;
 
-    if (tkr_redis_open(&of(sink)->config, &context, ret_message) != 0)
+    if (tkr_redis_open(&of(sink)->config, &query->give_up, &context, ret_message) != 0)
         return -1;
     rc = tkr_redis_read(context, query, visit, arg, ret_message);
     redisFree(context);
@@ -375,7 +375,7 @@ static int redis_sources(tkr_sink *sink, tkr_source_visit *visit, void *arg, tkr
     redisContext *context;
     int rc;
 
-    if (tkr_redis_open(&of(sink)->config, &context, ret_message) != 0)
+    if (tkr_redis_open(&of(sink)->config, NULL, &context, ret_message) != 0)
         return -1;
     rc = tkr_redis_sources(context, visit, arg, ret_message);
     redisFree(context);
@@ -387,7 +387,7 @@ static int redis_records(tkr_sink *sink, const char *collector, tkr_usage_visit 
     redisContext *context;
     int rc;
 
-    if (tkr_redis_open(&of(sink)->config, &context, ret_message) != 0)
+    if (tkr_redis_open(&of(sink)->config, NULL, &context, ret_message) != 0)
         return -1;
     rc = tkr_redis_records(context, collector, visit, arg, ret_message);
     redisFree(context);
@@ -399,7 +399,7 @@ static int redis_reset(tkr_sink *sink, const struct tkr_usage_row *account, tkr_
     redisContext *context;
     int rc;
 
-    if (tkr_redis_open(&of(sink)->config, &context, ret_message) != 0)
+    if (tkr_redis_open(&of(sink)->config, NULL, &context, ret_message) != 0)
         return -1;
     rc = tkr_redis_reset(context, account, ret_before, ret_message);
     redisFree(context);
@@ -460,7 +460,7 @@ static int ask_aside(tkr_sink *sink, asking *ask, const struct question *questio
     bool kept = redis->side != NULL;
     int rc;
 
-    if (!kept && tkr_redis_open(&redis->config, &redis->side, ret_message) != 0)
+    if (!kept && tkr_redis_open(&redis->config, NULL, &redis->side, ret_message) != 0)
         return -1;
     rc = ask(redis->side, question, ret_message);
     if (rc >= 0)
@@ -500,7 +500,7 @@ static int redis_limits(tkr_sink *sink, const struct tkr_give_up *give_up, tkr_u
     redisContext *context;
     int rc;
 
-    if (tkr_redis_open(&of(sink)->config, &context, ret_message) != 0)
+    if (tkr_redis_open(&of(sink)->config, give_up, &context, ret_message) != 0)
         return -1;
     rc = tkr_redis_limits(context, give_up, visit, arg, ret_message);
     redisFree(context);
@@ -512,7 +512,7 @@ static int redis_forget(tkr_sink *sink, const struct tkr_usage_row *account, uin
     redisContext *context;
     int rc;
 
-    if (tkr_redis_open(&of(sink)->config, &context, ret_message) != 0)
+    if (tkr_redis_open(&of(sink)->config, NULL, &context, ret_message) != 0)
         return -1;
     rc = tkr_redis_forget(context, account, ret_cycles, ret_message);
     redisFree(context);
@@ -524,7 +524,7 @@ static int redis_dataset(tkr_sink *sink, struct tkr_dataset *ret_dataset, tkr_me
     redisContext *context;
     int rc;
 
-    if (tkr_redis_open(&of(sink)->config, &context, ret_message) != 0)
+    if (tkr_redis_open(&of(sink)->config, NULL, &context, ret_message) != 0)
         return -1;
     rc = tkr_redis_dataset(context, ret_dataset, ret_message);
     redisFree(context);
@@ -537,7 +537,7 @@ static int redis_dataset_set(tkr_sink *sink, const struct tkr_dataset *read, con
     redisContext *context;
     int rc;
 
-    if (tkr_redis_open(&of(sink)->config, &context, ret_message) != 0)
+    if (tkr_redis_open(&of(sink)->config, NULL, &context, ret_message) != 0)
         return -1;
     rc = tkr_redis_dataset_set(context, read, next, ret_message);
     redisFree(context);
@@ -549,7 +549,7 @@ static int redis_holdings(tkr_sink *sink, tkr_holdings_visit *visit, void *arg, 
     redisContext *context;
     int rc;
 
-    if (tkr_redis_open(&of(sink)->config, &context, ret_message) != 0)
+    if (tkr_redis_open(&of(sink)->config, NULL, &context, ret_message) != 0)
         return -1;
     rc = tkr_redis_holdings(context, visit, arg, ret_message);
     redisFree(context);

@@ -84,7 +84,7 @@ static void test_setting_integer_bad_texts_are_refused_by_name_and_value(void **
     }
 }
 
-static void test_setting_message_of_a_long_value_is_cut(void **state)
+static void test_setting_value_of_a_long_message_is_cut(void **state)
 {
     char text[1000];
     tkr_message message;
@@ -94,7 +94,63 @@ static void test_setting_message_of_a_long_value_is_cut(void **state)
     memset(text, 'x', sizeof(text) - 1);
     text[sizeof(text) - 1] = '\0';
     assert_int_equal(read_setting(text, 0, 10, &value, &message), -1);
-    assert_int_equal(strlen(message.text), TKR_MESSAGE_BYTES - 1);
+    assert_in_range(strlen(message.text), 100, TKR_MESSAGE_BYTES - 1);
+    assert_non_null(strstr(message.text, NAME "=xxxx"));
+    assert_non_null(strstr(message.text, "x: allowed is an integer from 0 to 10")); /* what is allowed stands there whole */
+}
+
+static void test_setting_password_is_never_shown(void **state)
+{
+    static const struct {
+        const char *value;
+        const char *shown;
+    } cases[] = {
+        {"redis://user:secret@h:6379/0", "redis://***@h:6379/0"},
+        {"redis://:se/cr?e#t@h", "redis://***@h"},
+        {"redis://:s@cret@h/9?db=1", "redis://***@h/9?db=1"},
+        {"redis://:x@h/secret", "redis://***@h***"},
+        {"redis://:x@h?password=secret", "redis://***@h***"},
+        {"redis://user:secret", "redis://user:***"},
+        {"redis://:secret", "redis://:***"},
+        {"redis://user:123/secret", "redis://user:123***"},
+        {"redis://h:6379/3", "redis://h:6379/3"},
+        {"unix://:secret@/run/r.sock?db=3", "unix://***@/run/r.sock?db=3"},
+        {"user:secret", "user:***"},
+        {"secret@h", "***@h"},
+        {"h:6379", "h:6379"},
+        {"[::1]:6379", "[::1]:6379"},
+        {"/var/lib/a@b:c?d", "/var/lib/a@b:c?d"},
+        {"unix:/run/a@b", "unix:/run/a@b"},
+        {"1.5", "1.5"},
+        {"", ""},
+    };
+    char shown[64];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        tkr_setting_redact(cases[i].value, shown, sizeof(shown));
+        assert_string_equal(shown, cases[i].shown);
+    }
+    tkr_setting_redact("redis://user:secret@h:6379/0", shown, 9);
+    assert_string_equal(shown, "redis://");
+}
+
+static void test_setting_that_ends_in_a_line_break_is_said_to(void **state)
+{
+    tkr_message message;
+    const char *path = NULL;
+    int64_t value = 5;
+
+    (void)state;
+    assert_int_equal(read_setting("7\n", 0, 10, &value, &message), -1);
+    assert_string_equal(message.text, NAME ": the value ends in a line break: set it without");
+    assert_int_equal(tkr_setting_path(NAME, &path, &message), -1);
+    assert_int_equal(setenv(NAME, "redis://:secret@h", 1), 0);
+    assert_int_equal(tkr_setting_path(NAME, &path, &message), -1);
+    assert_string_equal(message.text, NAME "=redis://***@h: allowed is a path; for the URL of a Redis there is REDIS_URL");
+    assert_int_equal(setenv(NAME, "/tmp/x", 1), 0);
+    assert_int_equal(tkr_setting_path(NAME, &path, &message), 0);
+    assert_string_equal(path, "/tmp/x");
 }
 
 static void test_strerror_every_code_has_a_text_of_its_own(void **state)
@@ -169,7 +225,9 @@ int main(void)
         cmocka_unit_test(test_setting_integer_good_texts_are_read),
         cmocka_unit_test(test_setting_integer_unset_or_empty_gives_the_default),
         cmocka_unit_test(test_setting_integer_bad_texts_are_refused_by_name_and_value),
-        cmocka_unit_test(test_setting_message_of_a_long_value_is_cut),
+        cmocka_unit_test(test_setting_value_of_a_long_message_is_cut),
+        cmocka_unit_test(test_setting_password_is_never_shown),
+        cmocka_unit_test(test_setting_that_ends_in_a_line_break_is_said_to),
         cmocka_unit_test(test_strerror_every_code_has_a_text_of_its_own),
         cmocka_unit_test(test_strerror_unknown_codes_have_a_text_too),
         cmocka_unit_test(test_drop_keys_are_all_there),

@@ -28,10 +28,27 @@ static const char *const all[] = {"TOKENRING_SINK",
                                   "REDIS_DB",
                                   "TOKENRING_REDIS_TIMEOUT_MS"};
 
+/* Of another program's that look like ours. */
+static bool unset_one(void)
+{
+    for (char **variable = environ; *variable != NULL; variable++) {
+        char name[64];
+
+        if (strncmp(*variable, "REDIS_", 6) != 0 && strncmp(*variable, "VALKEY_", 7) != 0)
+            continue;
+        (void)snprintf(name, sizeof(name), "%.*s", (int)strcspn(*variable, "="), *variable);
+        assert_int_equal(unsetenv(name), 0);
+        return true;
+    }
+    return false;
+}
+
 static void set_environment(const char *const set[])
 {
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
         assert_int_equal(unsetenv(all[i]), 0);
+    while (unset_one())
+        continue;
     assert_int_equal(setenv("HOME", "/home/u", 1), 0);
     for (; *set != NULL; set++) {
         char name[32];
@@ -67,6 +84,21 @@ static const struct row good[] = {
     {{"REDIS_PORT=tcp://[fd00::1]:6379"}, "redis at [fd00::1]:6379, db 0", NULL},
     {{"REDIS_PORT=tcp://10.0.0.7:1", "REDIS_HOST=r"}, "redis at r:1, db 0", NULL},
     {{"REDIS_HOST=::1"}, "redis at [::1]:6379, db 0", NULL},
+    {{"REDIS_HOST=[::1]"}, "redis at [::1]:6379, db 0", NULL},
+    {{"REDIS_HOST=[fe80::1%eth0]", "REDIS_PORT=7"}, "redis at [fe80::1%eth0]:7, db 0", NULL},
+    {{"REDIS_URL=redis://:p#a@ss@h:7/1"}, "redis at h:7, db 1", NULL},
+    {{"REDIS_URL=redis://h", "REDIS_HOST=a,b"}, "redis at h:6379, db 0", NULL},
+    {{"REDIS_HOST=h", "REDIS_TLS=False", "REDIS_SSL=0", "REDIS_CLUSTER=no"}, "redis at h:6379, db 0", NULL},
+    {{"REDIS_HOST=h", "REDIS_USERNAME=u", "REDIS_PASSWORD=p", "REDIS_USER=other"}, "redis at h:6379, db 0", NULL},
+    {{"REDIS_HOST=h", "REDIS_PASSWORD=p", "REDIS_PASS=other"}, "redis at h:6379, db 0", NULL},
+    {{"REDIS_HOST=h", "REDIS_DATABASE=0"}, "redis at h:6379, db 0", NULL},
+    {{"REDIS_HOST=h", "REDIS_DB=2", "REDIS_DATABASE=3"}, "redis at h:6379, db 2", NULL},
+    {{"REDIS_HOST=h", "REDIS_URI=redis://other"}, "redis at h:6379, db 0", NULL},
+    {{"REDIS_HOST=h", "REDIS_SENTINEL_PORT=tcp://10.0.0.1:26379", "REDIS_CLUSTER_SERVICE_HOST=10.0.0.2"},
+     "redis at h:6379, db 0",
+     NULL},
+    {{"TOKENRING_SINK=sqlite", "TOKENRING_LEDGER=/l", "REDIS_TLS=1", "REDIS_URI=redis://h"}, "sqlite at /l", NULL},
+    {{"TOKENRING_LEDGER=/l", "REDIS_TLS=1", "REDIS_USER=u"}, "sqlite at /l", NULL},
     {{"REDIS_SOCKET=/run/r.sock", "REDIS_HOST=h"}, "redis at unix:/run/r.sock, db 0", NULL},
     {{"REDIS_URL=redis://h"}, "redis at h:6379, db 0", NULL},
     {{"REDIS_URL=redis://h/"}, "redis at h:6379, db 0", NULL},
@@ -95,6 +127,53 @@ static const struct row bad[] = {
     {{"REDIS_HOST=h", "REDIS_DB=-1"}, NULL, "REDIS_DB=-1: allowed is an integer from 0 to 65535"},
     {{"REDIS_HOST=h", "REDIS_DB=65536"}, NULL, "REDIS_DB=65536"},
     {{"REDIS_HOST=redis://:secret@h"}, NULL, "REDIS_HOST=redis://***@h"},
+    {{"REDIS_HOST=h:6379"}, NULL, "REDIS_HOST=h:6379: allowed is a host name or an address; for the port there is REDIS_PORT"},
+    {{"REDIS_HOST=[::1]:6379"},
+     NULL,
+     "REDIS_HOST=[::1]:6379: allowed is a host name or an address; for the port there is REDIS_PORT"},
+    {{"REDIS_HOST=u:secret"}, NULL, "REDIS_HOST=u:***: allowed is a host name"},
+    {{"REDIS_HOST=[h]", "REDIS_PORT=x"}, NULL, "REDIS_PORT=x"},
+    {{"REDIS_HOST=a,b,c"}, NULL, "REDIS_HOST=a,b,c: lists of hosts are not supported yet"},
+    {{"REDIS_HOST=a b"}, NULL, "REDIS_HOST=a b: lists of hosts are not supported yet"},
+    {{"REDIS_HOST=a:1,b:2"}, NULL, ": lists of hosts are not supported yet"},
+    {{"REDIS_URL=redis://a,b/0"}, NULL, "REDIS_URL=redis://a,b/0: lists of hosts are not supported yet"},
+    {{"REDIS_URL=redis://:secret@a:1,b:2/0"}, NULL, "REDIS_URL=redis://***@a:1,b:2/0: lists of hosts are not supported yet"},
+    {{"REDIS_URL=redis://[::1]:1,[::2]:2"}, NULL, "lists of hosts are not supported yet"},
+    {{"REDIS_HOST=h", "REDIS_PASSWORD=secret\n"}, NULL, "REDIS_PASSWORD: the value ends in a line break: set it without"},
+    {{"REDIS_HOST=h", "REDIS_PASSWORD=secret\r\n"}, NULL, "REDIS_PASSWORD: the value ends in a line break"},
+    {{"REDIS_HOST=h", "REDIS_PASSWORD=p", "REDIS_USERNAME=u\n"}, NULL, "REDIS_USERNAME: the value ends in a line break"},
+    {{"REDIS_HOST=h\n"}, NULL, "REDIS_HOST: the value ends in a line break"},
+    {{"REDIS_HOST=h", "REDIS_PORT=1\n"}, NULL, "REDIS_PORT: the value ends in a line break"},
+    {{"REDIS_HOST=h", "REDIS_DB=1\r"}, NULL, "REDIS_DB: the value ends in a line break"},
+    {{"REDIS_SOCKET=/s\n"}, NULL, "REDIS_SOCKET: the value ends in a line break"},
+    {{"REDIS_URL=redis://:secret@h\n"}, NULL, "REDIS_URL: the value ends in a line break"},
+    {{"TOKENRING_SINK=redis\n"}, NULL, "TOKENRING_SINK: the value ends in a line break"},
+    {{"REDIS_URL=redis://:sec/ret@h"}, NULL, "in a user or password write '/' as %2F, '?' as %3F, '#' as %23, '@' as %40"},
+    {{"REDIS_URL=redis://:sec?ret@h"}, NULL, "in a user or password write '/' as %2F"},
+    {{"REDIS_URL=redis://:sec@x/ret@h/0"}, NULL, "REDIS_URL=redis://***@h/0: there is an '@' behind the host; in a user or"},
+    {{"REDIS_URL=redis://u:sec%ret@h"}, NULL, "two hex digits; in a user or password write"},
+    {{"REDIS_URL=unix://:sec/ret@/run/r.sock"}, NULL, "there is an '@' behind a '/'; in a user or password write '/' as %2F"},
+    {{"REDIS_URL=redis://:secret@h/secret"}, NULL, "REDIS_URL=redis://***@h***: behind the host's '/' stands the db"},
+    {{"REDIS_HOST=h", "REDIS_TLS=1"}, NULL, "REDIS_TLS is set, but TLS is not supported yet: unset it, and give an address"},
+    {{"REDIS_URL=redis://h", "REDIS_SSL=True"}, NULL, "REDIS_SSL is set, but TLS is not supported yet"},
+    {{"REDIS_HOST=h", "REDIS_SENTINELS=a:1,b:2"},
+     NULL,
+     "REDIS_SENTINELS is set, but Sentinel is not supported yet: unset it, and"},
+    {{"REDIS_SENTINELS=a:1,b:2"}, NULL, "REDIS_SENTINELS is set, but Sentinel is not supported yet"},
+    {{"REDIS_HOST=h", "REDIS_CLUSTER=true"}, NULL, "REDIS_CLUSTER is set, but clusters are not supported yet: unset it, and"},
+    {{"REDIS_CLUSTER_NODES=a:1"}, NULL, "REDIS_CLUSTER_NODES is set, but clusters are not supported yet"},
+    {{"REDIS_HOST=h", "REDIS_PASSWORD=secret", "REDIS_USER=u"}, NULL, "REDIS_USER is set, but not read: set REDIS_USERNAME"},
+    {{"REDIS_HOST=h", "REDIS_PASS=secret"}, NULL, "REDIS_PASS is set, but not read: set REDIS_PASSWORD"},
+    {{"REDIS_HOST=h", "REDIS_PASSWORD_FILE=/run/secret"}, NULL, "REDIS_PASSWORD_FILE is set, but not read: set REDIS_PASSWORD"},
+    {{"REDIS_HOST=h", "REDIS_DATABASE=3"}, NULL, "REDIS_DATABASE is set, but not read: set REDIS_DB"},
+    {{"REDIS_URI=redis://:secret@h"},
+     NULL,
+     "REDIS_URI is set, but not read: set REDIS_URL; or TOKENRING_SINK=sqlite for the local"},
+    {{"TOKENRING_SINK=redis", "REDIS_URI=redis://:secret@h"}, NULL, "REDIS_URI is set, but not read: set REDIS_URL"},
+    {{"VALKEY_URL=redis://:secret@h"}, NULL, "VALKEY_URL is set, but not read: set REDIS_URL"},
+    {{"TOKENRING_SINK=redis://:secret@h"}, NULL, "TOKENRING_SINK=redis://***@h: allowed is redis, sqlite or null"},
+    {{"TOKENRING_LEDGER=redis://:secret@h"}, NULL, "TOKENRING_LEDGER=redis://***@h: allowed is a path; for the URL of a Redis"},
+    {{"TOKENRING_STATE_DIR=redis://:secret@h"}, NULL, "TOKENRING_STATE_DIR=redis://***@h: allowed is a path"},
     {{"REDIS_HOST=h", "REDIS_USERNAME=u"}, NULL, "REDIS_USERNAME=u: a user needs REDIS_PASSWORD too"},
     {{"REDIS_SOCKET=run/r.sock"}, NULL, "REDIS_SOCKET=run/r.sock: allowed is the absolute path"},
     {{"REDIS_URL=rediss://h"}, NULL, "REDIS_URL=rediss://h: TLS (rediss://) is not supported yet"},
@@ -168,7 +247,96 @@ static void test_config_bad_values_are_refused_without_the_password(void **state
         if (strstr(message.text, bad[i].refused) == NULL)
             fail_msg("%s: \"%s\" lacks \"%s\"", bad[i].set[0], message.text, bad[i].refused);
         assert_null(strstr(message.text, "secret"));
+        assert_null(strstr(message.text, "ret@")); /* nor a part of it */
         assert_int_equal(config.port, -7);
+    }
+}
+
+/* Whatever variable it stands in. */
+static void test_config_password_is_never_shown(void **state)
+{
+    static const char *const values[] = {"redis://user:secret@h:6379/0",
+                                         "redis://:secret@h",
+                                         "user:secret@h",
+                                         "user:secret",
+                                         ":secret",
+                                         "redis://user:secret",
+                                         "redis://user:sec?ret",
+                                         "redis://h?password=secret",
+                                         "redis://:x@h/secret"};
+    tkr_message described;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+        for (size_t v = 0; v < sizeof(values) / sizeof(values[0]); v++) {
+            const char *const set[] = {"REDIS_PASSWORD=p", NULL};
+            struct tkr_sink_config config;
+            tkr_message message = {""};
+
+            set_environment(set);
+            if (strncmp(all[i], "TOKENRING_L", 11) != 0 && strncmp(all[i], "TOKENRING_ST", 12) != 0)
+                assert_int_equal(setenv("TOKENRING_SINK", "redis", 1), 0);
+            assert_int_equal(setenv(all[i], values[v], 1), 0);
+            if (tkr_sink_config_read(&config, &message) == 0)
+                tkr_sink_describe(&config, &described);
+            if (strstr(message.text, "secret") != NULL || strstr(message.text, "sec?ret") != NULL)
+                fail_msg("%s=%s: %s", all[i], values[v], message.text);
+        }
+    }
+}
+
+/* --- doubts --- */
+
+struct doubts {
+    int count;
+    tkr_message last;
+};
+
+static void take_doubt(const tkr_message *doubt, void *argument)
+{
+    struct doubts *doubts = argument;
+
+    doubts->count++;
+    doubts->last = *doubt;
+}
+
+static void test_config_what_does_no_harm_is_a_doubt(void **state)
+{
+    static const struct row doubtful[] = {
+        {{"REDIS_HOST=h"}, NULL, NULL},
+        {{"REDIS_URL=redis://u:p%40%23@h"}, NULL, NULL},
+        {{"REDIS_URL=unix://:p@/run/r@x#y.sock"}, NULL, NULL},
+        {{"REDIS_URL=redis://u:secret@x@h"}, NULL, "REDIS_URL has a raw '@' or '#' in its user or password"},
+        {{"REDIS_URL=redis://u:secret#@h"}, NULL, "write %40 for '@', %23 for '#'"},
+        {{"REDIS_HOST=h", "REDIS_URI=redis://:secret@other"},
+         NULL,
+         "REDIS_URI is set, but not read: what holds is REDIS_URL, or"},
+        {{"REDIS_URL=redis://h", "REDIS_URI=redis://h"}, NULL, NULL},
+        {{"REDIS_HOST=h", "REDIS_PASSWORD=p", "REDIS_PASS=secret"},
+         NULL,
+         "REDIS_PASS is set, but not read: what holds is REDIS_PASSWORD"},
+        {{"REDIS_HOST=h", "REDIS_PASSWORD=p", "REDIS_PASS=p"}, NULL, NULL},
+        {{"REDIS_HOST=h", "REDIS_DB=2", "REDIS_DATABASE=3"}, NULL, "REDIS_DATABASE is set, but not read"},
+        {{"TOKENRING_LEDGER=/l", "REDIS_PASSWORD=secret"},
+         NULL,
+         "REDIS_PASSWORD is set, but no address of a Redis: totals go to the"},
+        {{"TOKENRING_LEDGER=/l", "TOKENRING_SINK=sqlite", "REDIS_PASSWORD=secret"}, NULL, NULL},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(doubtful) / sizeof(doubtful[0]); i++) {
+        struct doubts doubts = {.count = 0};
+        struct tkr_sink_config config;
+        tkr_message message;
+
+        if (read_config(doubtful[i].set, &config, &message) != 0)
+            fail_msg("%s: %s", doubtful[i].set[0], message.text);
+        tkr_sink_config_doubt(&config, take_doubt, &doubts);
+        if (doubts.count != (doubtful[i].refused != NULL))
+            fail_msg("%s: %d doubts, the last: %s", doubtful[i].set[0], doubts.count, doubts.last.text);
+        if (doubts.count > 0 && strstr(doubts.last.text, doubtful[i].refused) == NULL)
+            fail_msg("%s: %s", doubtful[i].set[0], doubts.last.text);
+        assert_null(strstr(doubts.last.text, "secret"));
     }
 }
 
@@ -294,6 +462,8 @@ int main(void)
         cmocka_unit_test(test_config_good_values_are_described),
         cmocka_unit_test(test_config_redis_timeout_is_taken),
         cmocka_unit_test(test_config_bad_values_are_refused_without_the_password),
+        cmocka_unit_test(test_config_password_is_never_shown),
+        cmocka_unit_test(test_config_what_does_no_harm_is_a_doubt),
         cmocka_unit_test(test_config_credentials_are_decoded_and_never_described),
         cmocka_unit_test(test_config_credentials_beside_the_address_are_taken),
         cmocka_unit_test(test_config_url_password_replaces_the_user_too),

@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 #include "command/doctor/findings.h"
+#include "sink/redis/advice.h"
 #include "sink/redis/connection.h"
 #include "sink/redis/eviction.h"
 #include "sink/redis/info.h"
@@ -61,14 +62,9 @@ static redisReply *ask(struct examination *examination, const char *const words[
     return NULL;
 }
 
-static bool begins(const redisReply *reply, const char *with)
-{
-    return reply->type == REDIS_REPLY_ERROR && strncmp(reply->str, with, strlen(with)) == 0;
-}
-
 static bool denied(const redisReply *reply)
 {
-    return begins(reply, "NOPERM") || begins(reply, "ERR The user executing the script can't");
+    return reply->type == REDIS_REPLY_ERROR && tkr_redis_is_denied(reply->str);
 }
 
 /* A section of INFO; empty where it may not be read. Freed by the caller. */
@@ -85,22 +81,28 @@ static char *read_info(struct examination *examination, const char *section)
 
 /* --- what it is --- */
 
+static void tell_version(struct examination *examination, const struct tkr_redis_server *server)
+{
+    if (atoi(server->redis) < VERSION_MAJOR_MIN)
+        tkr_finding_add(examination->findings, TKR_FINDING_WARNING, SUBJECT, "use Redis 7",
+                        "version %s is older than those that are tested", server->redis);
+    else if (server->name[0] != '\0')
+        tkr_finding_add(examination->findings, TKR_FINDING_OK, SUBJECT, NULL, "it is %s %s, compatible with Redis %s",
+                        server->name, server->own, server->redis);
+    else
+        tkr_finding_add(examination->findings, TKR_FINDING_OK, SUBJECT, NULL, "version %s", server->redis);
+}
+
 static void look_at_server(struct examination *examination)
 {
     char *info = read_info(examination, "server");
-    char version[TKR_REDIS_INFO_BYTES] = "";
-    char mode[TKR_REDIS_INFO_BYTES] = "";
+    struct tkr_redis_server server;
 
-    if (info != NULL && tkr_redis_info_find(info, "redis_version", version)) {
-        (void)tkr_redis_info_find(info, "redis_mode", mode); /* older ones do not say */
-        if (atoi(version) < VERSION_MAJOR_MIN)
-            tkr_finding_add(examination->findings, TKR_FINDING_WARNING, SUBJECT, "use Redis 7",
-                            "version %s is older than those that are tested", version);
-        else
-            tkr_finding_add(examination->findings, TKR_FINDING_OK, SUBJECT, NULL, "version %s", version);
-        if (strcmp(mode, "cluster") == 0)
-            tkr_finding_add(examination->findings, TKR_FINDING_ERROR, SUBJECT, "give the address of a Redis that is no cluster",
-                            "it is part of a cluster, which is not supported");
+    if (info != NULL && tkr_redis_server_read(info, &server)) {
+        tell_version(examination, &server);
+        if (server.cluster)
+            tkr_finding_add(examination->findings, TKR_FINDING_ERROR, SUBJECT, "give the address of a server that is no cluster",
+                            "it is part of a cluster, which is not supported yet");
     } else if (!examination->lost) {
         tkr_finding_add(examination->findings, TKR_FINDING_WARNING, SUBJECT, "for this look give the user +info",
                         "this user may not run INFO: version, role, eviction and persistence are not seen");
@@ -267,11 +269,10 @@ static void note(char *list, size_t room, const char *right)
     (void)snprintf(list + len, room - len, "%s%s", len > 0 ? ", " : "", right);
 }
 
-/* Refused for a reason that is not the user's: out of memory, a replica, a disk that is full. */
+/* Refused for a reason that is not the user's. */
 static bool refused(const redisReply *reply)
 {
-    return begins(reply, "OOM") || begins(reply, "READONLY") || begins(reply, "MISCONF") || begins(reply, "NOREPLICAS") ||
-           begins(reply, "LOADING") || begins(reply, "MASTERDOWN") || begins(reply, "CLUSTERDOWN");
+    return reply->type == REDIS_REPLY_ERROR && tkr_redis_is_unwritable(reply->str);
 }
 
 static void look_at_rights(struct examination *examination)
@@ -313,7 +314,7 @@ void tkr_doctor_redis(struct tkr_findings *findings, const struct tkr_sink_confi
     struct examination examination = {.findings = findings};
     tkr_message message;
 
-    if (tkr_redis_open(config, &examination.context, &message) != 0) {
+    if (tkr_redis_open(config, NULL, &examination.context, &message) != 0) {
         tkr_finding_add(findings, TKR_FINDING_ERROR, SUBJECT,
                         "start it, or correct its address and password (REDIS_URL, REDIS_...)", "%s", message.text);
         return;

@@ -10,10 +10,12 @@
 #include "collector/config.h"
 #include "command/doctor/findings.h"
 #include "serve/config.h"
-#include "sink/url.h"
+#include "sink/sink.h"
 #include "tokenring/callback.h"
 
 #define SHOWN_BYTES 200
+#define NAME_BYTES 64
+#define TRIES_MAX 64
 #define SUBJECT "settings"
 
 /* All variables that README.md lists; tests/project/settings.sh compares. */
@@ -68,13 +70,8 @@ static void show(struct tkr_findings *findings, const char *name, const char *va
 {
     char shown[SHOWN_BYTES];
 
-    if (strcmp(name, "REDIS_PASSWORD") == 0)
-        value = "***";
-    if (strcmp(name, "REDIS_URL") == 0) {
-        tkr_sink_url_redact(value, shown, sizeof(shown));
-        value = shown;
-    }
-    tkr_finding_add(findings, TKR_FINDING_OK, SUBJECT, NULL, "%s=%.200s", name, value);
+    tkr_setting_redact(value, shown, sizeof(shown));
+    tkr_finding_add(findings, TKR_FINDING_OK, SUBJECT, NULL, "%s=%s", name, strcmp(name, "REDIS_PASSWORD") == 0 ? "***" : shown);
 }
 
 static void show_all(struct tkr_findings *findings)
@@ -132,41 +129,59 @@ static int read_callbacks(tkr_message *ret_message)
     return tkr_callback_settings_read(&settings, ret_message->text, sizeof(ret_message->text));
 }
 
-/* The variable that a sentence begins with; NULL: none that we know. */
-static const char *named_in(const char *sentence)
+/* The variable that a sentence begins with. false: none that is set. */
+static bool named_in(const char *sentence, char ret_name[NAME_BYTES])
 {
-    for (size_t i = 0; i < KNOWN_COUNT; i++) {
-        size_t len = strlen(known[i]);
-        if (strncmp(sentence, known[i], len) == 0 && strchr("=: ", sentence[len]) != NULL)
-            return known[i];
-    }
-    return NULL;
+    size_t len = strcspn(sentence, "=: ");
+
+    if (len >= NAME_BYTES)
+        return false;
+    memcpy(ret_name, sentence, len);
+    ret_name[len] = '\0';
+    return getenv(ret_name) != NULL;
 }
+
+struct kept {
+    char name[NAME_BYTES];
+    char *value;
+};
 
 /* Reads until nothing is wrong: what was, is told and left out in the next try, in this process alone, and put back. */
 static void check(struct tkr_findings *findings, int (*read)(tkr_message *ret_message))
 {
-    char *kept[KNOWN_COUNT] = {NULL};
+    struct kept kept[TRIES_MAX];
     tkr_message message = {""};
-    const char *name = NULL;
-    size_t tries = 0;
+    size_t count = 0;
 
-    while (tries++ < KNOWN_COUNT && read(&message) != 0) {
+    while (count < TRIES_MAX && read(&message) != 0) {
         tkr_finding_add(findings, TKR_FINDING_ERROR, SUBJECT, "correct it: who reads it refuses to start", "%s", message.text);
-        name = named_in(message.text);
-        if (name == NULL)
+        if (!named_in(message.text, kept[count].name))
             break;
-        for (size_t i = 0; i < KNOWN_COUNT; i++) {
-            if (known[i] == name && getenv(name) != NULL)
-                kept[i] = strdup(getenv(name));
-        }
-        (void)unsetenv(name);
+        kept[count].value = strdup(getenv(kept[count].name));
+        (void)unsetenv(kept[count].name);
+        count++;
     }
-    for (size_t i = 0; i < KNOWN_COUNT; i++) {
-        if (kept[i] != NULL)
-            (void)setenv(known[i], kept[i], 1);
-        free(kept[i]);
+    while (count-- > 0) {
+        if (kept[count].value != NULL)
+            (void)setenv(kept[count].name, kept[count].value, 1);
+        free(kept[count].value);
     }
+}
+
+static void add_doubt(const tkr_message *doubt, void *argument)
+{
+    struct tkr_findings *findings = argument;
+
+    tkr_finding_add(findings, TKR_FINDING_WARNING, SUBJECT, "correct it, or unset it", "%s", doubt->text);
+}
+
+static void doubt(struct tkr_findings *findings)
+{
+    struct tkr_sink_config config;
+    tkr_message message;
+
+    if (tkr_sink_config_read(&config, &message) == 0)
+        tkr_sink_config_doubt(&config, add_doubt, findings);
 }
 
 void tkr_doctor_settings(struct tkr_findings *findings)
@@ -177,4 +192,5 @@ void tkr_doctor_settings(struct tkr_findings *findings)
     check(findings, read_collector);
     check(findings, read_serve);
     check(findings, read_callbacks);
+    doubt(findings);
 }
