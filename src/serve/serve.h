@@ -2,7 +2,7 @@
 /*
  * The collector over HTTP, read-only:
  *
- *   /metrics   for Prometheus, or as OpenMetrics where that is accepted
+ *   /metrics   for Prometheus, or as OpenMetrics where the Accept header prefers it
  *   /healthz   200 while the loops move, else 503: to restart it is right
  *   /readyz    200 while it collects, else 503: a sink that fails is no reason not to be ready
  *   /health    JSON: status, timestamp, reasons; 503 when unhealthy

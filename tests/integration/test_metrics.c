@@ -251,6 +251,35 @@ static void test_strict_parsers_accept_hostile_names_under_load(void **state)
     stage_collector_end(stage, 0);
 }
 
+/* GET /metrics with such headers answers with such a Content-Type. */
+static void assert_form(const char *where, const char *headers, const char *type)
+{
+    char request[512];
+    int len = snprintf(request, sizeof(request), "GET /metrics HTTP/1.0\r\nHost: localhost\r\n%s\r\n", headers);
+    char *answer = talk(connect_to(where), request, (size_t)len);
+
+    if (strstr(answer, type) == NULL)
+        fail_msg("%s: %.*s", headers, (int)strcspn(answer, "#"), answer);
+    free(answer);
+}
+
+static void test_form_of_metrics_follows_all_accept_headers(void **state)
+{
+    static const char text[] = "Content-Type: text/plain; version=0.0.4";
+    static const char openmetrics[] = "Content-Type: application/openmetrics-text; version=1.0.0";
+    struct stage *stage = *state;
+    char where[WHERE_BYTES];
+
+    start_collector(stage, where);
+    assert_form(where, "", text);
+    assert_form(where, "Accept: application/openmetrics-text;q=0\r\n", text);
+    assert_form(where, "Accept: application/openmetrics-text-foo\r\n", text);
+    assert_form(where, "Accept: application/openmetrics-text;q=0.2, text/plain;q=0.3\r\n", text);
+    assert_form(where, "accept: Application/OpenMetrics-Text\r\n", openmetrics);
+    assert_form(where, "Accept: text/plain;q=0.5\r\nX: y\r\nACCEPT: application/openmetrics-text\r\n", openmetrics);
+    stage_collector_end(stage, 0);
+}
+
 /* --- Prometheus --- */
 
 /* The rate of one user, as the query by users answers; 0: none yet. */
@@ -447,6 +476,7 @@ int main(void)
         IN_BOTH(test_figures_are_exact),
         IN_LEDGER(test_time_in_handlers_is_told_and_stays_when_gateways_go),
         IN_LEDGER(test_strict_parsers_accept_hostile_names_under_load),
+        IN_LEDGER(test_form_of_metrics_follows_all_accept_headers),
         IN_REDIS(test_prometheus_answers_the_rate_of_each_user),
         IN_REDIS(test_health_says_what_is_wrong_and_a_sink_that_fails_is_no_death),
         IN_LEDGER(test_strange_requests_are_answered_or_hung_up_on),
