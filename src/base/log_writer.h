@@ -12,8 +12,8 @@
  * What is written is whole lines, as many as are waiting, up to 4096 bytes in a write(2): a pipe takes so much whole, a file that is
  * appended to any of it, so lines of several writers do not mix. Where a disk is full in mid-line, the next one begins a line of its own.
  *
- * A file that cannot be opened again under its name, or that was removed and cannot be made anew, is tried again each second; until
- * then lines go to standard error.
+ * A file that cannot be opened again under its name, or that was removed and cannot be made anew, is tried again each second;
+ * until then lines go to standard error.
  *
  * A kill of the process loses what is waiting: less than a millisecond's lines, unless the file holds the writer up.
  */

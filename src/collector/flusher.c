@@ -167,6 +167,42 @@ static void note_advice(struct tkr_flusher *flusher)
     (void)snprintf(health->advice, sizeof(health->advice), "%s", advice);
 }
 
+static void set_problem(struct tkr_health *health, enum tkr_problem problem, const tkr_message *message)
+{
+    memset(health->problem[problem], 0, sizeof(health->problem[problem]));
+    (void)snprintf(health->problem[problem], sizeof(health->problem[problem]), "%s", message->text);
+}
+
+/* The log has it once when it begins, and when it is over. */
+static void note_wal(struct tkr_flusher *flusher)
+{
+    struct tkr_health *health = &flusher->health;
+    const tkr_sink *sink = flusher->delivery.sink;
+    bool before = health->problem[TKR_PROBLEM_WAL][0] != '\0';
+    tkr_message message = {""};
+
+    health->wal_bytes = sink->ops->wal_bytes != NULL ? sink->ops->wal_bytes(sink) : 0;
+    if (health->wal_bytes > TKR_HEALTH_WAL_BYTES)
+        (void)tkr_message_set(&message,
+                              "%.130s: its write-ahead log has %" PRIu64 " MiB and grows while a reader keeps a transaction "
+                              "open; end that reader (fuser lists who has the file open)",
+                              health->sink, health->wal_bytes >> 20);
+    set_problem(health, TKR_PROBLEM_WAL, &message);
+    if (message.text[0] != '\0' && !before)
+        TKR_LOG(TKR_LOG_WARNING, "{reason}", tkr_field_reason(message.text));
+    else if (message.text[0] == '\0' && before)
+        tkr_log(TKR_LOG_INFO, "the ledger's write-ahead log is small again");
+}
+
+/* The log's own thread has said it. */
+static void note_log(struct tkr_flusher *flusher)
+{
+    tkr_message message = {""};
+
+    (void)tkr_log_problem(&message); /* empty without one */
+    set_problem(&flusher->health, TKR_PROBLEM_LOG, &message);
+}
+
 /* Exponential back-off with full jitter. */
 static void back_off(struct tkr_flusher *flusher)
 {
@@ -295,6 +331,8 @@ static bool pass(struct tkr_flusher *flusher, bool take)
     tkr_recorded_say(&flusher->delivery.told.recorded);
     tkr_parking_tell(&flusher->delivery.parking, tkr_clock_monotonic_ns());
     note_advice(flusher);
+    note_wal(flusher);
+    note_log(flusher);
     publish(flusher);
     tell_monitor(flusher, now);
     return done;
@@ -425,6 +463,12 @@ void tkr_flusher_attach(struct tkr_flusher *flusher, struct tkr_notices *notices
 {
     flusher->notices = notices;
     flusher->delivery.told.monitor = monitor;
+}
+
+void tkr_flusher_note(struct tkr_flusher *flusher, enum tkr_problem problem, const tkr_message *message)
+{
+    set_problem(&flusher->health, problem, message);
+    tkr_health_publish(flusher->health_file, &flusher->health);
 }
 
 int tkr_flusher_start(struct tkr_flusher *flusher, tkr_message *ret_message)

@@ -347,7 +347,11 @@ static int start(struct tkr_serve *serve, tkr_message *ret_message)
     int fd = listen_at(&serve->config);
 
     if (fd < 0)
-        return tkr_message_set(ret_message, "cannot listen for HTTP on %s: %s", serve->config.text, strerror(errno));
+        return tkr_message_set(ret_message, "cannot listen for HTTP on %.120s%s: %s; %s", serve->config.text,
+                               serve->config.asked_for ? " (TOKENRING_HTTP)" : "", strerror(errno),
+                               serve->config.asked_for ? "choose another address, or off"
+                                                       : "metrics and health are not served; TOKENRING_HTTP can be another "
+                                                         "address, or off");
     note_port(fd, &serve->config);
     serve->daemon = MHD_start_daemon(
         MHD_USE_AUTO | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_ERROR_LOG | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, handle,

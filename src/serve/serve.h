@@ -24,9 +24,9 @@
 struct tkr_serve;
 
 /*
- * Listens, and answers from now on. routes end with one of path NULL; NULL: there is no API. They, the argument of their answers and
- * the collector outlive it. 0; with *ret_serve NULL when it is off. -1 with the reason: the
- * address cannot be had.
+ * Listens, and answers from now on. routes end with one of path NULL; NULL: there is no API. They, the argument of their answers
+ * and the collector outlive it. 0; with *ret_serve NULL when it is off. -1 with the reason, and what to do: the address cannot be
+ * had.
  */
 int tkr_serve_open(const struct tkr_serve_config *config, struct tkr_collector *collector, const struct tkr_route *routes,
                    void *argument, struct tkr_serve **ret_serve, tkr_message *ret_message);

@@ -432,12 +432,47 @@ static void test_address_that_cannot_be_had(void **state)
     assert_int_equal(process_run(&second, argv, stage->env_list, WAIT_MS), 0);
     assert_int_equal(process_exit_code(&second), 1);
     assert_non_null(strstr(process_text(&second, PROCESS_STDERR), "cannot listen for HTTP on 127.0.0.1:"));
+    assert_non_null(strstr(process_text(&second, PROCESS_STDERR),
+                           " (TOKENRING_HTTP): Address already in use; choose another address, or off\n"));
     process_end(&second);
     stage_env(stage, "TOKENRING_HTTP", "localhost:9464");
     assert_int_equal(process_run(&second, argv, stage->env_list, WAIT_MS), 0);
     assert_int_equal(process_exit_code(&second), 1);
     assert_non_null(strstr(process_text(&second, PROCESS_STDERR), "TOKENRING_HTTP=localhost:9464: allowed are ADDRESS:PORT"));
     process_end(&second);
+    stage_collector_end(stage, 0);
+}
+
+/* Holds the default port until it is closed; if somebody else has it already, that is as good. */
+static int take_default_port(void)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(9464)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    assert_true(fd >= 0);
+    (void)bind(fd, (const struct sockaddr *)&address, sizeof(address));
+    return fd;
+}
+
+static void test_default_port_that_is_taken_is_gone_without_and_said(void **state)
+{
+    const char *argv[] = {TEST_BIN_DIR "/tokenring", "stat", NULL};
+    struct stage *stage = *state;
+    struct process process;
+    int port = take_default_port();
+
+    stage_env(stage, "TOKENRING_HTTP", ""); /* as if it were not set */
+    stage_collector_start(stage, "1");
+    if (strstr(process_text(&stage->collector, PROCESS_STDERR),
+               " warning cannot listen for HTTP on 127.0.0.1:9464: Address already in use; metrics and health are not served; "
+               "TOKENRING_HTTP can be another address, or off\n") == NULL)
+        fail_msg("%s", process_text(&stage->collector, PROCESS_STDERR));
+    assert_command_says(stage, 0, "degraded\ncannot listen for HTTP on 127.0.0.1:9464");
+    assert_int_equal(process_run(&process, argv, stage->env_list, WAIT_MS), 0);
+    assert_non_null(strstr(process_text(&process, PROCESS_STDOUT), "problem: cannot listen for HTTP on 127.0.0.1:9464"));
+    process_end(&process);
+    (void)close(port);
     stage_collector_end(stage, 0);
 }
 
@@ -481,6 +516,7 @@ int main(void)
         IN_REDIS(test_health_says_what_is_wrong_and_a_sink_that_fails_is_no_death),
         IN_LEDGER(test_strange_requests_are_answered_or_hung_up_on),
         IN_LEDGER(test_address_that_cannot_be_had),
+        IN_LEDGER(test_default_port_that_is_taken_is_gone_without_and_said),
         IN_LEDGER(test_unix_socket_answers_and_one_that_a_death_left_is_replaced),
     };
 

@@ -280,6 +280,15 @@ bool tkr_ledger_gone(const struct tkr_ledger *ledger)
     return sqlite3_file_control(ledger->db, "main", SQLITE_FCNTL_HAS_MOVED, &moved) == SQLITE_OK && moved;
 }
 
+uint64_t tkr_ledger_wal_bytes(const char *path)
+{
+    char wal[TKR_SINK_PATH_BYTES + 8];
+    struct stat st;
+
+    (void)snprintf(wal, sizeof(wal), "%s-wal", path);
+    return stat(wal, &st) == 0 ? (uint64_t)st.st_size : 0;
+}
+
 /* Makes the directories of path from byte `from` on, each 0700. */
 static void make_directories(const char *path, size_t from)
 {
