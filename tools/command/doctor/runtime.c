@@ -156,7 +156,7 @@ void tkr_doctor_runtime(struct tkr_findings *findings, const char *runtime_dir)
         tkr_finding_add(findings, TKR_FINDING_ERROR, SUBJECT, "use a shorter path", "its path is too long");
         return;
     }
-    directory = tkr_runtime_open(path, own, false);
+    directory = tkr_runtime_open(path, own, false, NULL);
     if (directory < 0) {
         look_at_failure(findings, path, directory);
         return;
