@@ -28,6 +28,7 @@ struct tkr_flusher {
     struct tkr_health_file *health_file; /* NULL: it could not be made */
     struct tkr_notices *notices;         /* NULL: there are none */
     uint32_t attempts;                   /* failures in a row before the sink is called failing */
+    bool local;                          /* the sink is a file of this host */
     int64_t backoff_min_ns;
     tkr_message said;      /* the failure that the log has */
     int64_t backoff_ns;    /* of the last failure */
@@ -122,13 +123,16 @@ static void tell_failure(struct tkr_flusher *flusher, const tkr_message *message
     flusher->said = *message;
 }
 
-/* The first tries that fail may be a hiccup; beyond them the sink is called failing, and the log has it. */
+/*
+ * The first tries that fail may be a hiccup; beyond them the sink is called failing, and the log has it. A file that cannot be
+ * written at the start is no hiccup.
+ */
 static void note_failure(struct tkr_flusher *flusher, const tkr_message *message)
 {
     struct tkr_health *health = &flusher->health;
     uint64_t failures = ++health->failures;
 
-    if (failures < flusher->attempts) {
+    if (failures < flusher->attempts && (!flusher->local || health->answered_ns != 0)) {
         TKR_LOG(TKR_LOG_DEBUG,
                 "a try to flush failed, number {failures} of {attempts} before the sink is called failing: {error}",
                 tkr_field_failures(failures), tkr_field_attempts(flusher->attempts), tkr_field_error(message->text));
@@ -441,6 +445,7 @@ int tkr_flusher_open(const struct tkr_collector_config *config, int folder, stru
     flusher->interval_ms = config->flush_interval_ms;
     flusher->forget_after_s = config->forget_after_s;
     flusher->attempts = config->attempts;
+    flusher->local = config->sink.kind == TKR_SINK_SQLITE;
     flusher->backoff_min_ns = (int64_t)config->retry_delay_ms * TKR_NS_PER_MS;
     flusher->delivery.parking.retry_ns = (int64_t)config->parked_retry_ms * TKR_NS_PER_MS;
     if (tkr_sink_open(&config->sink, &sink, ret_message) != 0) {

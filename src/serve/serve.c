@@ -213,13 +213,28 @@ static const struct {
 
 static int heard; /* its address says that the library has called before: an answer to the first call ends the connection */
 
+/* All paths, in a sentence; for "/" that is the answer. */
+static enum MHD_Result send_paths(const struct tkr_serve *serve, struct MHD_Connection *connection, const char *url)
+{
+    char api[TKR_MESSAGE_BYTES] = "";
+    char text[2 * TKR_MESSAGE_BYTES];
+    size_t at = 0;
+
+    for (size_t i = 0; i < sizeof(pages) / sizeof(pages[0]); i++)
+        at += (size_t)snprintf(text + at, sizeof(text) - at, "%s%s", i == 0 ? "there are " : ", ", pages[i].path);
+    if (serve->api != NULL)
+        tkr_api_list(serve->api, api, sizeof(api));
+    (void)snprintf(text + at, sizeof(text) - at, "%s%s\n", api[0] != '\0' ? ", " : "", api);
+    return answer(connection, strcmp(url, "/") == 0 ? MHD_HTTP_OK : MHD_HTTP_NOT_FOUND, TYPE_TEXT, text);
+}
+
 static enum MHD_Result send_page(struct tkr_serve *serve, struct MHD_Connection *connection, const char *url)
 {
     for (size_t i = 0; i < sizeof(pages) / sizeof(pages[0]); i++) {
         if (strcmp(url, pages[i].path) == 0)
             return pages[i].send(serve, connection);
     }
-    return answer(connection, MHD_HTTP_NOT_FOUND, TYPE_TEXT, "there are /metrics, /healthz, /readyz, /health and /api/usage\n");
+    return send_paths(serve, connection, url);
 }
 
 static enum MHD_Result handle(void *context, struct MHD_Connection *connection, const char *url, const char *method,

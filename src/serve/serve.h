@@ -6,6 +6,7 @@
  *   /healthz   200 while the loops move, else 503: to restart it is right
  *   /readyz    200 while it collects, else 503: a sink that fails is no reason not to be ready
  *   /health    JSON: status, timestamp, reasons; 503 when unhealthy
+ *   /          names all paths
  *   /api/...   JSON: what the routes answer that it is given (serve/api.h)
  *
  * A thread of its own answers (libmicrohttpd); what it reads are figures, files and a board that others write, whom it never makes

@@ -205,6 +205,21 @@ static void test_ledger_whose_log_a_reader_lets_grow_is_degraded_until_it_ends(v
     assert_int_equal(rmdir(path), 0);
 }
 
+/* However many tries may fail before the sink is called failing. */
+static void test_ledger_that_cannot_be_written_is_told_at_the_start(void **state)
+{
+    struct stage *stage = *state;
+    char path[STAGE_PATH_BYTES + 16];
+
+    (void)snprintf(path, sizeof(path), "%s/missing/l.db", stage->dir);
+    stage_env(stage, "TOKENRING_LEDGER", path);
+    stage_env(stage, "CALLBACK_RETRY_ATTEMPTS", "1000");
+    stage_env(stage, "CALLBACK_RETRY_DELAY", "60000");
+    stage_collector_start(stage, "1");
+    wait_said(stage, "/missing/l.db: unable to open database file: No such file or directory");
+    wait_health(stage, "degraded\n", "the sink has not taken usage for ");
+}
+
 static void test_ledger_deleted_under_the_collector_is_made_anew_and_whole(void **state)
 {
     struct stage *stage = *state;
@@ -317,6 +332,7 @@ int main(void)
         LEDGER_TEST(test_ledger_locked_for_long_by_a_writer_is_waited_for),
         LEDGER_TEST(test_ledger_read_in_one_long_transaction_is_written_all_the_same),
         LEDGER_TEST(test_ledger_whose_log_a_reader_lets_grow_is_degraded_until_it_ends),
+        LEDGER_TEST(test_ledger_that_cannot_be_written_is_told_at_the_start),
         LEDGER_TEST(test_ledger_deleted_under_the_collector_is_made_anew_and_whole),
         LEDGER_TEST(test_older_copy_of_the_ledger_put_back_ends_exact),
         LEDGER_TEST(test_damaged_ledger_is_said_and_left_alone_until_it_is_moved_away),

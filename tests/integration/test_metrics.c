@@ -356,6 +356,9 @@ static void test_health_says_what_is_wrong_and_a_sink_that_fails_is_no_death(voi
     assert_answers(where, "/healthz", "HTTP/1.1 200", "ok\n");
     assert_answers(where, "/readyz", "HTTP/1.1 200", "ok\n");
     assert_answers(where, "/health", "HTTP/1.1 200", "\"status\":\"healthy\"");
+    assert_answers(where, "/", "HTTP/1.1 200",
+                   "\r\n\r\nthere are /metrics, /healthz, /readyz, /health, /api/usage, /api/usage/ACCOUNT, /api/top, "
+                   "/api/limits, /api/lanes, /api/stat\n");
     assert_answers(where, "/nothing", "HTTP/1.1 404", "/metrics");
     assert_command_says(stage, 0, "healthy\n");
     redis_server_stop(&stage->server);
