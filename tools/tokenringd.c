@@ -90,7 +90,7 @@ static int refuse(const struct tkr_log_settings *settings, const tkr_message *me
     return EXIT_FAILED;
 }
 
-/* Without HTTP all else goes on, unless it was asked for. */
+/* An address that was asked for and cannot be had is refused. Without the default one all else goes on, and health says so. */
 static int open_serve(const struct tkr_serve_config *config, struct tkr_collector *collector, struct tkr_api_about *about,
                       struct tkr_serve **ret_serve, tkr_message *ret_message)
 {
@@ -101,8 +101,8 @@ static int open_serve(const struct tkr_serve_config *config, struct tkr_collecto
     }
     if (config->asked_for)
         return -1;
-    TKR_LOG(TKR_LOG_WARNING, "{error}; there are no metrics; TOKENRING_HTTP says where to serve them",
-            tkr_field_error(ret_message->text));
+    TKR_LOG(TKR_LOG_WARNING, "{error}", tkr_field_error(ret_message->text));
+    tkr_collector_note(collector, TKR_PROBLEM_HTTP, ret_message);
     return 0;
 }
 

@@ -395,7 +395,8 @@ typedef struct tkr_callback_settings {
 
 /*
  * Reads what the environment says of handlers. Results: 0; TKR_ERANGE: a variable holds what is not allowed, and text (text_bytes
- * long, may be NULL) has a sentence with its name, its value and what is allowed; TKR_EINVAL, TKR_ESIZE.
+ * long, may be NULL) has a sentence with its name, its value and what is allowed; TKR_EINVAL, TKR_ESIZE. Handlers whose options
+ * leave such a value open read them when they are made, and give TKR_ERANGE too; tkr_open_error then has the sentence.
  */
 TKR_API TKR_MUST_CHECK int tkr_callback_settings_read(tkr_callback_settings *ret_settings, char *text, size_t text_bytes);
 

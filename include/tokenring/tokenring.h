@@ -63,6 +63,7 @@ extern "C" {
 #define TKR_PROVIDER_BYTES_MAX 63         /* provider name, bytes; 0: not told */
 #define TKR_TOKENS_MAX (INT64_C(1) << 40) /* any token figure of one call */
 #define TKR_COST_MAX (INT64_C(1) << 50)   /* cost of one call, nano US dollars (about 1.1 million dollars) */
+#define TKR_OPEN_ERROR_BYTES 256          /* of a sentence by tkr_open_error, with its NUL */
 #define TKR_ABSENT INT64_C(-1)            /* a figure that is not known */
 
 /* Result codes. The list with its texts is src/base/errors.def; tkr_strerror() gives the text. */
@@ -212,9 +213,21 @@ typedef struct tkr_stat {
  * Opens this process's producer: a region of shared memory in the runtime directory, which a collector finds
  * whenever it runs. options may be NULL (all defaults); strings are copied.
  * Results: 0; TKR_EINVAL, TKR_ESIZE, TKR_ERANGE, TKR_ECYCLE (options); TKR_ENODIR, TKR_ETMPFS, TKR_ENOSPC, TKR_ENOMEM,
- * TKR_ESYSTEM. Threads: any. Progress: system calls, allocates. Crash: a half-made region is removed by the collector.
+ * TKR_ESYSTEM; then tkr_open_error has the path and the cause. Threads: any. Progress: system calls, allocates. Crash: a
+ * half-made region is removed by the collector.
  */
 TKR_API TKR_MUST_CHECK int tkr_open(const tkr_options *options, tkr_producer **ret_producer);
+
+/*
+ * Copies a sentence about why this thread's last tkr_open failed into ret_text, cut to bytes with its NUL (TKR_OPEN_ERROR_BYTES
+ * holds any): the directory, option or variable, what is wrong with it and what helps. The same for what this thread failed to do
+ * since: to make a callback handler or to read settings because of an environment variable (tokenring/callback.h), or, in a
+ * forked child, to open a region with its first call. "" where nothing failed since a tkr_open that succeeded, or where other
+ * threads have failed many times since. Paths are cut to 110 bytes.
+ * Results: 0; TKR_EINVAL (a NULL, or bytes is 0). Threads: any; each has its own. Progress: wait-free, no system call, no
+ * allocation. Fork: a child's thread keeps that of its parent.
+ */
+TKR_API int tkr_open_error(char *ret_text, size_t bytes);
 
 /*
  * Closes a producer; NULL is allowed. Records are kept for the collector. Calls still open are settled as if the

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "base/failure.h"
 #include "tokenring/tokenring.h"
 
 #define SYSTEM_DIRECTORY "/run/tokenring"
@@ -88,13 +90,32 @@ int tkr_runtime_path(const char *given, char ret_path[TKR_RUNTIME_PATH_BYTES], b
     return n > 0 && n < TKR_RUNTIME_PATH_BYTES ? TKR_OK : TKR_ENODIR;
 }
 
-static int make_directory(const char *path, bool own)
+/* Says why, where somebody wants to know. Returns the code. */
+static int __attribute__((format(printf, 3, 4))) refuse(tkr_message *ret_why, int code, const char *format, ...)
+{
+    va_list args;
+
+    if (ret_why == NULL)
+        return code;
+    va_start(args, format);
+    (void)vsnprintf(ret_why->text, sizeof(ret_why->text), format, args); /* cut, not lost */
+    va_end(args);
+    return code;
+}
+
+static int make_directory(const char *path, bool own, tkr_message *ret_why)
 {
     mode_t mode = own ? MODE_OWN : MODE_SHARED;
 
-    if (mkdir(path, MODE_OWN) != 0)
-        return errno == EEXIST ? TKR_OK : TKR_ENODIR;
-    return chmod(path, mode) == 0 ? TKR_OK : TKR_ENODIR; /* mkdir obeys the umask and drops the upper bits */
+    if (mkdir(path, MODE_OWN) != 0) {
+        if (errno == EEXIST)
+            return TKR_OK;
+    } else if (chmod(path, mode) == 0) { /* mkdir obeys the umask and drops the upper bits */
+        return TKR_OK;
+    }
+    return refuse(ret_why, TKR_ENODIR,
+                  "the runtime directory %.110s cannot be made: %s; set TOKENRING_RUNTIME_DIR to a directory on a tmpfs", path,
+                  tkr_errno_text(errno));
 }
 
 /* In a directory that everybody may write, without the sticky bit anybody could take away what is another's. */
@@ -105,26 +126,53 @@ static bool safe(const struct stat *status, bool own)
     return (status->st_mode & S_IWOTH) == 0 || (status->st_mode & S_ISVTX) != 0;
 }
 
-int tkr_runtime_open(const char *path, bool own, bool create)
+static int refuse_unsafe(const char *path, const struct stat *status, bool own, tkr_message *ret_why)
+{
+    return refuse(
+        ret_why, TKR_ENODIR,
+        own ? "the runtime directory %.110s is not safe to use: of UID %u, mode %04o, it is not this user's alone; set "
+              "TOKENRING_RUNTIME_DIR to another"
+            : "the runtime directory %.110s is not safe to use: of UID %u, mode %04o, everybody may write it and it has "
+              "no sticky bit; chmod 3773, or set TOKENRING_RUNTIME_DIR to another",
+        path, (unsigned)status->st_uid, (unsigned)status->st_mode & 07777u);
+}
+
+static int refuse_unopened(const char *path, int error, tkr_message *ret_why)
+{
+    if (error == EMFILE || error == ENFILE || error == ENOMEM)
+        return refuse(ret_why, TKR_ESYSTEM, "the runtime directory %.110s cannot be opened: %s", path, tkr_errno_text(error));
+    if (error == ENOENT)
+        return refuse(ret_why, TKR_ENODIR,
+                      "there is no runtime directory %.110s; start tokenringd, which makes it, or set TOKENRING_RUNTIME_DIR to a "
+                      "directory on a tmpfs",
+                      path);
+    return refuse(ret_why, TKR_ENODIR, "the runtime directory %.110s cannot be entered: %s; set TOKENRING_RUNTIME_DIR to another",
+                  path, error == ELOOP || error == ENOTDIR ? "it is no directory, or a symbolic link" : tkr_errno_text(error));
+}
+
+int tkr_runtime_open(const char *path, bool own, bool create, tkr_message *ret_why)
 {
     struct statfs filesystem;
     struct stat status;
     int fd;
 
-    if (create && make_directory(path, own) != TKR_OK)
+    if (create && make_directory(path, own, ret_why) != TKR_OK)
         return TKR_ENODIR;
     fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0 && errno == EACCES)
         fd = open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC); /* mode 3773: may enter, not list */
     if (fd < 0)
-        return errno == EMFILE || errno == ENFILE || errno == ENOMEM ? TKR_ESYSTEM : TKR_ENODIR;
+        return refuse_unopened(path, errno, ret_why);
     if (fstat(fd, &status) != 0 || !safe(&status, own)) {
         (void)close(fd);
-        return TKR_ENODIR;
+        return refuse_unsafe(path, &status, own, ret_why);
     }
     if (fstatfs(fd, &filesystem) != 0 || filesystem.f_type != TMPFS_MAGIC) {
         (void)close(fd);
-        return TKR_ETMPFS;
+        return refuse(ret_why, TKR_ETMPFS,
+                      "the runtime directory %.110s is not on a tmpfs, which shared memory needs; set TOKENRING_RUNTIME_DIR to a "
+                      "directory on one, for example below /dev/shm",
+                      path);
     }
     return fd;
 }

@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/settings.h"
+
 #define TKR_BOOT_ID_BYTES 16
 #define TKR_RUNTIME_PATH_BYTES 4096
 
@@ -31,11 +33,12 @@ void tkr_runtime_path_own(char ret_path[TKR_RUNTIME_PATH_BYTES]);
 
 /*
  * Opens the runtime directory and checks that it is a directory on a tmpfs, not a symbolic link, and that nobody else can take
- * away what lies in it: the user's own one is really this user's, any other has the sticky bit where everybody may write. With create set, makes a missing one: mode 0700 when it is the user's own, else 3773 (producers of
- * other users may create files in it and reach only their own).
+ * away what lies in it: the user's own one is really this user's, any other has the sticky bit where everybody may write. With
+ * create set, makes a missing one: mode 0700 when it is the user's own, else 3773 (producers of other users may create files in
+ * it and reach only their own).
  * A file descriptor (close-on-exec; O_PATH when the directory may not be listed), or TKR_ENODIR, TKR_ETMPFS, TKR_ESYSTEM
- * (no descriptor is left).
+ * (no descriptor is left), then with a sentence that names the path, the cause and the variable; ret_why may be NULL.
  */
-int tkr_runtime_open(const char *path, bool own, bool create);
+int tkr_runtime_open(const char *path, bool own, bool create, tkr_message *ret_why);
 
 #endif

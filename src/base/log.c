@@ -104,6 +104,11 @@ void tkr_log_reopen(void)
     tkr_log_writer_reopen();
 }
 
+bool tkr_log_problem(tkr_message *ret_message)
+{
+    return tkr_log_writer_problem(ret_message);
+}
+
 /* --- lines --- */
 
 bool tkr_log_wants(enum tkr_log_level level)

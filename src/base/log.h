@@ -46,6 +46,9 @@ void tkr_log_close(void);
 /* Opens the file again under its name; where there is none, nothing happens. Async-signal-safe. */
 void tkr_log_reopen(void);
 
+/* Does the log go to standard error, because its file cannot be opened? Then with a sentence for people. Any thread. */
+bool tkr_log_problem(tkr_message *ret_message);
+
 /* Is a line of this level written at all? */
 bool tkr_log_wants(enum tkr_log_level level);
 

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -20,7 +21,8 @@
 #define END_NS TKR_NS_PER_S           /* what is waiting at the end may take so long, and a write under way as long again */
 #define END_POLL_NS (TKR_NS_PER_MS / 2)
 #define GATHER_NS (200 * TKR_NS_PER_US) /* lines that come together are written together */
-#define PATH_SHOWN 160
+#define PATH_SHOWN 120
+#define RETRY_NS TKR_NS_PER_S /* between tries to open a file that cannot be opened */
 
 /* Lines, whole, one after another. */
 struct buffer {
@@ -41,13 +43,15 @@ static struct {
     struct buffer written; /* from here on the thread's own */
     uint64_t refused;      /* lines that the file did not take, not told of yet */
     int refused_errno;
-    bool torn;  /* the last line in the file has no end */
-    bool works; /* the file took what it was given last */
+    bool torn;        /* the last line in the file has no end */
+    bool works;       /* the file took what it was given last */
+    int64_t retry_ns; /* monotonic: when a file that cannot be opened is tried again */
 
     const char *path; /* NULL: standard error */
     struct tkr_log_style style;
     int fd;
-    _Atomic int wake; /* eventfd; -1: none */
+    _Atomic int failure; /* errno of a file that cannot be opened: lines go to standard error; 0: it is open */
+    _Atomic int wake;    /* eventfd; -1: none */
     atomic_bool reopen;
     atomic_bool ended;
     _Atomic int64_t give_up_ns; /* nothing is waited for any longer; INT64_MAX: it is */
@@ -184,22 +188,57 @@ static void write_all(const struct buffer *buffer)
     }
 }
 
+static int failure(void)
+{
+    return atomic_load_explicit(&writer.failure, memory_order_relaxed); /* a figure of its own */
+}
+
+/* From now on lines go there; what is torn stays where it is. */
+static void go_on_in(int fd, int error)
+{
+    if (writer.fd != STDERR_FILENO)
+        (void)close(writer.fd);
+    writer.fd = fd;
+    writer.torn = false;
+    writer.works = true;
+    atomic_store_explicit(&writer.failure, error, memory_order_relaxed); /* a figure of its own */
+}
+
+/* Opens the file under its name. While it cannot be opened, lines go to standard error, and it is tried again. */
 static void reopen(void)
 {
-    int fd = writer.path != NULL ? tkr_log_file_open(writer.path) : -1;
-    const struct tkr_field fields[] = {tkr_field_file(writer.path, writer.path != NULL ? strlen(writer.path) : 0),
-                                       tkr_field_error(strerror(errno))};
+    int fd = tkr_log_file_open(writer.path);
+    int error = fd < 0 ? errno : 0;
+    int before = failure();
+    const struct tkr_field fields[] = {tkr_field_file(writer.path, strlen(writer.path)), tkr_field_error(strerror(error))};
 
-    if (fd >= 0) {
-        (void)close(writer.fd);
-        writer.fd = fd;
-        writer.torn = false;
-    } else if (writer.path != NULL) {
-        (void)pthread_mutex_lock(&writer.mutex);
-        append_told("the log cannot be opened again under its name, {file}: {error}; going on in the one that is open", fields,
-                    2);
-        (void)pthread_mutex_unlock(&writer.mutex);
-    }
+    writer.retry_ns = tkr_clock_monotonic_ns() + RETRY_NS;
+    if (fd >= 0 || before == 0)
+        go_on_in(fd >= 0 ? fd : STDERR_FILENO, error);
+    (void)pthread_mutex_lock(&writer.mutex);
+    writer.style.journal = error != 0 && tkr_log_file_is_journal(STDERR_FILENO);
+    if (error != 0 && before == 0)
+        append_told("the log file {file} cannot be opened: {error}; the log goes to standard error, trying again", fields, 2);
+    else if (error == 0 && before != 0)
+        append_told("the log goes to {file} again; lines since it could not be opened are on standard error", fields, 1);
+    (void)pthread_mutex_unlock(&writer.mutex);
+}
+
+/* Lines in a file that has no name any more would be lost. */
+static bool was_removed(void)
+{
+    struct stat status;
+
+    return writer.path != NULL && failure() == 0 && fstat(writer.fd, &status) == 0 && S_ISREG(status.st_mode) &&
+           status.st_nlink == 0;
+}
+
+/* Asked for, or due. */
+static bool is_to_reopen(void)
+{
+    bool asked = atomic_exchange_explicit(&writer.reopen, false, memory_order_relaxed); /* the write orders it */
+
+    return writer.path != NULL && (asked || (failure() != 0 && tkr_clock_monotonic_ns() >= writer.retry_ns));
 }
 
 static void sleep_until(int64_t at_ns)
@@ -249,6 +288,8 @@ static bool take(bool *ret_end)
     tell_lost(); /* behind a buffer that was full */
     writer.asleep = filled.len == 0 && !finish;
     next_ns = tkr_log_repeats_next_ns(&writer.repeats);
+    if (failure() != 0 && writer.retry_ns < next_ns)
+        next_ns = writer.retry_ns;
     (void)pthread_mutex_unlock(&writer.mutex);
     writer.written = filled;
     *ret_end = filled.len == 0 && finish;
@@ -263,9 +304,12 @@ static void *run(void *argument)
 
     (void)argument;
     while (!end) {
-        if (take(&end))
+        if (take(&end)) {
+            if (was_removed())
+                reopen();
             write_all(&writer.written);
-        if (atomic_exchange_explicit(&writer.reopen, false, memory_order_relaxed))
+        }
+        if (is_to_reopen())
             reopen();
     }
     atomic_store_explicit(&writer.ended, true, memory_order_relaxed); /* join orders the rest */
@@ -278,7 +322,7 @@ static void release(void)
 {
     int wake_fd = atomic_exchange_explicit(&writer.wake, -1, memory_order_relaxed); /* from now on a signal finds none */
 
-    if (writer.path != NULL && writer.fd >= 0)
+    if (writer.fd > STDERR_FILENO)
         (void)close(writer.fd);
     if (wake_fd >= 0)
         (void)close(wake_fd);
@@ -310,6 +354,7 @@ int tkr_log_writer_open(const char *path, const struct tkr_log_style *style, int
     writer.finish = writer.torn = writer.asleep = false;
     writer.works = true;
     atomic_store_explicit(&writer.ended, false, memory_order_relaxed);
+    atomic_store_explicit(&writer.failure, 0, memory_order_relaxed); /* no thread yet */
     writer.lost = writer.refused = 0;
     memset(writer.repeats.kept, 0, sizeof(writer.repeats.kept));
     writer.repeats.window_ns = repeats_ns;
@@ -326,6 +371,18 @@ int tkr_log_writer_open(const char *path, const struct tkr_log_style *style, int
         return 0;
     release();
     return tkr_message_set(ret_message, "cannot start the thread that writes the log");
+}
+
+bool tkr_log_writer_problem(tkr_message *ret_message)
+{
+    int error = failure();
+
+    if (error == 0)
+        return false;
+    (void)tkr_message_set(ret_message,
+                          "TOKENRING_LOG_FILE=%.*s: cannot be opened: %s; the log goes to standard error until it can be",
+                          PATH_SHOWN, writer.path, strerror(error));
+    return true;
 }
 
 void tkr_log_writer_close(void)

@@ -12,6 +12,9 @@
  * What is written is whole lines, as many as are waiting, up to 4096 bytes in a write(2): a pipe takes so much whole, a file that is
  * appended to any of it, so lines of several writers do not mix. Where a disk is full in mid-line, the next one begins a line of its own.
  *
+ * A file that cannot be opened again under its name, or that was removed and cannot be made anew, is tried again each second;
+ * until then lines go to standard error.
+ *
  * A kill of the process loses what is waiting: less than a millisecond's lines, unless the file holds the writer up.
  */
 #ifndef TKR_BASE_LOG_WRITER_H
@@ -34,6 +37,9 @@ bool tkr_log_writer_put(const struct tkr_log_body *body, bool each);
 
 /* Has the file opened again under its name, by the writer, before it writes what comes later. Async-signal-safe. */
 void tkr_log_writer_reopen(void);
+
+/* Can the file not be opened, so that lines go to standard error? Then with a sentence for people. Any thread. */
+bool tkr_log_writer_problem(tkr_message *ret_message);
 
 /*
  * Writes all that is waiting, also what is counted of repeats, and ends the thread; what is not taken within two seconds is given up.

@@ -3,10 +3,12 @@
 #include <stdio.h>
 #include <strings.h>
 
+#include "base/failure.h"
 #include "callback/settings.h"
 
 static int say(const tkr_message *message, char *text, size_t text_bytes)
 {
+    tkr_failure_set(message);
     if (text != NULL && text_bytes > 0)
         (void)snprintf(text, text_bytes, "%s", message->text);
     return TKR_ERANGE;
@@ -37,6 +39,7 @@ int tkr_callback_settings_read(tkr_callback_settings *ret_settings, char *text, 
     tkr_callback_settings settings = TKR_CALLBACK_SETTINGS_INIT;
     tkr_message message;
 
+    tkr_failure_clear();
     if (ret_settings == NULL)
         return TKR_EINVAL;
     if (ret_settings->size != sizeof(*ret_settings))

@@ -258,6 +258,11 @@ int tkr_collector_run(struct tkr_collector *collector, const atomic_bool *stop, 
     return result;
 }
 
+void tkr_collector_note(struct tkr_collector *collector, enum tkr_problem problem, const tkr_message *message)
+{
+    tkr_flusher_note(collector->flusher, problem, message);
+}
+
 struct tkr_monitor *tkr_collector_monitor(struct tkr_collector *collector)
 {
     return &collector->monitor;

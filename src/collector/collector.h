@@ -12,6 +12,7 @@
 
 #include "collector/board.h"
 #include "collector/config.h"
+#include "collector/health.h"
 #include "collector/monitor.h"
 
 struct tkr_collector;
@@ -30,6 +31,9 @@ int tkr_collector_open(const struct tkr_collector_config *config, struct tkr_col
  */
 int tkr_collector_run(struct tkr_collector *collector, const atomic_bool *stop, void (*turn)(void *argument), void *argument,
                       tkr_message *ret_message);
+
+/* Others are told of a problem (collector/health.h) from now on. Before it runs. */
+void tkr_collector_note(struct tkr_collector *collector, enum tkr_problem problem, const tkr_message *message);
 
 /* What it has to say of itself; its own, from open to close. */
 struct tkr_monitor *tkr_collector_monitor(struct tkr_collector *collector);

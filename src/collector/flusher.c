@@ -28,6 +28,7 @@ struct tkr_flusher {
     struct tkr_health_file *health_file; /* NULL: it could not be made */
     struct tkr_notices *notices;         /* NULL: there are none */
     uint32_t attempts;                   /* failures in a row before the sink is called failing */
+    bool local;                          /* the sink is a file of this host */
     int64_t backoff_min_ns;
     tkr_message said;      /* the failure that the log has */
     int64_t backoff_ns;    /* of the last failure */
@@ -122,13 +123,16 @@ static void tell_failure(struct tkr_flusher *flusher, const tkr_message *message
     flusher->said = *message;
 }
 
-/* The first tries that fail may be a hiccup; beyond them the sink is called failing, and the log has it. */
+/*
+ * The first tries that fail may be a hiccup; beyond them the sink is called failing, and the log has it. A file that cannot be
+ * written at the start is no hiccup.
+ */
 static void note_failure(struct tkr_flusher *flusher, const tkr_message *message)
 {
     struct tkr_health *health = &flusher->health;
     uint64_t failures = ++health->failures;
 
-    if (failures < flusher->attempts) {
+    if (failures < flusher->attempts && (!flusher->local || health->answered_ns != 0)) {
         TKR_LOG(TKR_LOG_DEBUG,
                 "a try to flush failed, number {failures} of {attempts} before the sink is called failing: {error}",
                 tkr_field_failures(failures), tkr_field_attempts(flusher->attempts), tkr_field_error(message->text));
@@ -165,6 +169,42 @@ static void note_advice(struct tkr_flusher *flusher)
         tkr_log(TKR_LOG_INFO, "the sink's settings no longer endanger what it holds, as far as it lets us see");
     memset(health->advice, 0, sizeof(health->advice));
     (void)snprintf(health->advice, sizeof(health->advice), "%s", advice);
+}
+
+static void set_problem(struct tkr_health *health, enum tkr_problem problem, const tkr_message *message)
+{
+    memset(health->problem[problem], 0, sizeof(health->problem[problem]));
+    (void)snprintf(health->problem[problem], sizeof(health->problem[problem]), "%s", message->text);
+}
+
+/* The log has it once when it begins, and when it is over. */
+static void note_wal(struct tkr_flusher *flusher)
+{
+    struct tkr_health *health = &flusher->health;
+    const tkr_sink *sink = flusher->delivery.sink;
+    bool before = health->problem[TKR_PROBLEM_WAL][0] != '\0';
+    tkr_message message = {""};
+
+    health->wal_bytes = sink->ops->wal_bytes != NULL ? sink->ops->wal_bytes(sink) : 0;
+    if (health->wal_bytes > TKR_HEALTH_WAL_BYTES)
+        (void)tkr_message_set(&message,
+                              "%.130s: its write-ahead log has %" PRIu64 " MiB and grows while a reader keeps a transaction "
+                              "open; end that reader (fuser lists who has the file open)",
+                              health->sink, health->wal_bytes >> 20);
+    set_problem(health, TKR_PROBLEM_WAL, &message);
+    if (message.text[0] != '\0' && !before)
+        TKR_LOG(TKR_LOG_WARNING, "{reason}", tkr_field_reason(message.text));
+    else if (message.text[0] == '\0' && before)
+        tkr_log(TKR_LOG_INFO, "the ledger's write-ahead log is small again");
+}
+
+/* The log's own thread has said it. */
+static void note_log(struct tkr_flusher *flusher)
+{
+    tkr_message message = {""};
+
+    (void)tkr_log_problem(&message); /* empty without one */
+    set_problem(&flusher->health, TKR_PROBLEM_LOG, &message);
 }
 
 /* Exponential back-off with full jitter. */
@@ -307,6 +347,8 @@ static bool pass(struct tkr_flusher *flusher, bool take)
     tkr_recorded_say(&flusher->delivery.told.recorded);
     tkr_parking_tell(&flusher->delivery.parking, tkr_clock_monotonic_ns());
     note_advice(flusher);
+    note_wal(flusher);
+    note_log(flusher);
     publish(flusher);
     tell_monitor(flusher, now);
     return done;
@@ -415,6 +457,7 @@ int tkr_flusher_open(const struct tkr_collector_config *config, int folder, stru
     flusher->interval_ms = config->flush_interval_ms;
     flusher->forget_after_s = config->forget_after_s;
     flusher->attempts = config->attempts;
+    flusher->local = config->sink.kind == TKR_SINK_SQLITE;
     flusher->backoff_min_ns = (int64_t)config->retry_delay_ms * TKR_NS_PER_MS;
     flusher->delivery.parking.retry_ns = (int64_t)config->parked_retry_ms * TKR_NS_PER_MS;
     if (tkr_sink_open(&config->sink, &sink, ret_message) != 0) {
@@ -437,6 +480,12 @@ void tkr_flusher_attach(struct tkr_flusher *flusher, struct tkr_notices *notices
 {
     flusher->notices = notices;
     flusher->delivery.told.monitor = monitor;
+}
+
+void tkr_flusher_note(struct tkr_flusher *flusher, enum tkr_problem problem, const tkr_message *message)
+{
+    set_problem(&flusher->health, problem, message);
+    tkr_health_publish(flusher->health_file, &flusher->health);
 }
 
 int tkr_flusher_start(struct tkr_flusher *flusher, tkr_message *ret_message)

@@ -10,6 +10,7 @@
 #define TKR_COLLECTOR_FLUSHER_H
 
 #include "collector/config.h"
+#include "collector/health.h"
 #include "collector/worker.h"
 
 struct tkr_flusher;
@@ -20,6 +21,9 @@ int tkr_flusher_open(const struct tkr_collector_config *config, int folder, stru
 
 /* What it publishes besides, and whom it tells how it fares: borrowed. Before it is started. */
 void tkr_flusher_attach(struct tkr_flusher *flusher, struct tkr_notices *notices, struct tkr_monitor *monitor);
+
+/* Lets others see a problem from the beginning on. Before it is started. */
+void tkr_flusher_note(struct tkr_flusher *flusher, enum tkr_problem problem, const tkr_message *message);
 
 /* Starts its thread. -1: the system refused. */
 int tkr_flusher_start(struct tkr_flusher *flusher, tkr_message *ret_message);

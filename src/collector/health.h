@@ -27,11 +27,20 @@
 #define TKR_HEALTH_HANDLERS_MAX 32u
 #define TKR_HEALTH_TYPE_BYTES 32u
 #define TKR_HEALTH_LOOP_BYTES 16u
+#define TKR_HEALTH_WAL_BYTES (UINT64_C(256) << 20) /* a write-ahead log beyond it is a problem; 64 MiB of one stay allocated */
 
 enum tkr_health_state {
     TKR_HEALTH_STARTING, /* not tried yet */
     TKR_HEALTH_GOOD,     /* the sink takes usage */
     TKR_HEALTH_FAILING   /* it does not: `error`; tried again with back-off */
+};
+
+/* What else an operator should look at while the collector goes on. */
+enum tkr_problem {
+    TKR_PROBLEM_WAL,  /* the ledger's write-ahead log is beyond TKR_HEALTH_WAL_BYTES */
+    TKR_PROBLEM_LOG,  /* the log's file cannot be opened */
+    TKR_PROBLEM_HTTP, /* metrics and health are not served */
+    TKR_PROBLEM_COUNT
 };
 
 /* An account, or a model of it, that the sink cannot take as it is. */
@@ -64,16 +73,18 @@ struct tkr_health {
     char error[TKR_MESSAGE_BYTES];  /* of the last failure; empty unless failing */
     char advice[TKR_MESSAGE_BYTES]; /* what of the sink's settings endangers what it holds; empty: nothing that is seen */
     struct tkr_health_account account[TKR_HEALTH_NAMED_MAX];
-    int64_t seen_ns;                     /* monotonic: when this was published */
-    int64_t stalled_ns;                  /* how long, then, the loop had not moved that had not for longest */
-    int64_t patience_ns;                 /* what the sink may take: the flusher waits for it */
-    char stalled[TKR_HEALTH_LOOP_BYTES]; /* that loop */
-    uint64_t no_board;                   /* not 0: gateways know no limits */
-    uint64_t waiting_lanes;              /* that wait: the tmpfs has no memory for accounts in them */
-    uint64_t dropped_recent;             /* records dropped in the last ten minutes */
-    uint64_t tmpfs_bytes;                /* of the runtime directory; 0: it has no bound */
-    uint64_t tmpfs_available;            /* of them, free */
-    uint64_t handlers;                   /* types, in handler[] */
+    int64_t seen_ns;                                    /* monotonic: when this was published */
+    int64_t stalled_ns;                                 /* how long, then, the loop had not moved that had not for longest */
+    int64_t patience_ns;                                /* what the sink may take: the flusher waits for it */
+    char stalled[TKR_HEALTH_LOOP_BYTES];                /* that loop */
+    uint64_t no_board;                                  /* not 0: gateways know no limits */
+    uint64_t waiting_lanes;                             /* that wait: the tmpfs has no memory for accounts in them */
+    uint64_t dropped_recent;                            /* records dropped in the last ten minutes */
+    uint64_t tmpfs_bytes;                               /* of the runtime directory; 0: it has no bound */
+    uint64_t tmpfs_available;                           /* of them, free */
+    uint64_t wal_bytes;                                 /* of the ledger's write-ahead log; 0: there is none */
+    char problem[TKR_PROBLEM_COUNT][TKR_MESSAGE_BYTES]; /* a sentence; empty: there is no such problem */
+    uint64_t handlers;                                  /* types, in handler[] */
     struct tkr_health_handler handler[TKR_HEALTH_HANDLERS_MAX];
 };
 

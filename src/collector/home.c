@@ -27,21 +27,17 @@ static int check_runtime(const struct tkr_collector_config *config, const struct
 
     if (fstat(home->runtime, &status) == 0 && (status.st_uid == geteuid() || status.st_uid == 0))
         return 0;
-    return tkr_message_set(ret_message, "the runtime directory %s belongs to another user; it must be the collector's own",
+    return tkr_message_set(ret_message,
+                           "the runtime directory %.110s belongs to another user; it must be the collector's own: "
+                           "chown it, or set TOKENRING_RUNTIME_DIR to another",
                            config->runtime_path);
 }
 
 static int open_runtime(const struct tkr_collector_config *config, struct tkr_home *home, tkr_message *ret_message)
 {
-    home->runtime = tkr_runtime_open(config->runtime_path, config->runtime_own, true);
-    if (home->runtime == TKR_ETMPFS)
-        return tkr_message_set(ret_message,
-                               "%s is not on a tmpfs, which shared memory needs; set TOKENRING_RUNTIME_DIR to a directory on "
-                               "one, for example below /dev/shm",
-                               config->runtime_path);
+    home->runtime = tkr_runtime_open(config->runtime_path, config->runtime_own, true, ret_message);
     if (home->runtime < 0)
-        return tkr_message_set(ret_message, "the runtime directory %s is missing and cannot be made, or is not safe to use",
-                               config->runtime_path);
+        return -1;
     if (check_runtime(config, home, ret_message) != 0)
         return -1;
     if (mkdirat(home->runtime, TKR_COLLECTOR_FOLDER, FOLDER_MODE) != 0 && errno != EEXIST)

@@ -45,6 +45,10 @@ static void judge_sink(const struct tkr_health *health, struct tkr_status *statu
             health->parked);
     if (health->advice[0] != '\0')
         add(status, TKR_STATUS_DEGRADED, "%s", health->advice);
+    for (int i = 0; i < TKR_PROBLEM_COUNT; i++) {
+        if (health->problem[i][0] != '\0')
+            add(status, TKR_STATUS_DEGRADED, "%s", health->problem[i]);
+    }
 }
 
 static void judge_balance(const struct tkr_host_balance *balance, struct tkr_status *status)

@@ -66,7 +66,7 @@ static bool open_files(const char *path, bool own, struct files *files)
 {
     uint8_t boot_id[TKR_BOOT_ID_BYTES];
     struct stat of_directory;
-    int directory = tkr_runtime_open(path, own, false);
+    int directory = tkr_runtime_open(path, own, false, NULL);
     bool fit;
 
     if (directory < 0)

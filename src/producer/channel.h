@@ -41,7 +41,7 @@ int tkr_channels_prepare(void);
 /* The thread's last channel, and the session of its producer that it belongs to. */
 #define TKR_SESSION_NONE UINT64_MAX /* no producer's, not even a closed one's */
 #if defined(__GLIBC__)
-#define TKR_FAST_TLS __attribute__((tls_model("initial-exec"))) /* 20 bytes of the static space that glibc keeps for dlopen */
+#define TKR_FAST_TLS __attribute__((tls_model("initial-exec"))) /* 28 bytes of the static space that glibc keeps for dlopen */
 #else
 #define TKR_FAST_TLS
 #endif

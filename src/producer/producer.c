@@ -2,12 +2,17 @@
 /* Opening, closing and the fork, and the counters of refusals and drops. The argument is in producer/producer.h. */
 #include "producer/producer.h"
 
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/failure.h"
 #include "producer/arguments.h"
 #include "producer/slots.h"
 
@@ -116,6 +121,24 @@ static bool power_of_two(uint64_t n)
     return n != 0 && (n & (n - 1)) == 0;
 }
 
+/* Keeps why this thread's opening fails, for tkr_open_error. Returns the code. */
+static int __attribute__((format(printf, 2, 3))) fail(int code, const char *format, ...)
+{
+    tkr_message message;
+    va_list args;
+
+    va_start(args, format);
+    (void)vsnprintf(message.text, sizeof(message.text), format, args); /* cut, not lost */
+    va_end(args);
+    tkr_failure_set(&message);
+    return code;
+}
+
+static int fail_option(int code, const char *name, int64_t value, const char *allowed)
+{
+    return fail(code, "tkr_options.%s is %" PRId64 ": allowed is %s", name, value, allowed);
+}
+
 static int configure_limits(struct tkr_limit_rule *rule, const tkr_options *options)
 {
     uint32_t max_age_ms = options->limit_max_age_ms != 0 ? options->limit_max_age_ms : TKR_LIMIT_MAX_AGE_MS;
@@ -123,26 +146,46 @@ static int configure_limits(struct tkr_limit_rule *rule, const tkr_options *opti
     rule->closed = (options->flags & TKR_LIMIT_CLOSED) != 0;
     rule->warn_percent = options->limit_warn_percent != 0 ? options->limit_warn_percent : TKR_LIMIT_WARN_PERCENT;
     rule->max_age_ns = (int64_t)max_age_ms * TKR_NS_PER_MS;
-    return rule->warn_percent > 100 || max_age_ms > MAX_AGE_MAX_MS ? TKR_ERANGE : TKR_OK;
+    if (rule->warn_percent > 100)
+        return fail_option(TKR_ERANGE, "limit_warn_percent", rule->warn_percent, "1 to 100");
+    if (max_age_ms > MAX_AGE_MAX_MS)
+        return fail_option(TKR_ERANGE, "limit_max_age_ms", max_age_ms, "1 to 86400000");
+    return TKR_OK;
 }
 
-static int configure(struct tkr_producer *producer, const tkr_options *options)
+static int configure_region(struct tkr_region_geometry *geometry, const tkr_options *options)
 {
     uint64_t lane_bytes = options->lane_bytes != 0 ? options->lane_bytes : LANE_BYTES_DEFAULT;
     uint64_t budget = options->region_bytes_max != 0 ? options->region_bytes_max : REGION_BYTES_DEFAULT;
     uint32_t calls = options->max_open_calls != 0 ? options->max_open_calls : OPEN_CALLS_DEFAULT;
+
+    if (!power_of_two(lane_bytes) || lane_bytes < TKR_LANE_BYTES_MIN || lane_bytes > TKR_LANE_BYTES_MAX)
+        return fail_option(TKR_ERANGE, "lane_bytes", (int64_t)lane_bytes, "a power of two, 16384 to 67108864");
+    if (budget < lane_bytes || budget > TKR_REGION_BYTES_MAX / 2)
+        return fail(TKR_ERANGE, "tkr_options.region_bytes_max is %" PRIu64 ": allowed is lane_bytes (%" PRIu64 ") to %" PRIu64,
+                    budget, lane_bytes, (uint64_t)TKR_REGION_BYTES_MAX / 2);
+    if (calls > TKR_REGION_SLOTS_MAX)
+        return fail_option(TKR_ERANGE, "max_open_calls", calls, "1 to 1000000");
+    geometry->slots_max = calls;
+    geometry->lane_bytes = lane_bytes;
+    geometry->data_bytes_max = budget;
+    return TKR_OK;
+}
+
+static int configure(struct tkr_producer *producer, const tkr_options *options)
+{
     int32_t anchor = options->anchor_day != 0 ? options->anchor_day : 1;
 
     if ((options->flags & ~(uint32_t)(TKR_CYCLE_DAY | TKR_LIMIT_CLOSED)) != 0)
-        return TKR_EINVAL;
-    if (!power_of_two(lane_bytes) || lane_bytes < TKR_LANE_BYTES_MIN || lane_bytes > TKR_LANE_BYTES_MAX || budget < lane_bytes ||
-        budget > TKR_REGION_BYTES_MAX / 2 || calls > TKR_REGION_SLOTS_MAX || options->utc_offset_minutes < -1440 ||
-        options->utc_offset_minutes > 1440)
+        return fail_option(TKR_EINVAL, "flags", options->flags, "TKR_CYCLE_DAY and TKR_LIMIT_CLOSED");
+    if (configure_region(&producer->geometry, options) != TKR_OK)
         return TKR_ERANGE;
+    if (options->utc_offset_minutes < -1440 || options->utc_offset_minutes > 1440)
+        return fail_option(TKR_ERANGE, "utc_offset_minutes", options->utc_offset_minutes, "-1440 to 1440");
     if (configure_limits(&producer->limit, options) != TKR_OK)
         return TKR_ERANGE;
     if (anchor < 1 || anchor > 31)
-        return TKR_ECYCLE;
+        return fail_option(TKR_ECYCLE, "anchor_day", anchor, "1 to 31");
     producer->rule.zone = NULL;
     if ((options->flags & TKR_CYCLE_DAY) != 0) {
         (void)pthread_once(&zone_once, read_zone);
@@ -150,10 +193,9 @@ static int configure(struct tkr_producer *producer, const tkr_options *options)
     }
     producer->rule.anchor_day = anchor;
     producer->rule.utc_offset_minutes = options->utc_offset_minutes;
-    producer->geometry.slots_max = calls;
-    producer->geometry.lane_bytes = lane_bytes;
-    producer->geometry.data_bytes_max = budget;
-    return tkr_runtime_path(options->runtime_dir, producer->path, &producer->own_directory);
+    if (tkr_runtime_path(options->runtime_dir, producer->path, &producer->own_directory) == TKR_OK)
+        return TKR_OK;
+    return fail(TKR_ENODIR, "the path of the runtime directory (tkr_options.runtime_dir, TOKENRING_RUNTIME_DIR) is too long");
 }
 
 /* A child made by a bare clone(2), which calls no fork handlers, may find it held for ever: then it goes without. */
@@ -169,6 +211,13 @@ static bool lock_opening(void)
     return false;
 }
 
+/* What the system says, and in which directory. */
+static int fail_region(const struct tkr_producer *producer, int code, int error)
+{
+    return fail(code, "cannot make a region in the runtime directory %.110s (TOKENRING_RUNTIME_DIR): %s%s", producer->path,
+                tkr_errno_text(error), code == TKR_ENOSPC ? "; make the tmpfs larger" : "");
+}
+
 /* Opens the region; mutex held. The first lane stays for whoever comes first. */
 static int open_region(struct tkr_producer *producer)
 {
@@ -177,24 +226,31 @@ static int open_region(struct tkr_producer *producer)
     bool locked;
     int directory;
     int result;
+    int error = 0;
+    tkr_message why;
 
     if (producer->own_directory)
         tkr_runtime_path_own(producer->path); /* a child may have become another user */
-    directory = tkr_runtime_open(producer->path, producer->own_directory, producer->own_directory);
-    if (directory < 0)
+    directory = tkr_runtime_open(producer->path, producer->own_directory, producer->own_directory, &why);
+    if (directory < 0) {
+        tkr_failure_set(&why);
         return directory;
+    }
     locked = lock_opening();
     result = tkr_slots_map(live, producer->geometry.slots_max);
     if (result == TKR_OK) {
         result = tkr_region_create(directory, &producer->geometry, &producer->region);
+        error = errno;
         if (result != TKR_OK)
             tkr_slots_unmap(live, producer->geometry.slots_max);
+    } else {
+        error = ENOMEM;
     }
     if (locked)
         (void)pthread_mutex_unlock(&opening);
     (void)close(directory);
     if (result != TKR_OK)
-        return result;
+        return fail_region(producer, result, error);
     live->channel[TKR_CHANNEL_SHARED].shared = true;
     session = atomic_fetch_add_explicit(&sessions, 1, memory_order_relaxed) + 1;
     producer->region.identity = (uint16_t)(1 + (identity_first + session) % UINT16_MAX);
@@ -222,22 +278,31 @@ int tkr_producer_open_region(struct tkr_producer *producer)
     return result;
 }
 
+/* What needs no directory. */
+static int prepare(const tkr_options *given, tkr_options *ret_options, struct tkr_producer **ret_producer)
+{
+    if (tkr_arguments_options(given, ret_options) != TKR_OK)
+        return fail(TKR_ESIZE, "tkr_options.size is %" PRIu32 ": set it with TKR_OPTIONS_INIT; what is not known here must be 0",
+                    given->size);
+    (void)pthread_once(&once, prepare_process);
+    if (once_failure != 0)
+        return fail(once_failure, "the process has no memory or thread-local storage for a producer");
+    *ret_producer = producer_reuse();
+    if (*ret_producer != NULL || producer_make(ret_producer) == TKR_OK)
+        return TKR_OK;
+    return fail(TKR_ENOMEM, "the process has no memory for a producer, or the kernel is older than Linux 5.4");
+}
+
 int tkr_open(const tkr_options *given, tkr_producer **ret_producer)
 {
     tkr_options options;
     struct tkr_producer *producer;
     int result;
 
+    tkr_failure_clear();
     if (ret_producer == NULL)
-        return TKR_EINVAL;
-    result = tkr_arguments_options(given, &options);
-    if (result != TKR_OK)
-        return result;
-    (void)pthread_once(&once, prepare_process);
-    if (once_failure != 0)
-        return once_failure;
-    producer = producer_reuse();
-    result = producer != NULL ? TKR_OK : producer_make(&producer);
+        return fail(TKR_EINVAL, "ret_producer is NULL");
+    result = prepare(given, &options, &producer);
     if (result != TKR_OK)
         return result;
     result = configure(producer, &options);
@@ -249,6 +314,14 @@ int tkr_open(const tkr_options *given, tkr_producer **ret_producer)
         return result;
     }
     *ret_producer = producer;
+    return TKR_OK;
+}
+
+int tkr_open_error(char *ret_text, size_t bytes)
+{
+    if (ret_text == NULL || bytes == 0)
+        return TKR_EINVAL;
+    tkr_failure_copy(ret_text, bytes);
     return TKR_OK;
 }
 

@@ -62,6 +62,7 @@ static int allocate(int fd, uint64_t offset, uint64_t bytes)
         return TKR_OK;
     if (done > 0) /* nobody was told of these pages */
         (void)fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)done);
+    errno = failure;
     return failure == ENOSPC || failure == EDQUOT ? TKR_ENOSPC : TKR_ESYSTEM;
 }
 
@@ -75,7 +76,10 @@ static bool size_allowed(uint64_t bytes)
 {
     struct rlimit limit;
 
-    return getrlimit(RLIMIT_FSIZE, &limit) == 0 && (limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur >= bytes);
+    if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && (limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur >= bytes))
+        return true;
+    errno = EFBIG;
+    return false;
 }
 
 static int lock(int fd)
@@ -186,6 +190,7 @@ int tkr_region_create(int directory, const struct tkr_region_geometry *geometry,
     struct tkr_region region = {.grow_fd = -1};
     struct making making;
     int result = prepare(directory, geometry, &making);
+    int failure;
 
     if (result != TKR_OK)
         return result;
@@ -215,10 +220,12 @@ int tkr_region_create(int directory, const struct tkr_region_geometry *geometry,
     return TKR_OK;
 
 fail:
+    failure = errno;
     tkr_region_close(&region);
     if (making.fd >= 0)
         (void)close(making.fd);
     (void)unlinkat(directory, making.name_new, 0);
+    errno = failure;
     return result;
 }
 

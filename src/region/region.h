@@ -41,7 +41,7 @@ struct tkr_region_geometry {
 
 /*
  * Makes a region in the directory and puts it where a collector finds it, with its first lane.
- * 0; TKR_ENODIR, TKR_ENOSPC, TKR_ENOMEM, TKR_ESYSTEM; then nothing is left behind.
+ * 0; TKR_ENODIR, TKR_ENOSPC, TKR_ENOMEM, TKR_ESYSTEM; then nothing is left behind, and errno says why the system refused.
  */
 int tkr_region_create(int directory, const struct tkr_region_geometry *geometry, struct tkr_region *ret_region);
 

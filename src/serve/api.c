@@ -84,21 +84,29 @@ static int check_asker(const struct tkr_api *api, struct MHD_Connection *connect
 
 /* --- what is asked --- */
 
+void tkr_api_list(const struct tkr_api *api, char *ret_list, size_t bytes)
+{
+    size_t at = 0;
+
+    ret_list[0] = '\0';
+    for (const struct tkr_route *route = api->routes; route->path != NULL && at < bytes; route++)
+        at += (size_t)snprintf(ret_list + at, bytes - at, "%s%s%s%s%s", at == 0 ? "" : ", ", route->path,
+                               route->takes_operand ? ", " : "", route->takes_operand ? route->path : "",
+                               route->takes_operand ? "/ACCOUNT" : "");
+}
+
 static int find_route(const struct tkr_api *api, struct tkr_ask *ask, const char *url)
 {
     char list[TKR_MESSAGE_BYTES / 2];
-    size_t at = 0;
 
-    list[0] = '\0';
     for (const struct tkr_route *route = api->routes; route->path != NULL; route++) {
         size_t len = strlen(route->path);
         if (strncmp(url, route->path, len) == 0 && (url[len] == '\0' || (url[len] == '/' && route->takes_operand))) {
             ask->route = route;
             return tkr_ask_operand(ask, url + len);
         }
-        if (at < sizeof(list))
-            at += (size_t)snprintf(list + at, sizeof(list) - at, "%s%s", at == 0 ? "" : ", ", route->path);
     }
+    tkr_api_list(api, list, sizeof(list));
     return tkr_ask_refuse(ask, MHD_HTTP_NOT_FOUND, "there are %s", list);
 }
 

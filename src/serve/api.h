@@ -22,6 +22,9 @@ struct tkr_api;
 /* routes: until one with path NULL; they, config and argument outlive it. NULL: no memory, or no thread. */
 struct tkr_api *tkr_api_open(const struct tkr_serve_config *config, const struct tkr_route *routes, void *argument);
 
+/* Lists its paths, "/api/usage, ...", with /ACCOUNT where one may follow; cut to bytes with its NUL. */
+void tkr_api_list(const struct tkr_api *api, char *ret_list, size_t bytes);
+
 /* Takes a question, of a path that begins with "/api/": answers, or leaves in *ret_state what the connection waits for. */
 enum MHD_Result tkr_api_ask(struct tkr_api *api, struct MHD_Connection *connection, const char *url, void **ret_state);
 

@@ -338,6 +338,7 @@ static void write_sink(const struct page *page)
         count(page, SINK_STATE, &label, 1, health != NULL && health->state == i);
     }
     count_one(page, SINK_ENDANGERED, health != NULL && health->advice[0] != '\0');
+    count_one(page, LEDGER_WAL, health != NULL ? health->wal_bytes : 0);
     family(page, SINK_AGE);
     if (health != NULL && health->answered_ns != 0)
         tkr_exposition_real(page->exposition, &metrics[SINK_AGE], NULL, 0, seconds(tkr_clock_unix_ns() - health->answered_ns));

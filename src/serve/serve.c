@@ -7,6 +7,7 @@
 #include <microhttpd.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -15,6 +16,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "serve/accept.h"
 #include "serve/api.h"
 #include "serve/metrics.h"
 
@@ -24,8 +26,6 @@
 #define STALE_NS (250 * TKR_NS_PER_MS)
 #define SOCKET_MODE 0660
 #define API_PREFIX "/api/"
-#define TYPE_PROMETHEUS "text/plain; version=0.0.4; charset=utf-8"
-#define TYPE_OPENMETRICS "application/openmetrics-text; version=1.0.0; charset=utf-8"
 #define TYPE_JSON "application/json"
 #define TYPE_TEXT "text/plain; charset=utf-8"
 
@@ -44,7 +44,7 @@ struct tkr_serve {
     struct tkr_api *api; /* NULL: there is none */
     atomic_bool ready;
     uint64_t scrapes;
-    struct page metrics[2]; /* for Prometheus; as OpenMetrics */
+    struct page metrics[TKR_ACCEPT_FORMS];
     struct page health;
 };
 
@@ -98,18 +98,27 @@ static bool page_stale(const struct page *page, int64_t now_ns)
 
 /* --- metrics --- */
 
-static bool wants_openmetrics(struct MHD_Connection *connection)
+static enum MHD_Result take_accept(void *accept, enum MHD_ValueKind kind, const char *name, const char *value)
 {
-    const char *accept = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_ACCEPT);
-
-    return accept != NULL && strstr(accept, "application/openmetrics-text") != NULL;
+    (void)kind;
+    if (value != NULL && strcasecmp(name, MHD_HTTP_HEADER_ACCEPT) == 0)
+        tkr_accept_take(accept, value);
+    return MHD_YES;
 }
 
-static void make_metrics(struct tkr_serve *serve, bool openmetrics, int64_t now_ns)
+static enum tkr_accept_form wanted_form(struct MHD_Connection *connection)
+{
+    struct tkr_accept accept = {0};
+
+    (void)MHD_get_connection_values(connection, MHD_HEADER_KIND, take_accept, &accept); /* how many there are does not matter */
+    return tkr_accept_choose(&accept);
+}
+
+static void make_metrics(struct tkr_serve *serve, enum tkr_accept_form form, int64_t now_ns)
 {
     char *text = NULL;
     size_t len = 0;
-    struct tkr_exposition exposition = {open_memstream(&text, &len), openmetrics};
+    struct tkr_exposition exposition = {open_memstream(&text, &len), form == TKR_ACCEPT_OPENMETRICS};
     bool whole;
 
     if (exposition.out == NULL)
@@ -121,19 +130,20 @@ static void make_metrics(struct tkr_serve *serve, bool openmetrics, int64_t now_
         free(text);
         return;
     }
-    page_drop(&serve->metrics[!openmetrics]); /* an older one: who asks for both sees nothing fall */
-    page_make(&serve->metrics[openmetrics], MHD_HTTP_OK, openmetrics ? TYPE_OPENMETRICS : TYPE_PROMETHEUS, text, len, now_ns);
+    for (int i = 0; i < TKR_ACCEPT_FORMS; i++)
+        page_drop(&serve->metrics[i]); /* an older one: who asks for both sees nothing fall */
+    page_make(&serve->metrics[form], MHD_HTTP_OK, tkr_accept_type[form], text, len, now_ns);
 }
 
 static enum MHD_Result send_metrics(struct tkr_serve *serve, struct MHD_Connection *connection)
 {
-    bool openmetrics = wants_openmetrics(connection);
+    enum tkr_accept_form form = wanted_form(connection);
     int64_t now_ns = tkr_clock_monotonic_ns();
 
     serve->scrapes++;
-    if (page_stale(&serve->metrics[openmetrics], now_ns))
-        make_metrics(serve, openmetrics, now_ns);
-    return page_send(&serve->metrics[openmetrics], connection);
+    if (page_stale(&serve->metrics[form], now_ns))
+        make_metrics(serve, form, now_ns);
+    return page_send(&serve->metrics[form], connection);
 }
 
 /* --- health --- */
@@ -203,13 +213,28 @@ static const struct {
 
 static int heard; /* its address says that the library has called before: an answer to the first call ends the connection */
 
+/* All paths, in a sentence; for "/" that is the answer. */
+static enum MHD_Result send_paths(const struct tkr_serve *serve, struct MHD_Connection *connection, const char *url)
+{
+    char api[TKR_MESSAGE_BYTES] = "";
+    char text[2 * TKR_MESSAGE_BYTES];
+    size_t at = 0;
+
+    for (size_t i = 0; i < sizeof(pages) / sizeof(pages[0]); i++)
+        at += (size_t)snprintf(text + at, sizeof(text) - at, "%s%s", i == 0 ? "there are " : ", ", pages[i].path);
+    if (serve->api != NULL)
+        tkr_api_list(serve->api, api, sizeof(api));
+    (void)snprintf(text + at, sizeof(text) - at, "%s%s\n", api[0] != '\0' ? ", " : "", api);
+    return answer(connection, strcmp(url, "/") == 0 ? MHD_HTTP_OK : MHD_HTTP_NOT_FOUND, TYPE_TEXT, text);
+}
+
 static enum MHD_Result send_page(struct tkr_serve *serve, struct MHD_Connection *connection, const char *url)
 {
     for (size_t i = 0; i < sizeof(pages) / sizeof(pages[0]); i++) {
         if (strcmp(url, pages[i].path) == 0)
             return pages[i].send(serve, connection);
     }
-    return answer(connection, MHD_HTTP_NOT_FOUND, TYPE_TEXT, "there are /metrics, /healthz, /readyz, /health and /api/usage\n");
+    return send_paths(serve, connection, url);
 }
 
 static enum MHD_Result handle(void *context, struct MHD_Connection *connection, const char *url, const char *method,
@@ -337,7 +362,11 @@ static int start(struct tkr_serve *serve, tkr_message *ret_message)
     int fd = listen_at(&serve->config);
 
     if (fd < 0)
-        return tkr_message_set(ret_message, "cannot listen for HTTP on %s: %s", serve->config.text, strerror(errno));
+        return tkr_message_set(ret_message, "cannot listen for HTTP on %.120s%s: %s; %s", serve->config.text,
+                               serve->config.asked_for ? " (TOKENRING_HTTP)" : "", strerror(errno),
+                               serve->config.asked_for ? "choose another address, or off"
+                                                       : "metrics and health are not served; TOKENRING_HTTP can be another "
+                                                         "address, or off");
     note_port(fd, &serve->config);
     serve->daemon = MHD_start_daemon(
         MHD_USE_AUTO | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_ERROR_LOG | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, handle,
@@ -406,8 +435,8 @@ void tkr_serve_close(struct tkr_serve *serve)
             (void)unlink(serve->config.path);
     }
     tkr_api_close(serve->api);
-    page_drop(&serve->metrics[0]);
-    page_drop(&serve->metrics[1]);
+    for (int i = 0; i < TKR_ACCEPT_FORMS; i++)
+        page_drop(&serve->metrics[i]);
     page_drop(&serve->health);
     tkr_snapshot_close(&serve->snapshot);
     free(serve);

@@ -2,10 +2,11 @@
 /*
  * The collector over HTTP, read-only:
  *
- *   /metrics   for Prometheus, or as OpenMetrics where that is accepted
+ *   /metrics   for Prometheus, or as OpenMetrics where the Accept header prefers it
  *   /healthz   200 while the loops move, else 503: to restart it is right
  *   /readyz    200 while it collects, else 503: a sink that fails is no reason not to be ready
  *   /health    JSON: status, timestamp, reasons; 503 when unhealthy
+ *   /          names all paths
  *   /api/...   JSON: what the routes answer that it is given (serve/api.h)
  *
  * A thread of its own answers (libmicrohttpd); what it reads are figures, files and a board that others write, whom it never makes
@@ -24,9 +25,9 @@
 struct tkr_serve;
 
 /*
- * Listens, and answers from now on. routes end with one of path NULL; NULL: there is no API. They, the argument of their answers and
- * the collector outlive it. 0; with *ret_serve NULL when it is off. -1 with the reason: the
- * address cannot be had.
+ * Listens, and answers from now on. routes end with one of path NULL; NULL: there is no API. They, the argument of their answers
+ * and the collector outlive it. 0; with *ret_serve NULL when it is off. -1 with the reason, and what to do: the address cannot be
+ * had.
  */
 int tkr_serve_open(const struct tkr_serve_config *config, struct tkr_collector *collector, const struct tkr_route *routes,
                    void *argument, struct tkr_serve **ret_serve, tkr_message *ret_message);

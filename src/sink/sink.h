@@ -178,6 +178,9 @@ struct tkr_sink_ops {
      */
     int (*advise)(tkr_sink *sink, tkr_message *ret_advice, tkr_message *ret_message);
 
+    /* Bytes of the write-ahead log beside its file, as the file system has them; 0: there is none. NULL: it never has one. */
+    uint64_t (*wal_bytes)(const tkr_sink *sink);
+
     /* Forgets what is in flight and drops the connection; never fails. */
     void (*disconnect)(tkr_sink *sink);
 

@@ -84,6 +84,7 @@ static inline int stage_set_up(void **state)
     stage_env(stage, "TOKENRING_LEDGER", stage->ledger);
     stage_env(stage, "TOKENRING_FLUSH_INTERVAL_MS", "50");
     stage_env(stage, "TOKENRING_WORKERS", "1");
+    stage_env(stage, "TOKENRING_HTTP", "off"); /* the default port is one for all tests that run now */
     *state = stage;
     return 0;
 }

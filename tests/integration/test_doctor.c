@@ -286,6 +286,10 @@ static void test_runtime_directory_that_cannot_be_is_an_error(void **state)
     (void)snprintf(path, sizeof(path), "%s/nothing-here", stage->dir);
     stage_env(stage, "TOKENRING_RUNTIME_DIR", path);
     expect_finding(stage, 0, "warning", "nothing-here is not there yet");
+    stage_env(stage, "TOKENRING_RUNTIME_DIR", "/no/such/folder/tokenring");
+    expect_finding(stage, 1, "error", "is not there and cannot be made: /no/such/folder: No such file or directory");
+    stage_env(stage, "TOKENRING_RUNTIME_DIR", "/proc/tokenring");
+    expect_finding(stage, 1, "error", "/proc/tokenring is not there, and /proc is not on a tmpfs");
 }
 
 static void test_what_the_dead_left_is_told(void **state)

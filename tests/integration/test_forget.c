@@ -170,8 +170,11 @@ static void test_without_a_terminal_yes_must_be_given(void **state)
 
     stage_collector_start(stage, "1");
     record(stage, 1);
-    assert_int_equal(COMMAND(stage, "--yes is needed", "forget", "user-03"), 2);
-    assert_int_equal(COMMAND(stage, "--yes is needed", "reset", "user-03", "--cycle", "all"), 2);
+    assert_int_equal(COMMAND(stage, "would erase every trace of user user-03; nothing was done", "forget", "user-03"), 2);
+    assert_int_equal(COMMAND(stage, "is no terminal: pass --yes\n", "forget", "user-03"), 2);
+    assert_int_equal(COMMAND(stage, "would reset the totals of user-03, cycle all, to zero; nothing was done", "reset", "user-03",
+                             "--cycle", "all"),
+                     2);
     assert_int_equal(stage_inexact(stage), 0);
     stage_collector_end(stage, 0);
 }

@@ -9,6 +9,7 @@
 
 #include <sqlite3.h>
 
+#include "integration/http_stage.h"
 #include "integration/stage_calls.h"
 
 #define CALLS 1000
@@ -139,6 +140,86 @@ static void test_ledger_read_in_one_long_transaction_is_written_all_the_same(voi
     end_exact(stage);
 }
 
+/* `tokenring health` begins with such a line and has such words in another one. */
+static bool health_says(struct stage *stage, const char *grade, const char *words)
+{
+    const char *argv[] = {TEST_BIN_DIR "/tokenring", "health", NULL};
+    struct process process;
+    bool says;
+
+    assert_int_equal(process_run(&process, argv, stage->env_list, SETTLE_MS), 0);
+    says = strncmp(process_text(&process, PROCESS_STDOUT), grade, strlen(grade)) == 0 &&
+           strstr(process_text(&process, PROCESS_STDOUT), words) != NULL;
+    process_end(&process);
+    return says;
+}
+
+static void wait_health(struct stage *stage, const char *grade, const char *words)
+{
+    long end = process_now_ms() + SETTLE_MS;
+
+    while (!health_says(stage, grade, words)) {
+        if (process_now_ms() > end)
+            fail_msg("health is not %s: %s", grade, process_text(&stage->collector, PROCESS_STDERR));
+        process_sleep_ms(50);
+    }
+}
+
+/* On a disk: the log of it is larger than what a small /dev/shm has. A table of ours is written over and over, which is quick. */
+static void test_ledger_whose_log_a_reader_lets_grow_is_degraded_until_it_ends(void **state)
+{
+    char path[] = "/var/tmp/tokenring-test-XXXXXX";
+    struct stage *stage = *state;
+    char where[WHERE_BYTES];
+    sqlite3 *reader;
+    sqlite3 *writer;
+
+    assert_non_null(mkdtemp(path));
+    (void)snprintf(stage->ledger, sizeof(stage->ledger), "%s/l.db", path);
+    stage_env(stage, "TOKENRING_LEDGER", stage->ledger);
+    start_collector(stage, where);
+    record(stage, 1);
+    wait_exact(stage);
+    wait_health(stage, "healthy\n", "");
+    reader = open_ledger(stage);
+    writer = open_ledger(stage);
+    execute(writer, "PRAGMA synchronous=OFF; CREATE TABLE test (a); INSERT INTO test VALUES (NULL)");
+    execute(reader, "BEGIN; SELECT * FROM usage");
+    for (int i = 0; i < 33; i++)
+        execute(writer, "UPDATE test SET a = randomblob(8388608)");
+    wait_health(stage, "degraded\n", "MiB and grows while a reader keeps a transaction open; end that reader");
+    assert_true(value_of(where, "tokenring_ledger_wal_bytes") > 256 << 20);
+    wait_said(stage, "its write-ahead log has 2");
+    execute(reader, "COMMIT");
+    execute(writer, "DROP TABLE test; PRAGMA wal_checkpoint(TRUNCATE)");
+    assert_int_equal(sqlite3_close(reader), SQLITE_OK);
+    assert_int_equal(sqlite3_close(writer), SQLITE_OK);
+    wait_health(stage, "healthy\n", "");
+    wait_said(stage, "the ledger's write-ahead log is small again");
+    end_exact(stage);
+    for (const char *const *suffix = (const char *const[]){"", "-wal", "-shm", NULL}; *suffix != NULL; suffix++) {
+        char file[2 * STAGE_PATH_BYTES];
+        (void)snprintf(file, sizeof(file), "%s%s", stage->ledger, *suffix);
+        (void)unlink(file); /* the last two may be gone */
+    }
+    assert_int_equal(rmdir(path), 0);
+}
+
+/* However many tries may fail before the sink is called failing. */
+static void test_ledger_that_cannot_be_written_is_told_at_the_start(void **state)
+{
+    struct stage *stage = *state;
+    char path[STAGE_PATH_BYTES + 16];
+
+    (void)snprintf(path, sizeof(path), "%s/missing/l.db", stage->dir);
+    stage_env(stage, "TOKENRING_LEDGER", path);
+    stage_env(stage, "CALLBACK_RETRY_ATTEMPTS", "1000");
+    stage_env(stage, "CALLBACK_RETRY_DELAY", "60000");
+    stage_collector_start(stage, "1");
+    wait_said(stage, "/missing/l.db: unable to open database file: No such file or directory");
+    wait_health(stage, "degraded\n", "the sink has not taken usage for ");
+}
+
 static void test_ledger_deleted_under_the_collector_is_made_anew_and_whole(void **state)
 {
     struct stage *stage = *state;
@@ -250,6 +331,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         LEDGER_TEST(test_ledger_locked_for_long_by_a_writer_is_waited_for),
         LEDGER_TEST(test_ledger_read_in_one_long_transaction_is_written_all_the_same),
+        LEDGER_TEST(test_ledger_whose_log_a_reader_lets_grow_is_degraded_until_it_ends),
+        LEDGER_TEST(test_ledger_that_cannot_be_written_is_told_at_the_start),
         LEDGER_TEST(test_ledger_deleted_under_the_collector_is_made_anew_and_whole),
         LEDGER_TEST(test_older_copy_of_the_ledger_put_back_ends_exact),
         LEDGER_TEST(test_damaged_ledger_is_said_and_left_alone_until_it_is_moved_away),

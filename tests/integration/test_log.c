@@ -376,6 +376,61 @@ static void test_hangup_without_a_file_changes_nothing(void **state)
     assert_null(strstr(process_text(&stage->collector, PROCESS_STDERR), "warning"));
 }
 
+/* `tokenring health` begins with such a line and has such words. */
+static bool health_says(struct stage *stage, const char *grade, const char *words)
+{
+    const char *argv[] = {TEST_BIN_DIR "/tokenring", "health", NULL};
+    struct process process;
+    bool says;
+
+    assert_int_equal(process_run(&process, argv, stage->env_list, WAIT_MS), 0);
+    says = strncmp(process_text(&process, PROCESS_STDOUT), grade, strlen(grade)) == 0 &&
+           strstr(process_text(&process, PROCESS_STDOUT), words) != NULL;
+    process_end(&process);
+    return says;
+}
+
+static void wait_health(struct stage *stage, const char *grade, const char *words)
+{
+    long end = process_now_ms() + STAGE_DEADLINE_MS;
+
+    while (!health_says(stage, grade, words)) {
+        if (process_now_ms() > end)
+            fail_msg("health does not become %s%s: %s", grade, words, process_text(&stage->collector, PROCESS_STDERR));
+        process_sleep_ms(20);
+    }
+}
+
+static void test_directory_of_the_log_that_vanished_is_told_and_waited_for(void **state)
+{
+    const char *argv[] = {COLLECTOR, NULL};
+    struct stage *stage = *state;
+    char folder[STAGE_PATH_BYTES];
+    char path[LOG_PATH_BYTES + 8];
+    char *text;
+
+    (void)snprintf(folder, sizeof(folder), "%s/logs", stage->dir);
+    (void)snprintf(path, sizeof(path), "%s/log", folder);
+    assert_int_equal(mkdir(folder, 0700), 0);
+    stage_env(stage, "TOKENRING_LOG_FILE", path);
+    assert_int_equal(process_start(&stage->collector, argv, stage->env_list), 0);
+    wait_health(stage, "healthy\n", "");
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(rmdir(folder), 0);
+    process_signal(&stage->collector, SIGHUP);
+    wait_health(stage, "degraded\n",
+                "/logs/log: cannot be opened: No such file or directory; the log goes to standard error until it can be");
+    if (process_wait_text(&stage->collector, PROCESS_STDERR, "the log goes to standard error, trying again", WAIT_MS) != 0)
+        fail_msg("standard error has: %s", process_text(&stage->collector, PROCESS_STDERR));
+    assert_int_equal(mkdir(folder, 0700), 0);
+    wait_health(stage, "healthy\n", "");
+    stage_collector_end(stage, 0);
+    text = log_text(path);
+    assert_non_null(strstr(text, "/logs/log again; lines since it could not be opened are on standard error\n"));
+    assert_non_null(strstr(text, "all counted and flushed; leaving\n"));
+    free(text);
+}
+
 static void refuse(struct stage *stage, const char *name, const char *value, const char *sentence)
 {
     const char *argv[] = {COLLECTOR, NULL};
@@ -680,6 +735,7 @@ int main(void)
         IN_BOTH(test_killed_collector_records_nothing_twice),
         IN_BOTH(test_log_that_nobody_reads_holds_up_neither_counting_nor_flushing_nor_the_end),
         IN_LEDGER(test_hangup_without_a_file_changes_nothing),
+        IN_LEDGER(test_directory_of_the_log_that_vanished_is_told_and_waited_for),
         IN_LEDGER(test_what_it_cannot_log_to_or_understand_keeps_it_from_starting),
         IN_REDIS(test_log_names_accounts_where_it_is_not_redacted),
         IN_REDIS(test_redacted_log_holds_no_id_whatever_goes_wrong),

@@ -251,6 +251,35 @@ static void test_strict_parsers_accept_hostile_names_under_load(void **state)
     stage_collector_end(stage, 0);
 }
 
+/* GET /metrics with such headers answers with such a Content-Type. */
+static void assert_form(const char *where, const char *headers, const char *type)
+{
+    char request[512];
+    int len = snprintf(request, sizeof(request), "GET /metrics HTTP/1.0\r\nHost: localhost\r\n%s\r\n", headers);
+    char *answer = talk(connect_to(where), request, (size_t)len);
+
+    if (strstr(answer, type) == NULL)
+        fail_msg("%s: %.*s", headers, (int)strcspn(answer, "#"), answer);
+    free(answer);
+}
+
+static void test_form_of_metrics_follows_all_accept_headers(void **state)
+{
+    static const char text[] = "Content-Type: text/plain; version=0.0.4";
+    static const char openmetrics[] = "Content-Type: application/openmetrics-text; version=1.0.0";
+    struct stage *stage = *state;
+    char where[WHERE_BYTES];
+
+    start_collector(stage, where);
+    assert_form(where, "", text);
+    assert_form(where, "Accept: application/openmetrics-text;q=0\r\n", text);
+    assert_form(where, "Accept: application/openmetrics-text-foo\r\n", text);
+    assert_form(where, "Accept: application/openmetrics-text;q=0.2, text/plain;q=0.3\r\n", text);
+    assert_form(where, "accept: Application/OpenMetrics-Text\r\n", openmetrics);
+    assert_form(where, "Accept: text/plain;q=0.5\r\nX: y\r\nACCEPT: application/openmetrics-text\r\n", openmetrics);
+    stage_collector_end(stage, 0);
+}
+
 /* --- Prometheus --- */
 
 /* The rate of one user, as the query by users answers; 0: none yet. */
@@ -327,6 +356,9 @@ static void test_health_says_what_is_wrong_and_a_sink_that_fails_is_no_death(voi
     assert_answers(where, "/healthz", "HTTP/1.1 200", "ok\n");
     assert_answers(where, "/readyz", "HTTP/1.1 200", "ok\n");
     assert_answers(where, "/health", "HTTP/1.1 200", "\"status\":\"healthy\"");
+    assert_answers(where, "/", "HTTP/1.1 200",
+                   "\r\n\r\nthere are /metrics, /healthz, /readyz, /health, /api/usage, /api/usage/ACCOUNT, /api/top, "
+                   "/api/limits, /api/lanes, /api/stat\n");
     assert_answers(where, "/nothing", "HTTP/1.1 404", "/metrics");
     assert_command_says(stage, 0, "healthy\n");
     redis_server_stop(&stage->server);
@@ -403,12 +435,47 @@ static void test_address_that_cannot_be_had(void **state)
     assert_int_equal(process_run(&second, argv, stage->env_list, WAIT_MS), 0);
     assert_int_equal(process_exit_code(&second), 1);
     assert_non_null(strstr(process_text(&second, PROCESS_STDERR), "cannot listen for HTTP on 127.0.0.1:"));
+    assert_non_null(strstr(process_text(&second, PROCESS_STDERR),
+                           " (TOKENRING_HTTP): Address already in use; choose another address, or off\n"));
     process_end(&second);
     stage_env(stage, "TOKENRING_HTTP", "localhost:9464");
     assert_int_equal(process_run(&second, argv, stage->env_list, WAIT_MS), 0);
     assert_int_equal(process_exit_code(&second), 1);
     assert_non_null(strstr(process_text(&second, PROCESS_STDERR), "TOKENRING_HTTP=localhost:9464: allowed are ADDRESS:PORT"));
     process_end(&second);
+    stage_collector_end(stage, 0);
+}
+
+/* Holds the default port until it is closed; if somebody else has it already, that is as good. */
+static int take_default_port(void)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(9464)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    assert_true(fd >= 0);
+    (void)bind(fd, (const struct sockaddr *)&address, sizeof(address));
+    return fd;
+}
+
+static void test_default_port_that_is_taken_is_gone_without_and_said(void **state)
+{
+    const char *argv[] = {TEST_BIN_DIR "/tokenring", "stat", NULL};
+    struct stage *stage = *state;
+    struct process process;
+    int port = take_default_port();
+
+    stage_env(stage, "TOKENRING_HTTP", ""); /* as if it were not set */
+    stage_collector_start(stage, "1");
+    if (strstr(process_text(&stage->collector, PROCESS_STDERR),
+               " warning cannot listen for HTTP on 127.0.0.1:9464: Address already in use; metrics and health are not served; "
+               "TOKENRING_HTTP can be another address, or off\n") == NULL)
+        fail_msg("%s", process_text(&stage->collector, PROCESS_STDERR));
+    assert_command_says(stage, 0, "degraded\ncannot listen for HTTP on 127.0.0.1:9464");
+    assert_int_equal(process_run(&process, argv, stage->env_list, WAIT_MS), 0);
+    assert_non_null(strstr(process_text(&process, PROCESS_STDOUT), "problem: cannot listen for HTTP on 127.0.0.1:9464"));
+    process_end(&process);
+    (void)close(port);
     stage_collector_end(stage, 0);
 }
 
@@ -447,10 +514,12 @@ int main(void)
         IN_BOTH(test_figures_are_exact),
         IN_LEDGER(test_time_in_handlers_is_told_and_stays_when_gateways_go),
         IN_LEDGER(test_strict_parsers_accept_hostile_names_under_load),
+        IN_LEDGER(test_form_of_metrics_follows_all_accept_headers),
         IN_REDIS(test_prometheus_answers_the_rate_of_each_user),
         IN_REDIS(test_health_says_what_is_wrong_and_a_sink_that_fails_is_no_death),
         IN_LEDGER(test_strange_requests_are_answered_or_hung_up_on),
         IN_LEDGER(test_address_that_cannot_be_had),
+        IN_LEDGER(test_default_port_that_is_taken_is_gone_without_and_said),
         IN_LEDGER(test_unix_socket_answers_and_one_that_a_death_left_is_replaced),
     };
 

@@ -336,7 +336,7 @@ static void test_own_directory_prepared_by_another_user_is_refused_by_both_sides
         assert_int_equal(users_run(user.mallory, prepare_own_directory, what), 0);
         assert_int_equal(users_run(user.alice, open_by_default, 0), -TKR_ENODIR);
         assert_int_equal(users_run(user.alice, collect_by_default, 0), 1);
-        assert_int_equal(users_log_lines("is missing and cannot be made, or is not safe to use"), ++refusals);
+        assert_int_equal(users_log_lines("; set TOKENRING_RUNTIME_DIR to another"), ++refusals);
         assert_empty(own_directory);
         assert_empty(own_target);
     }

@@ -13,7 +13,8 @@
 #define TKR_COMMAND_YES_HELP "  --yes              do not ask; needed where standard input is no terminal\n"
 
 /*
- * Asks on the terminal, as "WHAT; type yes to go on: " on standard error, unless `yes` says so already.
+ * Asks on the terminal, as "this is to WHAT; type yes to go on: " on standard error, unless `yes` says so already; where there is
+ * none it says "would WHAT". what begins with a verb: "erase every trace of ...".
  * TKR_COMMAND_OK: go on; TKR_COMMAND_FAILED: the answer was another one; TKR_COMMAND_WRONG: there is nobody to ask. Told already.
  */
 int tkr_command_confirm(const char *command, bool yes, const char *what);

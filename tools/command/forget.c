@@ -65,7 +65,7 @@ static int ask(const struct forget *forget)
 
     tkr_kind_name(forget->query.kind, kind);
     (void)tkr_command_text_clean(forget->query.id, forget->query.id_len, clean);
-    (void)tkr_message_set(&what, "every trace of %s %.150s is erased", kind, clean);
+    (void)tkr_message_set(&what, "erase every trace of %s %.150s", kind, clean);
     return tkr_command_confirm(forget->command, forget->yes, what.text);
 }
 

@@ -28,7 +28,8 @@ static const char help[] =
     "--near, the accounts that have used so much of what holds for them, in which cycle. watch shows what gateways of this host\n"
     "see, in shared memory: 'tokenring limit watch --help'.\n\n"
     "Options:\n"
-    "  --cycle CYCLE      YYYY-MM-DD, a cycle's first day; get: default the month in UTC that is now; list: default all\n"
+    "  --cycle CYCLE      YYYY-MM-DD, a cycle's first day, or all. list: default all. set and clear: all is the standing\n"
+    "                     limit. get: one cycle; default the month in UTC that is now\n"
     "  --standing         the standing limit (default for set and clear)\n"
     "  --near FRACTION    a number above 0, at most 1, as 0.8\n"
     "  --kind KIND        user (default; list: all), team, organisation, key or another name of 1 to 12 letters a-z or '_'\n"
@@ -50,7 +51,8 @@ struct limit {
     const char *command;
     struct tkr_usage_query query;
     bool standing;
-    double near; /* 0: not given */
+    bool all_cycles; /* --cycle all */
+    double near;     /* 0: not given */
     bool json;
     int64_t tokens;
 };
@@ -68,6 +70,7 @@ static int take_option(void *arg, int option)
 
     switch (option) {
     case OPTION_CYCLE:
+        limit->all_cycles = strcmp(optarg, "all") == 0;
         return tkr_command_query_cycle(limit->command, optarg, &limit->query);
     case OPTION_STANDING:
         limit->standing = true;
@@ -188,6 +191,8 @@ static int list(struct limit *limit, tkr_sink *sink, tkr_message *ret_message)
         rc = tkr_command_json_print(limit->command, tkr_command_limits_json(&rows));
     } else if (rc == 0) {
         (void)printf("%-12s %-12s %20s %20s %8s  %s\n", "kind", "cycle", "limit", "used", "%", "account");
+        if (rows.count == 0)
+            (void)puts(limit->near > 0 ? "(no account is so near its limit)" : "(no limit is set)");
         for (size_t i = 0; i < rows.count; i++)
             print_row(&rows.row[i]);
     }
@@ -225,6 +230,8 @@ static int check_options(const struct limit *limit, const struct verb *verb)
         return tkr_command_wrong(limit->command, "--near: only list takes it");
     if (limit->standing && verb->run != set)
         return tkr_command_wrong(limit->command, "--standing: only set and clear take it");
+    if (limit->all_cycles && verb->run == get)
+        return tkr_command_wrong(limit->command, "--cycle=all: get tells of one cycle, YYYY-MM-DD");
     if (limit->standing && limit->query.cycle != 0)
         return tkr_command_wrong(limit->command, "--cycle and --standing: one of them is allowed");
     return 0;

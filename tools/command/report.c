@@ -180,6 +180,8 @@ static int print_text(const struct report *report)
 
     (void)printf("%s\n  %-10s %20s %12s %20s %9s %20s %20s %9s\n", report->sink.text, "cycle", "total tokens", "calls", "change",
                  "%", "cost, USD", "change", "%");
+    if (report->rows.count == 0)
+        (void)puts("  (no usage in these cycles)");
     for (size_t i = 0; i < report->rows.count; i += line) {
         line = tkr_command_report_line(&report->rows.row[i], report->rows.count - i);
         print_line(&report->rows.row[i], line);

@@ -156,8 +156,8 @@ static int ask(const struct reset *reset)
     if (reset->query.cycle != 0)
         tkr_cycle_format(reset->query.cycle, cycle);
     (void)tkr_command_text_clean(reset->query.id, reset->query.id_len, clean);
-    (void)tkr_message_set(&what, "the totals%s of %.150s, cycle %s, start from zero", reset->limits ? " and limits" : "", clean,
-                          cycle);
+    (void)tkr_message_set(&what, "reset the totals of %.150s, cycle %s, to zero%s", clean, cycle,
+                          reset->limits ? " and clear its limits" : "");
     return tkr_command_confirm(reset->command, reset->yes, what.text);
 }
 

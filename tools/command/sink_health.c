@@ -74,6 +74,7 @@ json_t *tkr_command_health_json(const struct tkr_health *health)
     (void)json_object_set_new(object, "answered", tkr_command_moment_json(health->answered_ns));
     json_set_clean(object, "error", health->error);
     json_set_clean(object, "advice", health->advice);
+    (void)json_object_set_new(object, "wal_bytes", json_integer((json_int_t)health->wal_bytes));
     (void)json_object_set_new(object, "failures", json_integer((json_int_t)health->failures));
     (void)json_object_set_new(object, "parked_accounts", json_integer((json_int_t)health->parked));
     (void)json_object_set_new(object, "parked", parked);
@@ -89,6 +90,20 @@ json_t *tkr_command_sink_json(const struct tkr_host_balance *balance)
     object = tkr_command_health_json(balance->health);
     (void)json_object_set_new(object, "waiting_accounts", json_integer((json_int_t)tkr_command_sink_waiting(balance)));
     return object;
+}
+
+json_t *tkr_command_problems_json(const struct tkr_host_balance *balance)
+{
+    json_t *problems = json_array();
+    char clean[TKR_COMMAND_CLEAN_BYTES(TKR_MESSAGE_BYTES)];
+
+    for (int i = 0; balance->health != NULL && i < TKR_PROBLEM_COUNT; i++) {
+        const char *problem = balance->health->problem[i];
+        (void)tkr_command_text_clean(problem, strlen(problem), clean);
+        if (problem[0] != '\0')
+            (void)json_array_append_new(problems, json_string(clean));
+    }
+    return problems;
 }
 
 /* --- text --- */
@@ -132,6 +147,12 @@ void tkr_command_sink_print(const struct tkr_host_balance *balance)
         (void)printf("parked: %" PRIu64 " more\n", health->parked - health->named);
     if (health->advice[0] != '\0') {
         print_clean("advice: ", health->advice, strlen(health->advice));
+        (void)putchar('\n');
+    }
+    for (int i = 0; i < TKR_PROBLEM_COUNT; i++) {
+        if (health->problem[i][0] == '\0')
+            continue;
+        print_clean("problem: ", health->problem[i], strlen(health->problem[i]));
         (void)putchar('\n');
     }
     print_clean("sink: ", health->sink, strlen(health->sink));

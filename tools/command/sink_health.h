@@ -19,6 +19,9 @@ json_t *tkr_command_health_json(const struct tkr_health *health);
 /* A new JSON object; null when no collector has said anything. */
 json_t *tkr_command_sink_json(const struct tkr_host_balance *balance);
 
+/* What else of the collector somebody should look at: a new JSON array of sentences. */
+json_t *tkr_command_problems_json(const struct tkr_host_balance *balance);
+
 /* Lines for people; none when no collector has said anything. */
 void tkr_command_sink_print(const struct tkr_host_balance *balance);
 

@@ -24,7 +24,7 @@ static const char help[] =
     "they are. Read from shared memory; no collector need run. Each model of an account and cycle counts as an account here.\n\n"
     "Options:\n" TKR_COMMAND_LOOK_HELP
     "  --json             print one JSON object: collector, collector_running, law_holds, host, shards, regions, sink,\n"
-    "                     handlers, limits (accounts that are near theirs, or over, as gateways see them)\n"
+    "                     problems, handlers, limits (accounts that are near theirs, or over, as gateways see them)\n"
     "  --help             this text\n\n" TKR_COMMAND_EXIT_HELP "1 also says that the law does not hold.\n";
 
 static const struct option options[] = {TKR_COMMAND_LOOK_OPTIONS, TKR_COMMAND_OPTION_HELP, {NULL, 0, NULL, 0}};

@@ -43,9 +43,10 @@ json_t *tkr_command_stat_json(const char *runtime_dir, const struct tkr_host_bal
         (void)json_array_append_new(shards, shard_json(&balance->shard[i]));
     for (uint32_t i = 0; i < balance->region_count; i++)
         (void)json_array_append_new(regions, tkr_command_region_json(&balance->region[i]));
-    return json_pack("{s:o, s:b, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "collector", tkr_command_collector_json(balance),
+    return json_pack("{s:o, s:b, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "collector", tkr_command_collector_json(balance),
                      "collector_running", (int)balance->collector_running, "law_holds", (int)tkr_balance_holds(&balance->host),
                      "host", tkr_command_balance_json(&balance->host), "shards", shards, "regions", regions, "sink",
-                     tkr_command_sink_json(balance), "handlers", tkr_command_handlers_json(balance), "limits",
-                     tkr_command_limits_near_json(runtime_dir), "memory", memory_json(balance));
+                     tkr_command_sink_json(balance), "problems", tkr_command_problems_json(balance), "handlers",
+                     tkr_command_handlers_json(balance), "limits", tkr_command_limits_near_json(runtime_dir),
+                     "memory", memory_json(balance));
 }

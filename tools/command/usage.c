@@ -201,6 +201,8 @@ static void print_table(const struct usage *usage, size_t count)
             (void)printf("%s%*s", column == 0 ? "" : "  ", column <= MODEL ? -width[column] : width[column],
                          title_of(usage, column));
     }
+    if (count == 0)
+        (void)printf("\n(no usage that was asked for)");
     for (size_t i = 0; i < count; i++) {
         for (int column = 0; column < COLUMNS_MAX; column++) {
             if (!is_shown(usage, column))

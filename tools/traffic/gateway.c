@@ -117,7 +117,8 @@ static void note_end(struct gateway *gateway, uint32_t index, int status, struct
         else
             report_failed(report, index, "was killed", strsignal(WTERMSIG(status)));
     } else if (open_code != TKR_OK) {
-        report_failed(report, index, "could not be opened", tkr_strerror(open_code));
+        report_failed(report, index, "could not be opened",
+                      child->open_error[0] != '\0' ? child->open_error : tkr_strerror(open_code));
     } else if (sync_code != TKR_OK) {
         report_failed(report, index, "did not see all of its calls counted", tkr_strerror(sync_code));
     } else if (WEXITSTATUS(status) != 0) {

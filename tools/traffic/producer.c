@@ -260,6 +260,7 @@ int tkr_gateway_produce(const struct tkr_gateway_config *config, struct tkr_gate
                          .turn = 1,
                          .doomed = index < config->kill_count};
     code = open_producer(&work);
+    (void)tkr_open_error(work.self->open_error, sizeof(work.self->open_error)); /* "" without one */
     atomic_store_explicit(&work.self->open_code, code, memory_order_relaxed);
     if (code != TKR_OK)
         return 1;

@@ -18,13 +18,14 @@ struct tkr_gateway_sum {
 
 /* How far a child is, and how it ended; written by that child only. */
 struct tkr_gateway_child {
-    _Atomic uint64_t begun;   /* of a child to be killed: calls that it began to make, in the order of their numbers */
-    _Atomic uint64_t made;    /* of a child to be killed: calls of these that the library accepted */
-    _Atomic int failed_code;  /* of a child to be killed: of the first call that was not accepted; after it begun and made rest */
-    _Atomic int open_code;    /* of tkr_open */
-    _Atomic int sync_code;    /* of tkr_sync */
-    _Atomic uint64_t offered; /* calls accepted or dropped, as the child counted them */
-    _Atomic uint64_t stat_offered; /* the same as the library counted them */
+    _Atomic uint64_t begun;  /* of a child to be killed: calls that it began to make, in the order of their numbers */
+    _Atomic uint64_t made;   /* of a child to be killed: calls of these that the library accepted */
+    _Atomic int failed_code; /* of a child to be killed: of the first call that was not accepted; after it begun and made rest */
+    _Atomic int open_code;   /* of tkr_open */
+    char open_error[TKR_OPEN_ERROR_BYTES]; /* then why; written before open_code, read when the child has ended */
+    _Atomic int sync_code;                 /* of tkr_sync */
+    _Atomic uint64_t offered;              /* calls accepted or dropped, as the child counted them */
+    _Atomic uint64_t stat_offered;         /* the same as the library counted them */
 };
 
 /* All of it is zero at first, and relaxed but for go_ns: the parent reads when the children have ended. */

@@ -62,8 +62,12 @@ struct identity {
 
 int tkr_ledger_failed(const struct tkr_ledger *ledger, tkr_message *ret_message)
 {
-    return tkr_message_set(ret_message, "ledger %.*s: %s", SHOWN_BYTES, ledger->path,
-                           ledger->db != NULL ? sqlite3_errmsg(ledger->db) : "out of memory");
+    int code = ledger->db != NULL ? sqlite3_errcode(ledger->db) & 0xff : SQLITE_NOMEM;
+    int error = code == SQLITE_CANTOPEN || code == SQLITE_IOERR ? sqlite3_system_errno(ledger->db) : 0;
+
+    return tkr_message_set(ret_message, "ledger %.*s: %s%s%s", SHOWN_BYTES, ledger->path,
+                           ledger->db != NULL ? sqlite3_errmsg(ledger->db) : "out of memory", error != 0 ? ": " : "",
+                           error != 0 ? strerror(error) : "");
 }
 
 int tkr_ledger_run(const struct tkr_ledger *ledger, const char *sql, tkr_message *ret_message)
@@ -280,6 +284,15 @@ bool tkr_ledger_gone(const struct tkr_ledger *ledger)
     return sqlite3_file_control(ledger->db, "main", SQLITE_FCNTL_HAS_MOVED, &moved) == SQLITE_OK && moved;
 }
 
+uint64_t tkr_ledger_wal_bytes(const char *path)
+{
+    char wal[TKR_SINK_PATH_BYTES + 8];
+    struct stat st;
+
+    (void)snprintf(wal, sizeof(wal), "%s-wal", path);
+    return stat(wal, &st) == 0 ? (uint64_t)st.st_size : 0;
+}
+
 /* Makes the directories of path from byte `from` on, each 0700. */
 static void make_directories(const char *path, size_t from)
 {
@@ -386,7 +399,10 @@ static bool could_not_prepare(const struct tkr_ledger *ledger)
 
 static int no_ledger(const char *path, tkr_message *ret_message)
 {
-    (void)tkr_message_set(ret_message, "no ledger at %.*s yet", SHOWN_BYTES, path);
+    (void)tkr_message_set(ret_message,
+                          "no ledger at %.*s yet; start tokenringd, which makes it, or name another by TOKENRING_LEDGER or "
+                          "TOKENRING_STATE_DIR",
+                          SHOWN_BYTES, path);
     return 1;
 }
 

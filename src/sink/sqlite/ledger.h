@@ -66,6 +66,9 @@ bool tkr_ledger_has_dataset(const struct tkr_ledger *ledger);
 /* Is the open file no longer the one at its path: replaced, moved or removed? */
 bool tkr_ledger_gone(const struct tkr_ledger *ledger);
 
+/* Bytes of the write-ahead log beside the file at path; 0: there is none. */
+uint64_t tkr_ledger_wal_bytes(const char *path);
+
 /* Runs statements that give no rows. 0, or -1 with the reason. */
 int tkr_ledger_run(const struct tkr_ledger *ledger, const char *sql, tkr_message *ret_message);
 

@@ -39,6 +39,11 @@ static int sqlite_advise(tkr_sink *sink, tkr_message *ret_advice, tkr_message *r
     return 0;
 }
 
+static uint64_t sqlite_wal_bytes(const tkr_sink *sink)
+{
+    return tkr_ledger_wal_bytes(((const struct sqlite_sink *)sink)->config.ledger);
+}
+
 static void sqlite_disconnect(tkr_sink *sink)
 {
     tkr_ledger_statements_finalize(&of(sink)->statements);
@@ -195,6 +200,7 @@ static const struct tkr_sink_ops sqlite_ops = {
     .submit = sqlite_submit,
     .collect = sqlite_collect,
     .advise = sqlite_advise,
+    .wal_bytes = sqlite_wal_bytes,
     .disconnect = sqlite_disconnect,
     .read = sqlite_read,
     .sources = sqlite_sources,

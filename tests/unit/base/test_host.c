@@ -44,7 +44,7 @@ static const char *inside(const char *name)
 /* The result, with the descriptor closed when there was one: then TKR_OK. */
 static int try_open(const char *path, bool own, bool create)
 {
-    int fd = tkr_runtime_open(path, own, create);
+    int fd = tkr_runtime_open(path, own, create, NULL);
 
     if (fd < 0)
         return fd;
@@ -212,13 +212,13 @@ static int as_stranger_in_shared(void)
 
     if (setgid(STRANGER) != 0 || setuid(STRANGER) != 0)
         return 2;
-    fd = tkr_runtime_open(inside("shared"), false, false);
+    fd = tkr_runtime_open(inside("shared"), false, false, NULL);
     if (fd < 0)
         return 3;
     file = openat(fd, "region", O_CREAT | O_EXCL | O_RDWR, 0660);
     if (file < 0)
         return 4;
-    return tkr_runtime_open(inside("closed/within"), false, false) == TKR_ENODIR ? 0 : 5; /* cannot be reached at all */
+    return tkr_runtime_open(inside("closed/within"), false, false, NULL) == TKR_ENODIR ? 0 : 5; /* cannot be reached at all */
 }
 
 static void test_runtime_open_shared_directory_serves_who_may_not_list_it(void **state)

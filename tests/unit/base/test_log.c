@@ -316,19 +316,66 @@ static void test_file_that_is_renamed_and_opened_again_loses_no_line_and_mixes_n
     free(seen);
 }
 
-static void test_file_that_cannot_be_opened_again_is_kept_and_told_of(void **state)
+/* From now on standard error is a file; returns what it was. */
+static int redirect_stderr(const char *path)
+{
+    int before = dup(STDERR_FILENO);
+    int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+
+    assert_true(before >= 0 && fd >= 0 && dup2(fd, STDERR_FILENO) == STDERR_FILENO);
+    (void)close(fd);
+    return before;
+}
+
+static void restore_stderr(int before)
+{
+    assert_int_equal(dup2(before, STDERR_FILENO), STDERR_FILENO);
+    (void)close(before);
+}
+
+static void test_file_that_cannot_be_opened_again_gives_way_to_standard_error_until_it_can(void **state)
+{
+    struct scene *scene = *state;
+    char errors[PATH_BYTES];
+    tkr_message problem = {""};
+    int before;
+
+    (void)snprintf(errors, sizeof(errors), "%s/stderr", scene->dir);
+    before = redirect_stderr(errors);
+    log_open(scene);
+    assert_false(tkr_log_problem(&problem));
+    assert_int_equal(rename(scene->path, scene->rotated), 0);
+    assert_int_equal(mkdir(scene->path, 0700), 0);
+    tkr_log_reopen();
+    wait_times(errors, ": Is a directory; the log goes to standard error, trying again\n", 1);
+    assert_true(tkr_log_problem(&problem));
+    assert_non_null(strstr(problem.text, "/log: cannot be opened: Is a directory; the log goes to standard error"));
+    tkr_log(TKR_LOG_INFO, "said meanwhile");
+    wait_times(errors, "said meanwhile", 1);
+    tkr_log_reopen(); /* no better, and told once */
+    assert_int_equal(rmdir(scene->path), 0);
+    wait_times(scene->path, "/log again; lines since it could not be opened are on standard error\n", 1);
+    assert_false(tkr_log_problem(&problem));
+    tkr_log(TKR_LOG_INFO, "said after that");
+    tkr_log_close();
+    restore_stderr(before);
+    assert_times(scene->path, "said after that", 1);
+    assert_times(scene->rotated, "said", 0);
+    assert_times(errors, "the log goes to standard error", 1);
+    assert_times(errors, "said after that", 0);
+}
+
+static void test_file_that_was_removed_is_made_anew(void **state)
 {
     struct scene *scene = *state;
 
     log_open(scene);
-    assert_int_equal(rename(scene->path, scene->rotated), 0);
-    assert_int_equal(mkdir(scene->path, 0700), 0);
-    tkr_log_reopen();
-    wait_times(scene->rotated, " warning the log cannot be opened again under its name, ", 1);
-    assert_times(scene->rotated, ": Is a directory; going on in the one that is open\n", 1);
-    tkr_log(TKR_LOG_INFO, "it goes on");
+    tkr_log(TKR_LOG_INFO, "before");
+    wait_times(scene->path, "before", 1);
+    assert_int_equal(unlink(scene->path), 0);
+    tkr_log(TKR_LOG_INFO, "behind");
+    wait_times(scene->path, "behind", 1);
     tkr_log_close();
-    assert_times(scene->rotated, "it goes on", 1);
 }
 
 static void test_without_a_file_or_a_log_there_is_nothing_to_open_again(void **state)
@@ -695,7 +742,8 @@ int main(void)
         TEST(test_file_is_made_readable_by_its_group_and_appended_to),
         TEST(test_what_is_no_file_to_append_to_is_refused_in_words),
         TEST(test_file_that_is_renamed_and_opened_again_loses_no_line_and_mixes_none),
-        TEST(test_file_that_cannot_be_opened_again_is_kept_and_told_of),
+        TEST(test_file_that_cannot_be_opened_again_gives_way_to_standard_error_until_it_can),
+        TEST(test_file_that_was_removed_is_made_anew),
         TEST(test_without_a_file_or_a_log_there_is_nothing_to_open_again),
         TEST(test_line_that_is_said_again_and_again_is_counted_and_told_at_the_end),
         TEST(test_what_was_left_out_is_told_also_when_nothing_follows),

@@ -57,6 +57,8 @@ static void make(struct tkr_health *health, int64_t n)
     health->named = TKR_HEALTH_NAMED_MAX;
     (void)snprintf(health->error, sizeof(health->error), "%lld", (long long)n);
     (void)snprintf(health->advice, sizeof(health->advice), "%lld", (long long)n);
+    for (int i = 0; i < TKR_PROBLEM_COUNT; i++)
+        (void)snprintf(health->problem[i], sizeof(health->problem[i]), "%lld", (long long)n);
     for (uint32_t i = 0; i < TKR_HEALTH_NAMED_MAX; i++) {
         health->account[i].since_ns = n;
         health->account[i].id_len =
@@ -203,6 +205,8 @@ static void test_health_of_any_bytes_is_clamped(void **state)
     assert_in_range(strlen(health.error), 0, sizeof(health.error) - 1);
     assert_in_range(strlen(health.advice), 0, sizeof(health.advice) - 1);
     assert_in_range(strlen(health.sink), 0, sizeof(health.sink) - 1);
+    for (int i = 0; i < TKR_PROBLEM_COUNT; i++)
+        assert_in_range(strlen(health.problem[i]), 0, sizeof(health.problem[i]) - 1);
     for (uint32_t i = 0; i < health.named; i++) {
         assert_int_equal(health.account[i].id_len, TKR_ENTRY_ID_MAX);
         assert_int_equal(health.account[i].model_len, TKR_ENTRY_LABEL_MAX);

@@ -107,6 +107,9 @@ static void test_status_is_degraded_while_it_counts_and_somebody_should_look(voi
     memcpy(health.advice, "it may evict", 13);
     expect(&what, TKR_STATUS_DEGRADED, "it may evict");
     health.advice[0] = '\0';
+    memcpy(health.problem[TKR_PROBLEM_LOG], "the log goes elsewhere", 23);
+    expect(&what, TKR_STATUS_DEGRADED, "the log goes elsewhere");
+    health.problem[TKR_PROBLEM_LOG][0] = '\0';
     what.dropped_recent = 7;
     expect(&what, TKR_STATUS_DEGRADED, "7 records were dropped");
     what.dropped_recent = 0;
@@ -137,6 +140,8 @@ static void test_status_takes_the_worst_of_all_reasons(void **state)
     health.state = TKR_HEALTH_FAILING;
     health.parked = 1;
     health.advice[0] = '!';
+    for (int i = 0; i < TKR_PROBLEM_COUNT; i++)
+        health.problem[i][0] = '!';
     balance.collector_running = false;
     balance.host.offered = 1;
     what.stalled_ns = INT64_MAX;
@@ -145,7 +150,7 @@ static void test_status_takes_the_worst_of_all_reasons(void **state)
     what.waiting_lanes = 1;
     status = judge(&what);
     assert_int_equal(status.grade, TKR_STATUS_UNHEALTHY);
-    assert_int_equal(status.reasons, 9);
+    assert_int_equal(status.reasons, 9 + TKR_PROBLEM_COUNT);
 }
 
 int main(void)

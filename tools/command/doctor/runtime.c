@@ -3,11 +3,13 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "base/host.h"
@@ -130,6 +132,31 @@ static void look_at_room(struct tkr_findings *findings, int directory)
                         tkr_command_bytes(tmpfs.bytes, text[0]));
 }
 
+/* Can a collector make it? That is what its parent says. */
+static void look_at_missing(struct tkr_findings *findings, const char *path)
+{
+    static const char elsewhere[] = "set TOKENRING_RUNTIME_DIR to a directory on a tmpfs that this user may write, or mount one "
+                                    "there (mount -t tmpfs; docker run --shm-size)";
+    char parent[TKR_RUNTIME_PATH_BYTES];
+    struct statfs filesystem;
+    char *slash;
+
+    (void)snprintf(parent, sizeof(parent), "%s", path); /* absolute */
+    slash = strrchr(parent, '/');
+    slash[slash == parent ? 1 : 0] = '\0';
+    if (statfs(parent, &filesystem) != 0)
+        tkr_finding_add(findings, TKR_FINDING_ERROR, SUBJECT, elsewhere, "%s is not there and cannot be made: %s: %s", path,
+                        parent, strerror(errno));
+    else if (filesystem.f_type != TMPFS_MAGIC)
+        tkr_finding_add(findings, TKR_FINDING_ERROR, SUBJECT, elsewhere, "%s is not there, and %s is not on a tmpfs", path,
+                        parent);
+    else if (access(parent, W_OK | X_OK) != 0)
+        tkr_finding_add(findings, TKR_FINDING_ERROR, SUBJECT, elsewhere,
+                        "%s is not there, and this user cannot make it in %s: %s", path, parent, strerror(errno));
+    else
+        tkr_finding_add(findings, TKR_FINDING_WARNING, SUBJECT, "start tokenringd, which makes it", "%s is not there yet", path);
+}
+
 static void look_at_failure(struct tkr_findings *findings, const char *path, int failure)
 {
     struct stat status;
@@ -139,8 +166,7 @@ static void look_at_failure(struct tkr_findings *findings, const char *path, int
                         "set TOKENRING_RUNTIME_DIR to a directory on one, say below /dev/shm or /run", "%s is not on a tmpfs",
                         path);
     else if (lstat(path, &status) != 0 && errno == ENOENT)
-        tkr_finding_add(findings, TKR_FINDING_WARNING, SUBJECT, "start tokenringd, which makes it where it may",
-                        "%s is not there yet", path);
+        look_at_missing(findings, path);
     else if (lstat(path, &status) != 0)
         tkr_finding_add(findings, TKR_FINDING_ERROR, SUBJECT, "let this user enter it, or set TOKENRING_RUNTIME_DIR", "%s: %s",
                         path, strerror(errno));
@@ -148,7 +174,8 @@ static void look_at_failure(struct tkr_findings *findings, const char *path, int
         tkr_finding_add(findings, TKR_FINDING_ERROR, SUBJECT, "remove it, or set TOKENRING_RUNTIME_DIR", "%s is no directory",
                         path);
     else
-        tkr_finding_add(findings, TKR_FINDING_ERROR, SUBJECT, "chmod 3773 (or 0700), and make it the collector's user's",
+        tkr_finding_add(findings, TKR_FINDING_ERROR, SUBJECT,
+                        "chmod 3773 (or 0700), and make it the collector's user's; or set TOKENRING_RUNTIME_DIR to another",
                         "%s is not safe: it is %s, mode %04o", path, owner_text(&status), (unsigned)status.st_mode & MODE_MASK);
 }
 
@@ -163,7 +190,7 @@ void tkr_doctor_runtime(struct tkr_findings *findings, const char *runtime_dir)
         tkr_finding_add(findings, TKR_FINDING_ERROR, SUBJECT, "use a shorter path", "its path is too long");
         return;
     }
-    directory = tkr_runtime_open(path, own, false);
+    directory = tkr_runtime_open(path, own, false, NULL);
     if (directory < 0) {
         look_at_failure(findings, path, directory);
         return;

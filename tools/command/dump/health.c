@@ -19,6 +19,7 @@ void tkr_dump_health(struct tkr_dump *dump)
     if (copy != NULL && balance.health != NULL && tkr_dump_read(dump, 0, copy, bytes) &&
         tkr_health_copy(copy, bytes, balance.health)) {
         (void)json_object_set_new(dump->object, "sink", tkr_command_health_json(balance.health));
+        (void)json_object_set_new(dump->object, "problems", tkr_command_problems_json(&balance));
         (void)json_object_set_new(dump->object, "handlers", tkr_command_handlers_json(&balance));
     } else {
         tkr_dump_doubt(dump, "it is of another layout than this version reads, cut, or damaged");
