@@ -32,10 +32,12 @@ struct tkr_feed {
     uint32_t lane_next;        /* where draining goes on, so that no lane waits for a busy one */
     int directory;             /* of the regions */
     char name[TKR_REGION_NAME_BYTES];
-    int64_t touched_ns;           /* when the region was told last that the collector is there */
-    struct tkr_buckets_sum spent; /* what its handlers had taken when it was looked at last */
-    atomic_bool dead;             /* discovery: the owner's lock is free */
-    atomic_bool done;             /* worker: off its list; discovery may free it */
+    int64_t touched_ns;                  /* when the region was told last that the collector is there */
+    struct tkr_buckets_sum spent;        /* what its handlers had taken when it was looked at last */
+    uint32_t goals;                      /* lanes that there were when the collector was asked to leave, */
+    uint64_t goal[TKR_REGION_LANES_MAX]; /* and where their producers stood: it leaves once they are counted so far */
+    atomic_bool dead;                    /* discovery: the owner's lock is free */
+    atomic_bool done;                    /* worker: off its list; discovery may free it */
 };
 
 /* The cursor's state. */
@@ -55,6 +57,15 @@ void tkr_feed_quarantine(struct tkr_shard *shard, struct tkr_feed *feed);
 
 /* Counts more records of the feed as dropped by the collector, within a batch. */
 void tkr_feed_drop(struct tkr_shard *shard, struct tkr_feed *feed, enum tkr_drop why, uint64_t count);
+
+/* The collector leaves: notes what has been published until now. */
+void tkr_feed_set_goals(struct tkr_feed *feed);
+
+/* Is all counted, or counted as dropped, that was published by then? Also of a feed that nothing is read from any more. */
+bool tkr_feed_reached(const struct tkr_feed *feed);
+
+/* Records that its producers say they published and that are not counted. */
+uint64_t tkr_feed_left(const struct tkr_feed *feed);
 
 /* Folds a feed that has nothing left into the law, unlinks its file and frees its cursor. */
 void tkr_feed_reclaim(struct tkr_shard *shard, struct tkr_feed *feed);

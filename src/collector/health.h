@@ -27,6 +27,8 @@
 #define TKR_HEALTH_HANDLERS_MAX 32u
 #define TKR_HEALTH_TYPE_BYTES 32u
 #define TKR_HEALTH_LOOP_BYTES 16u
+#define TKR_HEALTH_REGIONS_MAX 4u
+#define TKR_HEALTH_REGION_BYTES 48u
 
 enum tkr_health_state {
     TKR_HEALTH_STARTING, /* not tried yet */
@@ -53,10 +55,18 @@ struct tkr_health_handler {
 };
 _Static_assert(TKR_NOTICE_COUNT <= 8, "there is a place for each notice");
 
+/* A region, or the runtime directory itself, that the collector cannot read at present; it is tried again. */
+struct tkr_health_region {
+    char name[TKR_HEALTH_REGION_BYTES];
+    char reason[TKR_MESSAGE_BYTES];
+};
+
 struct tkr_health {
     uint64_t state;                 /* enum tkr_health_state */
     int64_t since_ns;               /* Unix time since when it is so */
     int64_t answered_ns;            /* when the sink answered last; 0: never */
+    int64_t since_monotonic_ns;     /* the two moments by a clock that does not step, */
+    int64_t answered_monotonic_ns;  /* for how long ago that is */
     uint64_t failures;              /* tries that failed since then; 0 unless failing */
     uint64_t parked;                /* accounts that the sink cannot take as they are */
     uint64_t named;                 /* of them, in account[] */
@@ -69,7 +79,10 @@ struct tkr_health {
     int64_t patience_ns;                 /* what the sink may take: the flusher waits for it */
     char stalled[TKR_HEALTH_LOOP_BYTES]; /* that loop */
     uint64_t no_board;                   /* not 0: gateways know no limits */
-    uint64_t handlers;                   /* types, in handler[] */
+    uint64_t unreadable;                 /* regions, and the directory, that cannot be read: what they hold is not counted */
+    uint64_t unreadable_named;           /* of them, below */
+    struct tkr_health_region unreadable_region[TKR_HEALTH_REGIONS_MAX];
+    uint64_t handlers; /* types, in handler[] */
     struct tkr_health_handler handler[TKR_HEALTH_HANDLERS_MAX];
 };
 

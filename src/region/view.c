@@ -256,6 +256,11 @@ bool tkr_view_spent(const struct tkr_view *view, uint64_t *ret_ns, uint64_t ret_
     return tkr_guarded_load(&view->mapped->spent_ns, ret_ns);
 }
 
+bool tkr_view_bad_times(const struct tkr_view *view, uint64_t *ret_calls)
+{
+    return tkr_guarded_load(&view->mapped->bad_times, ret_calls);
+}
+
 bool tkr_view_slot_count(const struct tkr_view *view, uint32_t *ret_count)
 {
     uint64_t count;
