@@ -226,7 +226,10 @@ static void linger(struct tkr_collector *collector, const atomic_uint *stops, vo
     tkr_discovery_look(collector->discovery); /* a gateway that came just now */
     if (collector->config.linger_s == 0 || tkr_discovery_gateways(collector->discovery) == 0)
         return;
-    TKR_LOG(TKR_LOG_INFO, "asked to leave while {gateways} gateways run: collecting until they have gone, {seconds} s at most",
+    TKR_LOG(TKR_LOG_INFO,
+            tkr_discovery_gateways(collector->discovery) == 1
+                ? "asked to leave while {gateways} gateway runs: collecting until it has gone, {seconds} s at most"
+                : "asked to leave while {gateways} gateways run: collecting until they have gone, {seconds} s at most",
             tkr_field_gateways(tkr_discovery_gateways(collector->discovery)), tkr_field_seconds(collector->config.linger_s));
     atomic_store_explicit(&collector->monitor.linger_until_ns, until_ns, memory_order_relaxed); /* a figure */
     while (atomic_load_explicit(stops, memory_order_relaxed) < 2 && tkr_discovery_gateways(collector->discovery) > 0 &&
@@ -259,9 +262,9 @@ static int judge_left(const struct tkr_collector *collector, const struct tkr_le
         TKR_LOG(TKR_LOG_ERROR, "not counted, since the collector of another version reads them: regions of gateways: {files}",
                 tkr_field_files(left->other_layout));
     if (unflushed > 0)
-        return tkr_message_set(
-            ret_message, "the sink did not take %" PRIu64 " accounts in time; they stay in %s and go out at the next start",
-            unflushed, collector->config.runtime_path);
+        return tkr_message_set(ret_message,
+                               "the sink did not take %" PRIu64 " accounts in time; they stay in %s and go out at the next start",
+                               unflushed, collector->config.runtime_path);
     if (left->unreadable + left->no_cursor + left->behind + left->unfinished + left->other_layout == 0)
         return 0;
     return tkr_message_set(ret_message, "not all is counted; what is left stays in %s for the next collector",
