@@ -139,6 +139,43 @@ static void test_step_of_the_collectors_clock_forgets_nobody(void **state)
     stage_assert_exact(stage);
 }
 
+/* What a collector of layout 2.0 left: marks in Unix time, by which all that it held has been idle for fifty years. */
+static void leave_marks_of_minor_0(const struct stage *stage)
+{
+    int folder = stage_folder(stage);
+    int fd = openat(folder, "shard-0", O_RDWR | O_CLOEXEC);
+    struct tkr_shard_header *header = mmap(NULL, TKR_SHARD_HEADER_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+    assert_true(fd >= 0 && header != MAP_FAILED);
+    header->minor = 0;
+    atomic_store(&header->wall_mark_time_s[0], 1);
+    atomic_store(&header->wall_mark_batch[0], atomic_load(&header->committed));
+    atomic_store(&header->wall_marks, 1);
+    atomic_store(&header->marks, 0);
+    memset((void *)header->mark_boot_s, 0, sizeof(header->mark_boot_s));
+    memset((void *)header->mark_batch, 0, sizeof(header->mark_batch));
+    (void)munmap(header, TKR_SHARD_HEADER_BYTES);
+    (void)close(fd);
+    (void)close(folder);
+}
+
+static void test_marks_of_an_older_collector_forget_nobody(void **state)
+{
+    struct stage *stage = *state;
+
+    collector = stage_fork(stage, collect, 0);
+    assert_int_equal(stage_exit_code(stage_fork(stage, record_idle, 0)), 0);
+    wait_flushed(stage);
+    leave();
+    leave_marks_of_minor_0(stage);
+    atomic_store(stops, 0);
+    collector = stage_fork(stage, collect, 0);
+    pass_by(stage);
+    assert_int_equal(stage_first_accounts(stage), IDLE_USERS + 1);
+    leave();
+    stage_assert_exact(stage);
+}
+
 /* A region that is being made has a lock only after it has a file. */
 static void test_step_sweeps_away_no_region_that_is_being_made(void **state)
 {
@@ -164,6 +201,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         STEP_TEST(test_step_of_the_collectors_clock_forgets_nobody),
+        STEP_TEST(test_marks_of_an_older_collector_forget_nobody),
         STEP_TEST(test_step_sweeps_away_no_region_that_is_being_made),
     };
 
