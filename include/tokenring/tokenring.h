@@ -173,12 +173,12 @@ typedef struct tkr_start {
  * What a call used. prompt, completion, total: any may be absent; an absent total is prompt + completion,
  * which then is at most TKR_TOKENS_MAX.
  *
- * A call's duration is the time from its start to its end, its time to first token that to first_token_ns. What is not told to
- * tkr_call_begin and tkr_call_end is measured, by CLOCK_MONOTONIC, which does not step as the wall clock may: so tell times only of
- * a call that you could not tell of while it went on. tkr_record measures nothing: without start_ns and end_ns it has no
- * duration. Times that are told are Unix time. One that comes before the start, or more than a week (604,800 s) after it, or,
- * without a start_ns, more than a second later than now, makes no duration: the call counts without it, and is counted as one with
- * bad times (tokenring stat, tokenring_bad_call_times).
+ * A call's duration is the time from its start to its end, its time to first token that to first_token_ns. Without start_ns and
+ * end_ns tkr_call_begin and tkr_call_end measure it, by CLOCK_MONOTONIC, which does not step as the wall clock may: so tell times
+ * only of a call that you could not tell of while it went on. With start_ns alone the end is now, by the wall clock. tkr_record
+ * measures nothing: without both it has no duration. Times that are told are Unix time. One that comes before the start, or more
+ * than a week (604,800 s) after it, or, without a start_ns, more than a second later than now, makes no duration: the call counts
+ * without it, and is counted as one with bad times (tokenring stat, tokenring_bad_call_times).
  */
 typedef struct tkr_usage {
     uint32_t size;

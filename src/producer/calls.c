@@ -23,19 +23,10 @@ static inline int64_t monotonic_of(struct tkr_channel *channel, const tkr_start 
     return start->start_ns == 0 ? tkr_channel_monotonic_ns(channel, start_ns) : tkr_clock_monotonic_coarse_ns();
 }
 
-#define AHEAD_NS (20 * TKR_NS_PER_MS) /* by which a told start may be ahead of the coarse clock and still be now: two ticks */
-
-/* When a call began that tells its start, on the monotonic clock as the two clocks stand now (region/call.h). */
-static __attribute__((noinline)) uint64_t begun_as_told(int64_t start_ns, int64_t now_ns)
-{
-    int64_t ahead_ns = start_ns - tkr_clock_coarse_ns();
-
-    return (uint64_t)(now_ns + (ahead_ns > 0 && ahead_ns <= AHEAD_NS ? 0 : ahead_ns)) | TKR_CALL_START_TOLD;
-}
-
+/* When a call began, for its slot (region/call.h). */
 static inline uint64_t begun_of(const tkr_start *start, int64_t now_ns)
 {
-    return start->start_ns == 0 ? (uint64_t)now_ns & ~(uint64_t)TKR_CALL_START_TOLD : begun_as_told(start->start_ns, now_ns);
+    return start->start_ns == 0 ? (uint64_t)now_ns & ~(uint64_t)TKR_CALL_START_TOLD : TKR_CALL_START_TOLD;
 }
 
 static inline bool estimates_fit(const tkr_start *start, int64_t reserve_max)
@@ -67,7 +58,7 @@ static inline __attribute__((always_inline)) int begin_plain(struct tkr_producer
     slot = &producer->region.slots[number];
     if (!tkr_frame_plain_head_put(slot->frame, head_bytes, user, user->len < TKR_SHORT_ID_BYTES, channel->span.cycle, start_ns))
         return NOT_PLAIN;
-    now_ns = monotonic_of(channel, start, start_ns);
+    now_ns = holds || start->start_ns == 0 ? monotonic_of(channel, start, start_ns) : 0;
     tkr_frame_plain_open(slot->frame, head_bytes, begun_of(start, now_ns));
     slot->head_bytes = (uint32_t)head_bytes;
     if (holds && !tkr_limits_hold(producer, channel, slot, start, channel->span.cycle, now_ns))
@@ -179,27 +170,40 @@ int tkr_call_progress(tkr_producer *producer, tkr_call call, int64_t completion_
 
 /* --- end --- */
 
-#define SLACK_NS TKR_NS_PER_S /* between what is told by a precise clock and what coarse ones measure */
+#define SLACK_NS TKR_NS_PER_S         /* between what is told by a precise clock and what coarse ones measure */
+#define AHEAD_NS (20 * TKR_NS_PER_MS) /* by which a told start may be ahead of the coarse clock and still be now: two ticks */
 
-/* What has passed since the call began, or since the start that was told. */
-static inline int64_t measured_ns(const struct tkr_frame_header *header)
+static inline bool start_told(const struct tkr_frame_header *header)
 {
-    return tkr_clock_monotonic_coarse_ns() - (int64_t)(header->sequence & ~(uint64_t)TKR_CALL_START_TOLD);
+    return (header->sequence & TKR_CALL_START_TOLD) != 0;
 }
 
 /*
- * A call's times. What is not told is measured. What is told is by the caller's clock: both ends are taken at its word, if they
- * make a duration; a time without a start can be of no later moment than has been reached since the call began.
+ * What has passed since the start: by the clock that does not step, where the producer saw it; else by the wall clock, which is
+ * the one that the start was told by. To read both clocks when a call begins would cost as much as the rest of it.
+ */
+static inline int64_t passed_ns(const struct tkr_frame_header *header)
+{
+    int64_t passed_ns;
+
+    if (!start_told(header))
+        return tkr_clock_monotonic_coarse_ns() - (int64_t)header->sequence;
+    passed_ns = tkr_clock_coarse_ns() - header->start_ns;
+    return passed_ns < 0 && passed_ns >= -AHEAD_NS ? 0 : passed_ns;
+}
+
+/*
+ * A call's times. What is told is by the caller's clock: both ends are taken at its word, if they make a duration; a time without a
+ * start can be of no later moment than has been reached since the call began.
  */
 static struct tkr_call_times times_of(const struct tkr_frame_header *header, const tkr_usage *usage)
 {
     struct tkr_call_times times = {.bad = false};
-    int64_t measured = measured_ns(header);
-    bool start_told = (header->sequence & TKR_CALL_START_TOLD) != 0;
-    int64_t most = start_told || measured > TKR_DURATION_MAX_NS - SLACK_NS ? TKR_DURATION_MAX_NS : measured + SLACK_NS;
+    int64_t passed = passed_ns(header);
+    int64_t most = start_told(header) || passed > TKR_DURATION_MAX_NS - SLACK_NS ? TKR_DURATION_MAX_NS : passed + SLACK_NS;
 
     times.duration_ns = usage->end_ns > 0 ? tkr_arguments_elapsed(header->start_ns, usage->end_ns, most, &times.bad)
-                                          : tkr_arguments_elapsed(0, measured, TKR_DURATION_MAX_NS, &times.bad);
+                                          : tkr_arguments_elapsed(0, passed, TKR_DURATION_MAX_NS, &times.bad);
     if (usage->first_token_ns > 0)
         times.first_token_ns = tkr_arguments_elapsed(header->start_ns, usage->first_token_ns, most, &times.bad);
     return times;
@@ -210,9 +214,9 @@ static inline bool plain_duration(const struct tkr_frame_header *header, const t
 {
     int64_t ns;
 
-    if (usage->end_ns > 0 && (header->sequence & TKR_CALL_START_TOLD) == 0)
+    if (usage->end_ns > 0 && !start_told(header))
         return false;
-    ns = usage->end_ns > 0 ? usage->end_ns - header->start_ns : measured_ns(header);
+    ns = usage->end_ns > 0 ? usage->end_ns - header->start_ns : passed_ns(header);
     if ((uint64_t)ns > (uint64_t)UINT32_MAX * TKR_NS_PER_US)
         return false;
     *ret_us = (uint32_t)((uint64_t)ns / TKR_NS_PER_US);

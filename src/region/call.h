@@ -26,9 +26,8 @@
  * the lane did not reach, an open call; with a note that it reached, an ended one.
  *
  * How long a call took is measured by the process that began it, by a clock that does not step: the open frame's sequence is when
- * the call began, by CLOCK_MONOTONIC. Where the caller told a start, it is that start on the monotonic clock as the two clocks
- * stood when the call began, with bit 0 set; else bit 0 is clear. No other process reads it, so minor 2.2 and older, which have 0
- * there, are not misread.
+ * the call began, by CLOCK_MONOTONIC, its bit 0 clear; or 1 where the caller told a start. No other process reads it, so minor
+ * 2.2 and older, which have 0 there, are not misread.
  *
  * A handle is identity << 48 | slot << 28 | generation (28 bits): identity is a non-zero number that begins at random and
  * differs between all regions that a process and its forked ancestors opened (of the last 65535).

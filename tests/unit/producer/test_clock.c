@@ -44,7 +44,7 @@ static tkr_usage usage_of(int64_t tokens)
 
 /* --- steps while a call is open --- */
 
-enum way { PLAIN, WITH_MODEL, START_TOLD, WAYS };
+enum way { PLAIN, WITH_MODEL, WAYS };
 
 static tkr_start start_by(enum way way)
 {
@@ -55,8 +55,6 @@ static tkr_start start_by(enum way way)
         start.model = "gpt-4o";
         start.model_len = 6;
     }
-    if (way == START_TOLD)
-        start.start_ns = wall_ns();
     return start;
 }
 
@@ -84,6 +82,35 @@ static void test_call_lasts_as_long_as_it_lasts_whatever_the_wall_clock_does(voi
     tkr_close(producer);
 }
 
+/* A start is told by the clock that steps: what is absurd then is no duration, and counted. */
+static void test_told_start_before_a_step_makes_no_duration_and_is_counted(void **state)
+{
+    tkr_producer *producer = fixture_open(0, 0, 0);
+    tkr_usage usage = usage_of(1);
+
+    (void)state;
+    for (uint64_t i = 0; i < 3; i++) {
+        tkr_start start = start_by(PLAIN);
+        struct drained found;
+        tkr_call call;
+        start.start_ns = wall_ns();
+        assert_int_equal(tkr_call_begin(producer, &start, &call), TKR_OK);
+        process_sleep_ms(PAUSE_MS);
+        if (i > 0)
+            clock_step->ahead_ns += steps_ns[i - 1];
+        assert_int_equal(tkr_call_end(producer, call, &usage), TKR_OK);
+        found = look();
+        assert_int_equal(found.frames, 1);
+        assert_int_equal(found.counts.value[TKR_COUNTER_TOTAL], 2);
+        assert_int_equal(found.bad_times, i);
+        if (i == 0)
+            assert_in_range(found.counts.value[TKR_COUNTER_DURATION], LEAST_MS, MOST_MS);
+        else
+            assert_int_equal(found.counts.value[TKR_COUNTER_DURATION], 0);
+    }
+    tkr_close(producer);
+}
+
 /* By a handler, tracked and not: with one open call, a second one is recorded at its end. */
 static void test_handlers_call_lasts_as_long_as_it_lasts(void **state)
 {
@@ -94,18 +121,16 @@ static void test_handlers_call_lasts_as_long_as_it_lasts(void **state)
     (void)state;
     options.producer = producer;
     assert_int_equal(tkr_detailed_token_callback(&options, &handler), 0);
-    for (size_t i = 0; i < 4; i++) {
+    for (size_t i = 0; i < 2; i++) {
         tkr_callback_context context[2] = {TKR_CALLBACK_CONTEXT_INIT, TKR_CALLBACK_CONTEXT_INIT};
         tkr_response response = TKR_RESPONSE_INIT;
         int64_t duration_ms;
         response.prompt_tokens = response.completion_tokens = 1;
         for (int c = 0; c < 2; c++) {
             context[c].start = start_for("alice");
-            if (i >= 2)
-                context[c].start.start_ns = wall_ns();
             assert_int_equal(tkr_on_llm_start(handler, NULL, 0, &context[c]), 0);
         }
-        clock_step->ahead_ns += steps_ns[i % 2];
+        clock_step->ahead_ns += steps_ns[i];
         process_sleep_ms(PAUSE_MS);
         for (int c = 0; c < 2; c++)
             assert_int_equal(tkr_on_llm_end(handler, &response, &context[c]), 0);
@@ -271,6 +296,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CLOCK_TEST(test_call_lasts_as_long_as_it_lasts_whatever_the_wall_clock_does),
+        CLOCK_TEST(test_told_start_before_a_step_makes_no_duration_and_is_counted),
         CLOCK_TEST(test_handlers_call_lasts_as_long_as_it_lasts),
         CLOCK_TEST(test_told_end_after_a_step_makes_no_duration_and_is_counted),
         CLOCK_TEST(test_told_times_make_a_duration_up_to_a_week),
