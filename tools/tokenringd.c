@@ -13,12 +13,12 @@
 
 enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
-static atomic_bool stop;
+static atomic_uint stops; /* how often it was asked to leave */
 
 static void on_signal(int number)
 {
     (void)number;
-    atomic_store_explicit(&stop, true, memory_order_relaxed); /* lock-free: safe in a handler */
+    (void)atomic_fetch_add_explicit(&stops, 1, memory_order_relaxed); /* lock-free: safe in a handler */
 }
 
 static void on_rotated(int number)
@@ -49,8 +49,8 @@ static void print_help(void)
         "\n"
         "usage: tokenringd [--help | --version]\n"
         "\n"
-        "Runs in the foreground until SIGTERM or SIGINT; then drains, flushes and leaves. On SIGHUP it opens the file of\n"
-        "its log again.\n"
+        "Runs in the foreground until SIGTERM or SIGINT; then drains, flushes and leaves; a second one ends\n"
+        "TOKENRING_LINGER_S at once. On SIGHUP it opens the file of its log again.\n"
         "\n"
         "Environment:\n"
         "  TOKENRING_RUNTIME_DIR        shared memory, on a tmpfs; default /run/tokenring, else /dev/shm/tokenring-UID\n"
@@ -62,6 +62,7 @@ static void print_help(void)
         "  TOKENRING_FLUSH_INTERVAL_MS  default 1000\n"
         "  TOKENRING_PARKED_RETRY_MS    between tries of an account that the sink cannot take; default 30000\n"
         "  TOKENRING_FORGET_AFTER_S     idle accounts leave memory; their totals stay; default 604800, a week\n"
+        "  TOKENRING_LINGER_S           after SIGTERM waits so long for attached gateways to go, 0..86400; default 0\n"
         "  TOKENRING_ORPHANS            how calls of dead gateways count: streamed, prompt, reserve, zero\n"
         "  TOKENRING_SINK               redis, sqlite or null; default redis when one is configured, else sqlite\n"
         "  TOKENRING_LEDGER             file of the SQLite ledger\n"
@@ -78,7 +79,8 @@ static void print_help(void)
         "  TOKENRING_LOG_RECORDED       lines `Recorded N tokens for user ID` in a flush, 0..1000000; default 0\n"
         "  TOKENRING_LOG_REDACT         1: account ids in the log are replaced by digests; default 0\n"
         "\n"
-        "Exit status: 0 all was flushed; 1 it could not start, or the sink did not take all; 2 wrong usage.");
+        "Exit status: 0 all that was recorded is counted and flushed; 1 it could not start, or something is left, and the\n"
+        "log says what; 2 wrong usage.");
 }
 
 /* Also where the operator looks, who started it. */
@@ -146,8 +148,8 @@ static int collect(const struct tkr_log_settings *settings)
     say_begun(&config, collector);
     tkr_sink_config_doubt(&config.sink, say_doubt, NULL);
     tkr_serve_ready(serve, true);
-    tkr_notify_ready(&notify, collector, &stop);
-    result = tkr_collector_run(collector, &stop, tkr_notify_turn, &notify, &message);
+    tkr_notify_ready(&notify, collector, &stops);
+    result = tkr_collector_run(collector, &stops, tkr_notify_turn, &notify, &message);
     tkr_serve_close(serve);
     tkr_collector_close(collector);
     if (result != 0)

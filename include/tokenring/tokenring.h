@@ -154,14 +154,14 @@ typedef struct tkr_start {
     uint32_t size;
     uint32_t account_count; /* 1..TKR_ACCOUNTS_MAX */
     tkr_account account[TKR_ACCOUNTS_MAX];
-    const char *model;       /* NULL: not told */
-    const char *provider;    /* NULL: not told */
-    uint32_t model_len;      /* bytes, 0..TKR_MODEL_BYTES_MAX */
-    uint32_t provider_len;   /* bytes, 0..TKR_PROVIDER_BYTES_MAX */
-    uint8_t call_id[16];     /* the gateway's own id of the request; all zero: none */
-    uint32_t attempt;        /* 0 for the first; a retry keeps call_id and counts this up */
-    uint32_t cycle;          /* yyyymmdd; 0: the default cycle of start_ns (tkr_options) */
-    int64_t start_ns;        /* 0: now, by the coarse clock (a few ms); for tkr_record it may be the begin of the second */
+    const char *model;     /* NULL: not told */
+    const char *provider;  /* NULL: not told */
+    uint32_t model_len;    /* bytes, 0..TKR_MODEL_BYTES_MAX */
+    uint32_t provider_len; /* bytes, 0..TKR_PROVIDER_BYTES_MAX */
+    uint8_t call_id[16];   /* the gateway's own id of the request; all zero: none */
+    uint32_t attempt;      /* 0 for the first; a retry keeps call_id and counts this up */
+    uint32_t cycle;        /* yyyymmdd; 0: the default cycle of start_ns (tkr_options) */
+    int64_t start_ns; /* Unix time; 0: now, by the coarse clock (a few ms); for tkr_record it may be the begin of the second */
     int64_t prompt_estimate; /* tokens; 0 or TKR_ABSENT: none. Settles a call whose process died */
     int64_t reserve;         /* tokens to hold against the limits of all accounts until the end; 0 or TKR_ABSENT: none */
 } tkr_start;
@@ -170,8 +170,17 @@ typedef struct tkr_start {
         .size = sizeof(tkr_start) \
     }
 
-/* What a call used. prompt, completion, total: any may be absent; an absent total is prompt + completion,
- * which then is at most TKR_TOKENS_MAX. */
+/*
+ * What a call used. prompt, completion, total: any may be absent; an absent total is prompt + completion,
+ * which then is at most TKR_TOKENS_MAX.
+ *
+ * A call's duration is the time from its start to its end, its time to first token that to first_token_ns. Without start_ns and
+ * end_ns tkr_call_begin and tkr_call_end measure it, by CLOCK_MONOTONIC, which does not step as the wall clock may: so tell times
+ * only of a call that you could not tell of while it went on. With start_ns alone the end is now, by the wall clock. tkr_record
+ * measures nothing: without both it has no duration. Times that are told are Unix time. One that comes before the start, or more
+ * than a week (604,800 s) after it, or, without a start_ns, more than a second later than now, makes no duration: the call counts
+ * without it, and is counted as one with bad times (tokenring stat, tokenring_bad_call_times).
+ */
 typedef struct tkr_usage {
     uint32_t size;
     uint32_t estimated; /* TKR_ESTIMATED_* bits */
@@ -184,8 +193,8 @@ typedef struct tkr_usage {
     int64_t cache_write;    /* part of prompt written to a cache */
     int64_t reasoning;      /* part of completion */
     int64_t cost_nano_usd;  /* 0..TKR_COST_MAX or TKR_ABSENT */
-    int64_t first_token_ns; /* time of the first token; TKR_ABSENT or 0: not known */
-    int64_t end_ns;         /* time of the end; TKR_ABSENT or 0: now for tkr_call_end, not known for tkr_record */
+    int64_t first_token_ns; /* Unix time of the first token; TKR_ABSENT or 0: not known */
+    int64_t end_ns;         /* Unix time of the end; TKR_ABSENT or 0: now for tkr_call_end, not known for tkr_record */
 } tkr_usage;
 #define TKR_USAGE_INIT                                                                                           \
     {                                                                                                            \

@@ -28,8 +28,9 @@ struct token {
 
 /* Of a call. */
 struct kept {
-    tkr_call call; /* 0: not tracked, to be recorded at its end */
-    int64_t start_ns;
+    tkr_call call;    /* 0: not tracked, to be recorded at its end */
+    int64_t start_ns; /* as told; 0: not, and the producer measures */
+    int64_t begun_ns; /* of a call that is not tracked: that start on the monotonic clock */
     int64_t prompt_estimate;
     uint32_t accounts; /* that are this handler's to count, a bit each; 0: none */
 };
@@ -116,21 +117,28 @@ static int begin_made(const struct token *token, const tkr_callback_context *con
 static int begin(const struct token *token, tkr_callback_context *context, struct kept *kept)
 {
     tkr_start *start = &context->start;
-    int64_t start_ns = start->start_ns;
     int64_t prompt_estimate = start->prompt_estimate;
     int result;
 
     if (kept->accounts != ALL_ACCOUNTS || token->charged.account.id != NULL || token->charged.cycle != 0)
         return begin_made(token, context, kept);
-    start->start_ns = kept->start_ns;
     start->prompt_estimate = kept->prompt_estimate;
     result = tkr_producer_begin_unheld(token->callback.producer, start, &kept->call);
-    start->start_ns = start_ns;
     start->prompt_estimate = prompt_estimate;
     return result;
 }
 
 /* --- start --- */
+
+/* Begins to measure a call that the producer does not track. */
+static void measure(struct kept *kept)
+{
+    int64_t now_ns = tkr_clock_unix_ns();
+
+    if (kept->start_ns == 0)
+        kept->start_ns = now_ns;
+    kept->begun_ns = tkr_clock_monotonic_ns() - (now_ns - kept->start_ns);
+}
 
 static int start(struct tkr_callback *callback, const tkr_chat_message *messages, uint32_t count, tkr_callback_context *context)
 {
@@ -146,12 +154,14 @@ static int start(struct tkr_callback *callback, const tkr_chat_message *messages
     kept->accounts = accounts_owned(token, context);
     if (kept->accounts == 0)
         return 0; /* another handler of the composite counts them */
-    kept->start_ns = context->start.start_ns != 0 ? context->start.start_ns : tkr_clock_coarse_ns();
+    kept->start_ns = context->start.start_ns;
     kept->prompt_estimate = token->detailed ? tkr_extract_prompt_estimate(messages, count, token->charged.characters_per_token)
                                             : tkr_arguments_or_zero(context->start.prompt_estimate);
     result = begin(token, context, kept);
+    if (result == TKR_ECALLS || result == TKR_ENOSPC)
+        measure(kept); /* not tracked, but counted when it ends */
     if (result == TKR_OK || result == TKR_ECALLS || result == TKR_ENOSPC)
-        return 0; /* the last two: not tracked, but counted when it ends */
+        return 0;
     kept->accounts = 0;
     return tkr_callback_failed(callback, result, context);
 }
@@ -174,11 +184,14 @@ static void tell_corrected(struct token *token, const tkr_callback_context *cont
 static int put_usage(struct token *token, const tkr_callback_context *context, const struct kept *kept, const tkr_usage *usage)
 {
     tkr_start call_start;
+    tkr_usage timed;
 
     if (kept->call != 0)
         return tkr_call_end(token->callback.producer, kept->call, usage);
     make_start(token, context, kept, &call_start);
-    return tkr_record(token->callback.producer, &call_start, usage);
+    timed = *usage;
+    timed.end_ns = kept->start_ns + (tkr_clock_monotonic_ns() - kept->begun_ns);
+    return tkr_record(token->callback.producer, &call_start, &timed);
 }
 
 /* Ends the call. What no call can have used is not counted, but the call is. */
@@ -201,7 +214,6 @@ static int finish(struct tkr_callback *callback, tkr_callback_context *context, 
     int result;
 
     tell_corrected(token, context, extracted->corrected);
-    extracted->usage.end_ns = tkr_clock_coarse_ns();
     result = count_call(token, context, kept, &extracted->usage);
     return result == TKR_OK ? 0 : tkr_callback_failed(callback, result, context);
 }

@@ -50,6 +50,7 @@ static void add(struct tkr_balance *sum, const struct tkr_balance *more)
     sum->counted += more->counted;
     sum->in_lanes += more->in_lanes;
     sum->unknown += more->unknown;
+    sum->bad_times += more->bad_times;
     sum->settled += more->settled;
     sum->open_calls += more->open_calls;
     sum->lanes += more->lanes;
@@ -174,7 +175,7 @@ static bool survey_producer(const struct tkr_view *view, struct tkr_balance *bal
 {
     uint64_t dropped[TKR_DROP_MAX];
 
-    if (!tkr_view_counters(view, dropped, balance->refused))
+    if (!tkr_view_counters(view, dropped, balance->refused) || !tkr_view_bad_times(view, &balance->bad_times))
         return false;
     for (int i = 0; i < TKR_DROP_MAX; i++) {
         balance->offered += dropped[i];
@@ -371,6 +372,7 @@ static bool survey_shard(struct survey *survey, uint32_t i)
     shard->balance.counted = get(&law->gone_counted);
     shard->balance.settled = get(&law->gone_settled);
     shard->balance.unknown = get(&law->gone_unknown);
+    shard->balance.bad_times = get(&law->gone_bad_times);
     for (int c = 0; c < TKR_DROP_MAX; c++)
         shard->balance.dropped[c] = get(&law->gone_dropped[c]);
     for (int c = 0; c < TKR_REFUSED_MAX; c++)

@@ -27,6 +27,7 @@ struct tkr_balance {
     uint64_t dropped[TKR_DROP_MAX];
     uint64_t refused[TKR_REFUSED_MAX]; /* by the API, never offered */
     uint64_t unknown;                  /* frames of types that this version does not know, skipped; never offered */
+    uint64_t bad_times;                /* calls whose told times made no sense, and have no duration for it */
     uint64_t settled;                  /* of counted: calls whose process had died */
     uint64_t open_calls;
     uint64_t lanes;

@@ -224,38 +224,127 @@ static void end_workers(struct tkr_collector *collector)
         (void)pthread_join(collector->worker[--collector->workers_started].thread, NULL);
 }
 
-int tkr_collector_run(struct tkr_collector *collector, const atomic_bool *stop, void (*turn)(void *argument), void *argument,
-                      tkr_message *ret_message)
+/* --- running --- */
+
+/* Shows others what discovery has found. */
+static void tell_found(struct tkr_collector *collector)
+{
+    struct tkr_unreadable unreadable;
+
+    atomic_store_explicit(&collector->monitor.gateways, tkr_discovery_gateways(collector->discovery),
+                          memory_order_relaxed); /* a figure */
+    tkr_discovery_unreadable(collector->discovery, &unreadable);
+    if (unreadable.count > 0 || collector->monitor.unreadable.count > 0) /* this thread's own */
+        tkr_monitor_unreadable_set(&collector->monitor, &unreadable);
+}
+
+/* One round of the main loop. */
+static void look(struct tkr_collector *collector, void (*turn)(void *argument), void *argument)
 {
     const struct timespec pause = {.tv_nsec = LOOK_NS};
-    uint64_t left;
+
+    tkr_discovery_look(collector->discovery);
+    tell_found(collector);
+    tkr_losses_look(&collector->losses, &collector->monitor, tkr_clock_monotonic_ns(), false);
+    tkr_pulse_beat(&collector->monitor.main);
+    if (turn != NULL)
+        turn(argument);
+    (void)nanosleep(&pause, NULL); /* a signal ends it early */
+}
+
+/* Goes on for the gateways that are attached: what they record last would else wait for a collector that may never come. */
+static void linger(struct tkr_collector *collector, const atomic_uint *stops, void (*turn)(void *argument), void *argument)
+{
+    int64_t until_ns = tkr_clock_monotonic_ns() + (int64_t)collector->config.linger_s * TKR_NS_PER_S;
+
+    tkr_discovery_look(collector->discovery); /* a gateway that came just now */
+    if (collector->config.linger_s == 0 || tkr_discovery_gateways(collector->discovery) == 0)
+        return;
+    TKR_LOG(TKR_LOG_INFO,
+            tkr_discovery_gateways(collector->discovery) == 1
+                ? "asked to leave while {gateways} gateway runs: collecting until it has gone, {seconds} s at most"
+                : "asked to leave while {gateways} gateways run: collecting until they have gone, {seconds} s at most",
+            tkr_field_gateways(tkr_discovery_gateways(collector->discovery)), tkr_field_seconds(collector->config.linger_s));
+    atomic_store_explicit(&collector->monitor.linger_until_ns, until_ns, memory_order_relaxed); /* a figure */
+    while (atomic_load_explicit(stops, memory_order_relaxed) < 2 && tkr_discovery_gateways(collector->discovery) > 0 &&
+           tkr_clock_monotonic_ns() < until_ns)
+        look(collector, turn, argument);
+    atomic_store_explicit(&collector->monitor.linger_until_ns, 0, memory_order_relaxed);
+}
+
+/* --- the end --- */
+
+/* Says what is left in the directory or in memory, each in a line. 0: nothing is. */
+static int judge_left(const struct tkr_collector *collector, const struct tkr_left *left, uint64_t unflushed,
+                      tkr_message *ret_message)
+{
+    struct tkr_unreadable unreadable;
+
+    tkr_discovery_unreadable(collector->discovery, &unreadable);
+    if (left->unreadable > 0)
+        TKR_LOG(TKR_LOG_ERROR, "not counted, since they cannot be read: regions of gateways: {files}; the first: {reason}",
+                tkr_field_files(left->unreadable), tkr_field_reason(unreadable.region[0].reason));
+    if (left->no_cursor > 0)
+        TKR_LOG(TKR_LOG_ERROR, "not counted, for lack of room: regions of gateways: {files}", tkr_field_files(left->no_cursor));
+    if (left->behind > 0)
+        TKR_LOG(TKR_LOG_ERROR, "not counted in time: {records} records of {gateways} gateways", tkr_field_records(left->records),
+                tkr_field_gateways(left->behind));
+    if (left->unfinished > 0)
+        TKR_LOG(TKR_LOG_ERROR, "not settled in time: open calls of {gateways} gateways that have ended",
+                tkr_field_gateways(left->unfinished));
+    if (left->other_layout > 0)
+        TKR_LOG(TKR_LOG_ERROR, "not counted, since the collector of another version reads them: regions of gateways: {files}",
+                tkr_field_files(left->other_layout));
+    if (unflushed > 0)
+        return tkr_message_set(ret_message,
+                               "the sink did not take %" PRIu64 " accounts in time; they stay in %s and go out at the next start",
+                               unflushed, collector->config.runtime_path);
+    if (left->unreadable + left->no_cursor + left->behind + left->unfinished + left->other_layout == 0)
+        return 0;
+    return tkr_message_set(ret_message, "not all is counted; what is left stays in %s for the next collector",
+                           collector->config.runtime_path);
+}
+
+/* Of those that go on recording, once all before is counted. */
+static void say_attached(const struct tkr_left *left)
+{
+    if (left->gateways > 0)
+        TKR_LOG(TKR_LOG_WARNING,
+                left->gateways == 1
+                    ? "{gateways} gateway still runs: what it records from now on waits in its lanes for the next collector"
+                    : "{gateways} gateways still run: what they record from now on waits in their lanes for the next collector",
+                tkr_field_gateways(left->gateways));
+}
+
+int tkr_collector_run(struct tkr_collector *collector, const atomic_uint *stops, void (*turn)(void *argument), void *argument,
+                      tkr_message *ret_message)
+{
+    struct tkr_left left;
+    uint64_t unflushed;
     int result = start_workers(collector, ret_message);
 
     if (result == 0)
         result = tkr_flusher_start(collector->flusher, ret_message);
     if (result == 0)
         result = tkr_keeper_start(collector->keeper, ret_message);
-    while (result == 0 && !atomic_load_explicit(stop, memory_order_relaxed)) {
-        tkr_discovery_look(collector->discovery);
-        tkr_losses_look(&collector->losses, &collector->monitor, tkr_clock_monotonic_ns(), false);
-        tkr_pulse_beat(&collector->monitor.main);
-        if (turn != NULL)
-            turn(argument);
-        (void)nanosleep(&pause, NULL); /* a signal ends it early */
-    }
+    while (result == 0 && atomic_load_explicit(stops, memory_order_relaxed) == 0)
+        look(collector, turn, argument);
+    if (result == 0)
+        linger(collector, stops, turn, argument);
     tkr_pulse_set(&collector->monitor.main, 0);
     if (turn != NULL)
         turn(argument);
-    tkr_discovery_look(collector->discovery); /* a producer that came and went just now */
+    tkr_discovery_look_last(collector->discovery); /* a producer that came and went just now */
+    tell_found(collector);
     end_workers(collector);
     tkr_losses_look(&collector->losses, &collector->monitor, tkr_clock_monotonic_ns(), true);
     tkr_keeper_end(collector->keeper);
-    left = tkr_flusher_finish(collector->flusher, LAST_FLUSH_MS);
-    if (result == 0 && left > 0)
-        result = tkr_message_set(
-            ret_message, "the sink did not take %" PRIu64 " accounts in time; they stay in %s and go out at the next start", left,
-            collector->config.runtime_path);
-    return result;
+    unflushed = tkr_flusher_finish(collector->flusher, LAST_FLUSH_MS);
+    if (result != 0)
+        return result;
+    tkr_discovery_left(collector->discovery, &left);
+    say_attached(&left);
+    return judge_left(collector, &left, unflushed, ret_message);
 }
 
 void tkr_collector_note(struct tkr_collector *collector, enum tkr_problem problem, const tkr_message *message)

@@ -24,12 +24,14 @@ struct tkr_collector;
 int tkr_collector_open(const struct tkr_collector_config *config, struct tkr_collector **ret_collector, tkr_message *ret_message);
 
 /*
- * Collects until *stop is set (by a signal handler, say), then drains what the lanes hold, flushes, and returns. turn, if not NULL,
- * is called with its argument some twenty times a second until then, and once
- * more when *stop was seen.
- * 0; -1 with the reason when threads could not be started, or when the sink did not take all (which stays in memory).
+ * Collects until *stops is not 0 (counted up by a signal handler, say); then, with TOKENRING_LINGER_S, until no gateway is attached,
+ * so many seconds have passed, or *stops is above 1; then counts what was recorded by then, flushes, and returns. turn, if
+ * not NULL, is called with its argument some twenty times a second until then, and once more before the last flush.
+ * 0: all that was recorded is counted and in the sink. -1 with the reason: threads could not be started, or something in the
+ * runtime directory is not counted, or the sink did not take all; it stays there for the next collector. What gateways record that
+ * are still attached waits for that too, and the log says how many there are.
  */
-int tkr_collector_run(struct tkr_collector *collector, const atomic_bool *stop, void (*turn)(void *argument), void *argument,
+int tkr_collector_run(struct tkr_collector *collector, const atomic_uint *stops, void (*turn)(void *argument), void *argument,
                       tkr_message *ret_message);
 
 /* Others are told of a problem (collector/health.h) from now on. Before it runs. */

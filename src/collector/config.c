@@ -22,6 +22,7 @@
 #define ATTEMPTS_DEFAULT 3
 #define RETRY_DELAY_DEFAULT_MS 100
 #define RECORDED_MAX 1000000
+#define LINGER_MAX_S 86400
 
 static int read_orphans(enum tkr_orphan_policy *ret_policy, tkr_message *ret_message)
 {
@@ -85,6 +86,7 @@ int tkr_collector_config_read(struct tkr_collector_config *ret_config, tkr_messa
         read_number("TOKENRING_FORGET_AFTER_S", 0, 31536000, FORGET_AFTER_DEFAULT_S, &config->forget_after_s, ret_message) != 0 ||
         read_number("TOKENRING_PARKED_RETRY_MS", 10, 3600000, PARKED_RETRY_DEFAULT_MS, &config->parked_retry_ms, ret_message) !=
             0 ||
+        read_number("TOKENRING_LINGER_S", 0, LINGER_MAX_S, 0, &config->linger_s, ret_message) != 0 ||
         read_number("CALLBACK_RETRY_ATTEMPTS", 1, 1000, ATTEMPTS_DEFAULT, &config->attempts, ret_message) != 0 ||
         read_number("CALLBACK_RETRY_DELAY", 1, 60000, RETRY_DELAY_DEFAULT_MS, &config->retry_delay_ms, ret_message) != 0 ||
         read_number("TOKENRING_LOG_RECORDED", 0, RECORDED_MAX, 0, &config->recorded_max, ret_message) != 0 ||

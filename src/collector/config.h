@@ -30,6 +30,7 @@ struct tkr_collector_config {
     uint32_t attempts;        /* of the sink that fail in a row before it is called failing */
     uint32_t retry_delay_ms;  /* before the first try again; it doubles, up to some seconds */
     uint32_t forget_after_s;  /* an acknowledged account that idle leaves memory and its record the sink */
+    uint32_t linger_s;        /* after it was asked to leave it waits so long for attached gateways to go; 0: not at all */
     uint32_t recorded_max;    /* lines of the log about what a flush added, an account each; 0: none */
     enum tkr_orphan_policy orphans;
     struct tkr_sink_config sink;
@@ -40,7 +41,7 @@ struct tkr_collector_config {
  * TOKENRING_MAX_ACCOUNTS (1000..10000000 per shard; default 1000000), TOKENRING_MODELS (0..16 of an account and cycle; default 16), TOKENRING_METRICS_USERS (0..1000; default 100),
  * TOKENRING_BOARD_ACCOUNTS (1024..1048576; default 65536), TOKENRING_FLUSH_INTERVAL_MS (10..3600000; default 1000),
  * TOKENRING_PARKED_RETRY_MS (10..3600000; default 30000), TOKENRING_FORGET_AFTER_S (0: never, to 31536000; default 604800, a week),
- * TOKENRING_ORPHANS (streamed, prompt, reserve, zero; default streamed), CALLBACK_RETRY_ATTEMPTS (1..1000; default 3),
+ * TOKENRING_LINGER_S (0..86400; default 0), TOKENRING_ORPHANS (streamed, prompt, reserve, zero; default streamed), CALLBACK_RETRY_ATTEMPTS (1..1000; default 3),
  * CALLBACK_RETRY_DELAY (ms, 1..60000; default 100), TOKENRING_LOG_RECORDED (0..1000000 lines in a flush; default 0), and the
  * sink's (sink/sink.h).
  * 0, or -1 with a sentence that names the variable, its value and what is allowed.

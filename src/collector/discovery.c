@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -15,21 +16,28 @@
 #include "region/name.h"
 
 #define ALIVE_NS (200 * TKR_NS_PER_MS) /* between looks at the owners' locks */
-#define DENIED_NS (5 * TKR_NS_PER_S)   /* before a region that could not be opened is tried again */
-#define HALF_MADE_S 10                 /* age at which a file under a temporary name is nobody's */
-#define SENTENCES_MAX 10               /* about files that are left alone, in so long: anyone may put any number there */
+#define DENIED_MIN_NS TKR_NS_PER_S     /* before a region that could not be opened is tried again; it doubles, */
+#define DENIED_MAX_NS (60 * TKR_NS_PER_S)
+#define HALF_MADE_S 10       /* age at which a file under a temporary name is nobody's */
+#define STEP_NS TKR_NS_PER_S /* what the wall clock gains or loses on the other between two looks is a step */
+#define SENTENCES_MAX 10     /* about files that are left alone, in so long: anyone may put any number there */
 #define SENTENCES_NS (60 * TKR_NS_PER_S)
 #define LEFT_ALONE "{reason}; left alone"
+
+/* Why a region is not read. */
+enum leaving { READ, UNREADABLE, OTHER_LAYOUT, NO_REGION };
 
 /* A region that has been seen. */
 struct known {
     uint8_t id[TKR_REGION_ID_BYTES];
     struct tkr_feed *feed; /* NULL: left alone */
     int64_t retry_ns;      /* left alone until then; 0: for good */
+    int64_t delay_ns;      /* between the last two tries of one that cannot be read */
+    char *reason;          /* why it cannot be read, as the log has it; NULL: it can, or there was no memory */
+    uint8_t leaving;       /* enum leaving */
     bool waiting;          /* feed has a cursor, but its region could not be opened yet: no worker has it */
     bool listed;           /* in this look */
     bool fresh;            /* not looked at yet */
-    bool told;             /* the log says that it cannot be opened */
 };
 
 struct tkr_discovery {
@@ -43,6 +51,9 @@ struct tkr_discovery {
     size_t count;
     size_t max;
     int64_t alive_looked_ns;
+    int64_t ahead_ns;     /* of the wall clock, of the monotonic one, at the last look */
+    int64_t stepped_ns;   /* monotonic: when the wall clock was seen to step, or the first look */
+    tkr_message blind;    /* why the directory cannot be read; empty: it can */
     int64_t sentences_ns; /* since when they are counted */
     uint32_t sentences;
     uint64_t unsaid;
@@ -101,6 +112,7 @@ static void sort_in(struct tkr_discovery *discovery)
 
 static void forget(struct tkr_discovery *discovery, size_t i)
 {
+    free(discovery->known[i].reason);
     memmove(&discovery->known[i], &discovery->known[i + 1], (discovery->count - i - 1) * sizeof(*discovery->known));
     discovery->sorted = --discovery->count;
 }
@@ -116,12 +128,44 @@ static void say(struct tkr_discovery *discovery, const char *message, const char
     discovery->sentences++;
 }
 
-/* Of a region that cannot be opened at present: once, however often it is tried again. */
-static void say_denied(struct tkr_discovery *discovery, struct known *known, const char *what)
+/* A region cannot be read at present: said once, however often it is tried again. */
+static void deny(struct tkr_discovery *discovery, struct known *known, const char *why)
 {
-    if (!known->told)
-        say(discovery, "{reason}", what);
-    known->told = true;
+    if (known->leaving != UNREADABLE) {
+        say(discovery, "{reason}; what it holds is not counted; trying again", why);
+        known->reason = strdup(why);
+    }
+    known->leaving = UNREADABLE;
+    known->delay_ns = known->delay_ns == 0 ? DENIED_MIN_NS : 2 * known->delay_ns;
+    if (known->delay_ns > DENIED_MAX_NS)
+        known->delay_ns = DENIED_MAX_NS;
+    known->retry_ns = tkr_clock_monotonic_ns() + known->delay_ns;
+}
+
+/* It is read, or will never be. */
+static void allow(struct known *known, const char *name, enum leaving leaving)
+{
+    if (known->leaving == UNREADABLE && leaving == READ)
+        TKR_LOG(TKR_LOG_INFO, "{region} can be read again", tkr_field_region(name, strlen(name)));
+    free(known->reason);
+    known->reason = NULL;
+    known->leaving = (uint8_t)leaving;
+    known->delay_ns = 0;
+    known->retry_ns = 0;
+}
+
+/* The directory cannot be read: whatever is new in it is not seen. Said once, and when it is over. */
+static void set_blind(struct tkr_discovery *discovery, const char *why)
+{
+    bool was = discovery->blind.text[0] != '\0';
+
+    if (why != NULL && !was)
+        TKR_LOG(TKR_LOG_WARNING,
+                "the runtime directory cannot be read, and gateways that are new are not seen: {error}; trying again",
+                tkr_field_error(why));
+    if (why == NULL && was)
+        tkr_log(TKR_LOG_INFO, "the runtime directory can be read again");
+    (void)tkr_message_set(&discovery->blind, "%s", why != NULL ? why : "");
 }
 
 /* The rest in one sentence, and then, for a while, no more. */
@@ -193,13 +237,16 @@ static void resume_region(struct tkr_discovery *discovery, struct known *known)
     tkr_message message;
     enum tkr_view_result result = tkr_view_open(discovery->home->runtime, feed->name, true, &view, &message);
 
-    if (result == TKR_VIEW_DENIED || result == TKR_VIEW_NEWER || result == TKR_VIEW_OLDER) {
+    if (result == TKR_VIEW_DENIED) {
         known->waiting = true;
-        known->retry_ns = result == TKR_VIEW_DENIED ? tkr_clock_monotonic_ns() + DENIED_NS : INT64_MAX;
-        if (result == TKR_VIEW_DENIED)
-            say_denied(discovery, known, message.text);
-        else
-            say(discovery, LEFT_ALONE, message.text);
+        deny(discovery, known, message.text);
+        return;
+    }
+    if (result == TKR_VIEW_NEWER || result == TKR_VIEW_OLDER) {
+        known->waiting = true;
+        allow(known, feed->name, OTHER_LAYOUT);
+        known->retry_ns = INT64_MAX;
+        say(discovery, LEFT_ALONE, message.text);
         return;
     }
     if (view != NULL && view->inode != atomic_load_explicit(&feed->cursor->inode, memory_order_relaxed)) {
@@ -207,6 +254,7 @@ static void resume_region(struct tkr_discovery *discovery, struct known *known)
         view = NULL;
     }
     feed->view = view;
+    allow(known, feed->name, view != NULL ? READ : NO_REGION);
     atomic_store_explicit(&feed->dead, view == NULL, memory_order_relaxed); /* given below */
     known->waiting = false;
     feed_give(discovery, feed, feed->shard);
@@ -276,16 +324,19 @@ static void look_at_new(struct tkr_discovery *discovery, struct known *known, co
     struct tkr_view *view = NULL;
     struct tkr_feed *feed;
     tkr_message message;
+    enum tkr_view_result result = tkr_view_open(discovery->home->runtime, name, true, &view, &message);
 
-    switch (tkr_view_open(discovery->home->runtime, name, true, &view, &message)) {
+    switch (result) {
     case TKR_VIEW_OK:
         feed = feed_make(discovery, name, view);
         if (feed == NULL) {
             tkr_view_close(view);
-            known->retry_ns = tkr_clock_monotonic_ns() + DENIED_NS;
+            (void)tkr_message_set(&message, "no memory for %s", name);
+            deny(discovery, known, message.text);
             break;
         }
         known->feed = feed;
+        allow(known, name, READ);
         TKR_LOG(TKR_LOG_DEBUG, "found {region} of process {pid} ({command})", tkr_field_region(name, strlen(name)),
                 tkr_field_pid(view->pid), tkr_field_command(view->command, strlen(view->command)));
         feed_give(discovery, feed, least_loaded(discovery));
@@ -296,11 +347,10 @@ static void look_at_new(struct tkr_discovery *discovery, struct known *known, co
         (void)unlinkat(discovery->home->runtime, name, 0);
         break;
     case TKR_VIEW_DENIED:
-        known->retry_ns = tkr_clock_monotonic_ns() + DENIED_NS;
-        say_denied(discovery, known, message.text);
+        deny(discovery, known, message.text);
         break;
     default:
-        known->retry_ns = 0;
+        allow(known, name, result == TKR_VIEW_NEWER || result == TKR_VIEW_OLDER ? OTHER_LAYOUT : NO_REGION);
         say(discovery, LEFT_ALONE, message.text);
         break;
     }
@@ -321,6 +371,29 @@ static void look_at(struct tkr_discovery *discovery, struct known *known)
     }
 }
 
+/*
+ * Looks whether the wall clock has stepped, against which a file's time is held below: files have no other. A step may make a new
+ * file look old or an old one new.
+ */
+static void look_at_clock(struct tkr_discovery *discovery)
+{
+    int64_t now_ns = tkr_clock_monotonic_ns();
+    int64_t ahead_ns = tkr_clock_unix_ns() - now_ns;
+
+    if (discovery->stepped_ns == 0 || ahead_ns - discovery->ahead_ns > STEP_NS || discovery->ahead_ns - ahead_ns > STEP_NS)
+        discovery->stepped_ns = now_ns;
+    discovery->ahead_ns = ahead_ns;
+}
+
+/* Is it older than the making of a region takes? What is of a time to come was made before the clock stepped back. */
+static bool is_old(const struct tkr_discovery *discovery, time_t changed_s)
+{
+    int64_t age_s = (int64_t)(tkr_clock_unix_ns() / TKR_NS_PER_S) - changed_s;
+
+    return (age_s > HALF_MADE_S || age_s < -HALF_MADE_S) &&
+           tkr_clock_monotonic_ns() - discovery->stepped_ns > (HALF_MADE_S + 1) * TKR_NS_PER_S;
+}
+
 /* A file under a temporary name whose maker is gone. */
 static void sweep(const struct tkr_discovery *discovery, const char *name)
 {
@@ -330,7 +403,7 @@ static void sweep(const struct tkr_discovery *discovery, const char *name)
 
     if (fd < 0)
         return;
-    if (fstat(fd, &status) == 0 && S_ISREG(status.st_mode) && time(NULL) - status.st_ctime > HALF_MADE_S &&
+    if (fstat(fd, &status) == 0 && S_ISREG(status.st_mode) && is_old(discovery, status.st_ctime) &&
         fcntl(fd, F_OFD_GETLK, &request) == 0 && request.l_type == F_UNLCK)
         (void)unlinkat(discovery->home->runtime, name, 0);
     (void)close(fd);
@@ -342,12 +415,15 @@ static void look_at_directory(struct tkr_discovery *discovery)
     DIR *directory = fd >= 0 ? fdopendir(fd) : NULL;
     const struct dirent *item;
     uint8_t id[TKR_REGION_ID_BYTES];
+    bool whole = true;
 
     if (directory == NULL) {
+        set_blind(discovery, strerror(errno)); /* out of descriptors, say: at the next look */
         if (fd >= 0)
             (void)close(fd);
-        return; /* out of descriptors: at the next look */
+        return;
     }
+    look_at_clock(discovery);
     for (size_t i = 0; i < discovery->count; i++)
         discovery->known[i].listed = false;
     while ((item = readdir(directory)) != NULL) {
@@ -356,13 +432,15 @@ static void look_at_directory(struct tkr_discovery *discovery)
             known = find(discovery, id);
             if (known == NULL)
                 known = note(discovery, id);
-            if (known != NULL) /* else there is no memory: at the next look */
+            if (known != NULL)
                 known->listed = true;
+            whole &= known != NULL; /* no memory: at the next look */
         }
         if (tkr_region_name_is_new(item->d_name))
             sweep(discovery, item->d_name);
     }
     (void)closedir(directory);
+    set_blind(discovery, whole ? NULL : "no memory");
     sort_in(discovery);
     for (size_t i = 0; i < discovery->count; i++) {
         if (discovery->known[i].listed)
@@ -431,11 +509,95 @@ void tkr_discovery_look(struct tkr_discovery *discovery)
     tidy(discovery);
 }
 
+uint64_t tkr_discovery_gateways(const struct tkr_discovery *discovery)
+{
+    uint64_t gateways = 0;
+
+    for (size_t i = 0; i < discovery->count; i++) {
+        const struct tkr_feed *feed = discovery->known[i].feed;
+        gateways += feed != NULL && feed->view != NULL && !atomic_load_explicit(&feed->dead, memory_order_relaxed);
+    }
+    return gateways;
+}
+
+static void name_unreadable(struct tkr_unreadable *unreadable, const char *name, const char *reason)
+{
+    struct tkr_health_region *region = &unreadable->region[unreadable->named];
+
+    unreadable->count++;
+    if (unreadable->named == TKR_HEALTH_REGIONS_MAX)
+        return;
+    (void)snprintf(region->name, sizeof(region->name), "%s", name);
+    (void)snprintf(region->reason, sizeof(region->reason), "%s", reason);
+    unreadable->named++;
+}
+
+void tkr_discovery_unreadable(const struct tkr_discovery *discovery, struct tkr_unreadable *ret_unreadable)
+{
+    tkr_message why;
+
+    memset(ret_unreadable, 0, sizeof(*ret_unreadable));
+    if (discovery->blind.text[0] != '\0') {
+        (void)tkr_message_set(&why, "the runtime directory cannot be read: %.200s", discovery->blind.text);
+        name_unreadable(ret_unreadable, ".", why.text);
+    }
+    for (size_t i = 0; i < discovery->count; i++) {
+        const struct known *known = &discovery->known[i];
+        char name[TKR_REGION_NAME_BYTES];
+        if (known->leaving != UNREADABLE)
+            continue;
+        tkr_region_name_format(TKR_REGION_PREFIX, known->id, name);
+        name_unreadable(ret_unreadable, name, known->reason != NULL ? known->reason : "no memory");
+    }
+}
+
+void tkr_discovery_look_last(struct tkr_discovery *discovery)
+{
+    for (size_t i = 0; i < discovery->count; i++) {
+        if (discovery->known[i].leaving == UNREADABLE)
+            discovery->known[i].retry_ns = 1; /* long ago */
+    }
+    discovery->alive_looked_ns = 0;
+    tkr_discovery_look(discovery);
+}
+
+static void add_left(const struct tkr_feed *feed, struct tkr_left *left)
+{
+    bool dead = atomic_load_explicit(&feed->dead, memory_order_relaxed); /* this thread's own */
+
+    if (atomic_load_explicit(&feed->done, memory_order_acquire))
+        return;
+    left->gateways += feed->view != NULL && !dead;
+    if (feed->cursor == NULL) {
+        left->no_cursor++;
+        return;
+    }
+    left->unfinished += dead;
+    if (tkr_feed_reached(feed))
+        return;
+    left->behind++;
+    left->records += tkr_feed_left(feed);
+}
+
+void tkr_discovery_left(const struct tkr_discovery *discovery, struct tkr_left *ret_left)
+{
+    memset(ret_left, 0, sizeof(*ret_left));
+    ret_left->unreadable = discovery->blind.text[0] != '\0';
+    for (size_t i = 0; i < discovery->count; i++) {
+        const struct known *known = &discovery->known[i];
+        ret_left->unreadable += known->leaving == UNREADABLE;
+        ret_left->other_layout += known->leaving == OTHER_LAYOUT;
+        if (known->feed != NULL && !known->waiting)
+            add_left(known->feed, ret_left);
+    }
+}
+
 void tkr_discovery_close(struct tkr_discovery *discovery)
 {
     if (discovery == NULL)
         return;
     for (size_t i = 0; i < discovery->count; i++) {
+        free(discovery->known[i].reason);
         if (discovery->known[i].feed != NULL)
             feed_free(discovery->known[i].feed);
     }

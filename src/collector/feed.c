@@ -83,6 +83,32 @@ static uint64_t left_in_lanes(const struct tkr_feed *feed)
     return left;
 }
 
+void tkr_feed_set_goals(struct tkr_feed *feed)
+{
+    feed->goals = 0;
+    if (feed->view == NULL || tkr_feed_state(feed) != TKR_CURSOR_ACTIVE)
+        return;
+    (void)tkr_view_lanes_refresh(feed->view); /* broken: draining finds out, and sets it aside */
+    while (feed->goals < feed->view->lane_count && tkr_view_lane_head(feed->view, feed->goals, &feed->goal[feed->goals]))
+        feed->goals++;
+}
+
+bool tkr_feed_reached(const struct tkr_feed *feed)
+{
+    if (feed->view == NULL || tkr_feed_state(feed) != TKR_CURSOR_ACTIVE)
+        return true;
+    for (uint32_t i = 0; i < feed->goals; i++) {
+        if ((int64_t)(feed->goal[i] - get(&feed->cursor->lane[i].position)) > 0)
+            return false;
+    }
+    return true;
+}
+
+uint64_t tkr_feed_left(const struct tkr_feed *feed)
+{
+    return feed->view != NULL && tkr_feed_state(feed) == TKR_CURSOR_ACTIVE ? left_in_lanes(feed) : 0;
+}
+
 void tkr_feed_quarantine(struct tkr_shard *shard, struct tkr_feed *feed)
 {
     uint64_t left = left_in_lanes(feed);
@@ -118,6 +144,7 @@ static void fold(struct tkr_shard *shard, const struct tkr_feed *feed)
     const struct tkr_cursor *cursor = feed->cursor;
     uint64_t producer_dropped[TKR_DROP_MAX] = {0};
     uint64_t refused[TKR_REFUSED_MAX] = {0};
+    uint64_t bad_times = 0;
     uint64_t counted = get(&cursor->settled);
     uint64_t offered = get(&cursor->orphans) - get(&cursor->adopted); /* modulo 2^64: the sequences are added below */
 
@@ -139,6 +166,8 @@ static void fold(struct tkr_shard *shard, const struct tkr_feed *feed)
     tkr_batch_add(&law->gone_counted, counted);
     tkr_batch_add(&law->gone_settled, get(&cursor->settled));
     tkr_batch_add(&law->gone_unknown, get(&cursor->unknown));
+    if (feed->view != NULL && tkr_view_bad_times(feed->view, &bad_times))
+        tkr_batch_add(&law->gone_bad_times, bad_times);
     tkr_batch_add(&law->gone_regions, 1);
 }
 

@@ -37,6 +37,8 @@ struct tkr_feed {
     uint64_t dropped[TKR_DROP_MAX];              /* records that were dropped of it then */
     uint64_t waiting[TKR_REGION_LANES_MAX / 64]; /* a bit for each lane whose next event waits for memory of the shard */
     bool settling_waits;                         /* an open call of its dead owner does */
+    uint32_t goals;                              /* lanes that there were when the collector was asked to leave, */
+    uint64_t goal[TKR_REGION_LANES_MAX];         /* and where their producers stood: it leaves once they are counted so far */
     atomic_bool dead;                            /* discovery: the owner's lock is free */
     atomic_bool done;                            /* worker: off its list; discovery may free it */
 };
@@ -80,6 +82,15 @@ void tkr_feed_quarantine(struct tkr_shard *shard, struct tkr_feed *feed);
 
 /* Counts more records of the feed as dropped by the collector, within a batch. */
 void tkr_feed_drop(struct tkr_shard *shard, struct tkr_feed *feed, enum tkr_drop why, uint64_t count);
+
+/* The collector leaves: notes what has been published until now. */
+void tkr_feed_set_goals(struct tkr_feed *feed);
+
+/* Is all counted, or counted as dropped, that was published by then? Also of a feed that nothing is read from any more. */
+bool tkr_feed_reached(const struct tkr_feed *feed);
+
+/* Records that its producers say they published and that are not counted. */
+uint64_t tkr_feed_left(const struct tkr_feed *feed);
 
 /* Folds a feed that has nothing left into the law, unlinks its file and frees its cursor. */
 void tkr_feed_reclaim(struct tkr_shard *shard, struct tkr_feed *feed);

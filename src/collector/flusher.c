@@ -59,7 +59,7 @@ static void wait_for_answers(struct tkr_flusher *flusher)
 /* Requests are the worker's from the question to the answer: a question that is still open is not asked again. */
 static void ask(struct tkr_flusher *flusher, struct tkr_outlet *outlet)
 {
-    uint64_t now_s = (uint64_t)(tkr_clock_unix_ns() / TKR_NS_PER_S);
+    uint64_t now_s = (uint64_t)(tkr_clock_boot_ns() / TKR_NS_PER_S);
 
     if (!tkr_shard_changed_answered(outlet->shard))
         return;
@@ -105,8 +105,10 @@ static uint64_t next_random(struct tkr_flusher *flusher)
 
 static void set_state(struct tkr_health *health, enum tkr_health_state state)
 {
-    if (health->state != state)
+    if (health->state != state) {
         health->since_ns = tkr_clock_unix_ns();
+        health->since_monotonic_ns = tkr_clock_monotonic_ns();
+    }
     health->state = state;
     health->failures = 0;
     memset(health->error, 0, sizeof(health->error));
@@ -146,13 +148,14 @@ static void note_failure(struct tkr_flusher *flusher, const tkr_message *message
 
 static void note_success(struct tkr_flusher *flusher)
 {
-    int64_t now = tkr_clock_unix_ns();
+    int64_t now = tkr_clock_monotonic_ns();
 
     if (flusher->health.state == TKR_HEALTH_FAILING)
         TKR_LOG(TKR_LOG_INFO, "the sink takes usage again, after {duration_ms} ms",
-                tkr_field_duration_ms((now - flusher->health.since_ns) / TKR_NS_PER_MS));
+                tkr_field_duration_ms((now - flusher->health.since_monotonic_ns) / TKR_NS_PER_MS));
     set_state(&flusher->health, TKR_HEALTH_GOOD);
-    flusher->health.answered_ns = now;
+    flusher->health.answered_ns = tkr_clock_unix_ns();
+    flusher->health.answered_monotonic_ns = now;
 }
 
 /* Once when there is something to say, when it changes, and when it is over. */
@@ -238,6 +241,19 @@ static void tell_shortage(const struct tkr_monitor *monitor, struct tkr_health *
     health->tmpfs_available = atomic_load_explicit(&monitor->shortage.tmpfs_available, memory_order_relaxed);
 }
 
+/* What cannot be read of the directory, and is not counted. */
+static void tell_unreadable(struct tkr_monitor *monitor, struct tkr_health *health)
+{
+    struct tkr_unreadable unreadable;
+
+    if (monitor == NULL)
+        return;
+    tkr_monitor_unreadable(monitor, &unreadable);
+    health->unreadable = unreadable.count;
+    health->unreadable_named = unreadable.named;
+    memcpy(health->unreadable_region, unreadable.region, sizeof(health->unreadable_region));
+}
+
 static void publish(struct tkr_flusher *flusher)
 {
     struct tkr_health *health = &flusher->health;
@@ -249,6 +265,7 @@ static void publish(struct tkr_flusher *flusher)
     tkr_notices_tell(flusher->notices, health);
     tell_loops(flusher->delivery.told.monitor, health);
     tell_shortage(flusher->delivery.told.monitor, health);
+    tell_unreadable(flusher->delivery.told.monitor, health);
     tkr_health_publish(flusher->health_file, health);
 }
 
@@ -428,7 +445,7 @@ static void open_health(struct tkr_flusher *flusher, const struct tkr_collector_
     tkr_sink_describe(&config->sink, &sink);
     (void)snprintf(flusher->health.sink, sizeof(flusher->health.sink), "%s", sink.text);
     flusher->health.since_ns = tkr_clock_unix_ns();
-    flusher->health.seen_ns = tkr_clock_monotonic_ns();
+    flusher->health.since_monotonic_ns = flusher->health.seen_ns = tkr_clock_monotonic_ns();
     flusher->health.patience_ns = tkr_sink_patience_ns(&config->sink);
     flusher->health_file = tkr_health_open(folder);
     if (flusher->health_file == NULL)

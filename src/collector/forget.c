@@ -16,7 +16,7 @@ void tkr_forget_mark(struct tkr_outlet *outlet, uint64_t now_s, uint64_t after_s
 {
     struct tkr_shard_header *header = outlet->shard->header;
     uint64_t marks = get(&header->marks);
-    uint64_t last_s = marks > 0 ? get(&header->mark_time_s[(marks - 1) % TKR_MARKS]) : 0;
+    uint64_t last_s = marks > 0 ? get(&header->mark_boot_s[(marks - 1) % TKR_MARKS]) : 0;
     uint64_t apart_s = after_s / MARKS_IN_TIME > 0 ? after_s / MARKS_IN_TIME : 1;
 
     if (marks > 0 && now_s < last_s + apart_s && now_s >= last_s)
@@ -24,7 +24,7 @@ void tkr_forget_mark(struct tkr_outlet *outlet, uint64_t now_s, uint64_t after_s
     /* A later batch than the time says only makes entries look younger than they are. */
     atomic_store_explicit(&header->mark_batch[marks % TKR_MARKS], atomic_load_explicit(&header->committed, memory_order_acquire),
                           memory_order_relaxed);
-    atomic_store_explicit(&header->mark_time_s[marks % TKR_MARKS], now_s, memory_order_relaxed);
+    atomic_store_explicit(&header->mark_boot_s[marks % TKR_MARKS], now_s, memory_order_relaxed);
     atomic_store_explicit(&header->marks, marks + 1, memory_order_release); /* the mark before its number, for a kill */
 }
 
@@ -36,7 +36,7 @@ static uint64_t stamp_old(const struct tkr_outlet *outlet, uint64_t now_s, uint6
     uint64_t oldest = marks > TKR_MARKS ? marks - TKR_MARKS : 0;
 
     for (uint64_t i = marks; i > oldest; i--) {
-        if (get(&header->mark_time_s[(i - 1) % TKR_MARKS]) + after_s <= now_s)
+        if (get(&header->mark_boot_s[(i - 1) % TKR_MARKS]) + after_s <= now_s)
             return get(&header->mark_batch[(i - 1) % TKR_MARKS]);
     }
     return 0;

@@ -4,7 +4,9 @@
  * then its record leaves the sink, so that memory follows the accounts in use and not all that ever were.
  *
  * How old a stamp is, marks in the shard's header tell: every so often the time and the batch committed last. An entry whose
- * stamp is not above a mark has not been touched since.
+ * stamp is not above a mark has not been touched since. Time is CLOCK_BOOTTIME (base/clock.h), which never steps: an account is
+ * not forgotten before it has been idle for so long. Marks of minor 2.0, in Unix time, are not read: what they say of entries
+ * cannot be told from a step, so those are young from the day of the upgrade on.
  *
  * An account's own entry goes after those of its models, which are never younger: the worker refuses it until then.
  *
@@ -21,7 +23,7 @@
 
 #include "collector/outlet.h"
 
-/* Notes the time, so often that forgetting is late by a sixtieth at most. */
+/* Notes the time (CLOCK_BOOTTIME, here and below), so often that forgetting is late by a sixtieth at most. */
 void tkr_forget_mark(struct tkr_outlet *outlet, uint64_t now_s, uint64_t after_s);
 
 /*

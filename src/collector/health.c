@@ -11,7 +11,7 @@
 
 #include "base/crash.h"
 
-#define MAJOR 5u /* 3: loops, the board; 4: advice; 5: losses, memory, problems */
+#define MAJOR 5u /* 3: loops, the board; 4: advice; 5: losses, memory, problems, regions that cannot be read */
 #define MINOR 0u
 #define FILE_NAME "health"
 #define FILE_NAME_NEW ".health"
@@ -118,6 +118,12 @@ static void clamp(struct tkr_health *health)
     health->advice[sizeof(health->advice) - 1] = '\0';
     for (int i = 0; i < TKR_PROBLEM_COUNT; i++)
         health->problem[i][TKR_MESSAGE_BYTES - 1] = '\0';
+    if (health->unreadable_named > TKR_HEALTH_REGIONS_MAX)
+        health->unreadable_named = TKR_HEALTH_REGIONS_MAX;
+    for (uint64_t i = 0; i < health->unreadable_named; i++) {
+        health->unreadable_region[i].name[TKR_HEALTH_REGION_BYTES - 1] = '\0';
+        health->unreadable_region[i].reason[TKR_MESSAGE_BYTES - 1] = '\0';
+    }
     if (health->named > TKR_HEALTH_NAMED_MAX)
         health->named = TKR_HEALTH_NAMED_MAX;
     if (health->handlers > TKR_HEALTH_HANDLERS_MAX)

@@ -28,6 +28,8 @@
 #define TKR_HEALTH_TYPE_BYTES 32u
 #define TKR_HEALTH_LOOP_BYTES 16u
 #define TKR_HEALTH_WAL_BYTES (UINT64_C(256) << 20) /* a write-ahead log beyond it is a problem; 64 MiB of one stay allocated */
+#define TKR_HEALTH_REGIONS_MAX 4u
+#define TKR_HEALTH_REGION_BYTES 48u
 
 enum tkr_health_state {
     TKR_HEALTH_STARTING, /* not tried yet */
@@ -62,10 +64,18 @@ struct tkr_health_handler {
 };
 _Static_assert(TKR_NOTICE_COUNT <= 8, "there is a place for each notice");
 
+/* A region, or the runtime directory itself, that the collector cannot read at present; it is tried again. */
+struct tkr_health_region {
+    char name[TKR_HEALTH_REGION_BYTES];
+    char reason[TKR_MESSAGE_BYTES];
+};
+
 struct tkr_health {
     uint64_t state;                 /* enum tkr_health_state */
     int64_t since_ns;               /* Unix time since when it is so */
     int64_t answered_ns;            /* when the sink answered last; 0: never */
+    int64_t since_monotonic_ns;     /* the two moments by a clock that does not step, */
+    int64_t answered_monotonic_ns;  /* for how long ago that is */
     uint64_t failures;              /* tries that failed since then; 0 unless failing */
     uint64_t parked;                /* accounts that the sink cannot take as they are */
     uint64_t named;                 /* of them, in account[] */
@@ -84,7 +94,10 @@ struct tkr_health {
     uint64_t tmpfs_available;                           /* of them, free */
     uint64_t wal_bytes;                                 /* of the ledger's write-ahead log; 0: there is none */
     char problem[TKR_PROBLEM_COUNT][TKR_MESSAGE_BYTES]; /* a sentence; empty: there is no such problem */
-    uint64_t handlers;                                  /* types, in handler[] */
+    uint64_t unreadable;                                /* regions, and the directory, that cannot be read, nor counted */
+    uint64_t unreadable_named;                          /* of them, below */
+    struct tkr_health_region unreadable_region[TKR_HEALTH_REGIONS_MAX];
+    uint64_t handlers; /* types, in handler[] */
     struct tkr_health_handler handler[TKR_HEALTH_HANDLERS_MAX];
 };
 

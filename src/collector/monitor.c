@@ -14,6 +14,7 @@ const struct tkr_bounds tkr_flush_bounds = {15,
 bool tkr_monitor_open(struct tkr_monitor *monitor, uint32_t workers, uint32_t users_shown)
 {
     monitor->started_ns = tkr_clock_unix_ns();
+    (void)pthread_mutex_init(&monitor->unreadable_mutex, NULL); /* of the plain kind: cannot fail */
     monitor->workers = workers;
     tkr_meter_names_open(&monitor->names);
     monitor->worker = aligned_alloc(64, workers * sizeof(*monitor->worker));
@@ -38,6 +39,21 @@ void tkr_monitor_close(struct tkr_monitor *monitor)
     free((void *)monitor->meter);
     free(monitor->worker);
     tkr_meter_names_close(&monitor->names);
+    (void)pthread_mutex_destroy(&monitor->unreadable_mutex);
+}
+
+void tkr_monitor_unreadable_set(struct tkr_monitor *monitor, const struct tkr_unreadable *unreadable)
+{
+    (void)pthread_mutex_lock(&monitor->unreadable_mutex);
+    monitor->unreadable = *unreadable;
+    (void)pthread_mutex_unlock(&monitor->unreadable_mutex);
+}
+
+void tkr_monitor_unreadable(struct tkr_monitor *monitor, struct tkr_unreadable *ret_unreadable)
+{
+    (void)pthread_mutex_lock(&monitor->unreadable_mutex);
+    *ret_unreadable = monitor->unreadable;
+    (void)pthread_mutex_unlock(&monitor->unreadable_mutex);
 }
 
 bool tkr_monitor_no_board(const struct tkr_monitor *monitor)

@@ -14,6 +14,7 @@
 
 #include "base/buckets.h"
 #include "base/clock.h"
+#include "collector/health.h"
 #include "collector/meter.h"
 #include "collector/ranking.h"
 
@@ -60,6 +61,13 @@ struct tkr_shortage {
     _Atomic uint64_t tmpfs_available; /* of them, free */
 };
 
+/* What the collector cannot read of the runtime directory at present, and why. */
+struct tkr_unreadable {
+    uint64_t count; /* regions, and the directory itself */
+    uint64_t named; /* of them, in region[] */
+    struct tkr_health_region region[TKR_HEALTH_REGIONS_MAX];
+};
+
 struct tkr_guarded_board;
 
 struct tkr_monitor {
@@ -75,6 +83,10 @@ struct tkr_monitor {
     struct tkr_flush_figures flush;
     struct tkr_shortage shortage;
     const struct tkr_guarded_board *board; /* NULL: there is none */
+    _Atomic uint64_t gateways;             /* processes that are attached, as the main loop saw last */
+    _Atomic int64_t linger_until_ns;       /* monotonic: the collector was asked to leave and waits for them; 0: not so */
+    pthread_mutex_t unreadable_mutex;      /* held for a copy: a text is no word */
+    struct tkr_unreadable unreadable;      /* the main loop's */
 };
 
 /* Zeroed before. false: no memory; to be closed all the same. */
@@ -86,6 +98,10 @@ void tkr_monitor_close(struct tkr_monitor *monitor);
  * 0 while nothing runs.
  */
 int64_t tkr_monitor_stalled_ns(const struct tkr_monitor *monitor, int64_t now_ns, const char **ret_who);
+
+/* What cannot be read: as the main loop says, and as anybody may ask. */
+void tkr_monitor_unreadable_set(struct tkr_monitor *monitor, const struct tkr_unreadable *unreadable);
+void tkr_monitor_unreadable(struct tkr_monitor *monitor, struct tkr_unreadable *ret_unreadable);
 
 /* Do gateways know no limits? */
 bool tkr_monitor_no_board(const struct tkr_monitor *monitor);

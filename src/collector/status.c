@@ -39,7 +39,7 @@ static void judge_sink(const struct tkr_health *health, struct tkr_status *statu
         return;
     if (health->state == TKR_HEALTH_FAILING)
         add(status, TKR_STATUS_DEGRADED, "the sink has not taken usage for %" PRId64 " s: %s",
-            (tkr_clock_unix_ns() - health->since_ns) / TKR_NS_PER_S, health->error);
+            (tkr_clock_monotonic_ns() - health->since_monotonic_ns) / TKR_NS_PER_S, health->error);
     if (health->parked > 0)
         add(status, TKR_STATUS_DEGRADED, "the sink cannot take %" PRIu64 " accounts as they are; tokenring stat names them",
             health->parked);
@@ -51,6 +51,17 @@ static void judge_sink(const struct tkr_health *health, struct tkr_status *statu
     }
 }
 
+/* What is named first stands for all. */
+static void judge_unreadable(const struct tkr_health *health, struct tkr_status *status)
+{
+    if (health == NULL || health->unreadable == 0)
+        return;
+    add(status, TKR_STATUS_DEGRADED,
+        "%" PRIu64 " region%s of gateways cannot be read, and what they hold is not counted; tried again%s%s", health->unreadable,
+        health->unreadable == 1 ? "" : "s", health->unreadable_named > 0 ? ": " : "",
+        health->unreadable_named > 0 ? health->unreadable_region[0].reason : "");
+}
+
 static void judge_balance(const struct tkr_host_balance *balance, struct tkr_status *status)
 {
     uint64_t overflow = 0;
@@ -60,6 +71,7 @@ static void judge_balance(const struct tkr_host_balance *balance, struct tkr_sta
     if (!tkr_balance_holds(&balance->host))
         add(status, TKR_STATUS_UNHEALTHY, "the law does not hold: offered is not counted + in lanes + dropped");
     judge_sink(balance->health, status);
+    judge_unreadable(balance->health, status);
     for (uint32_t i = 0; i < balance->shard_count; i++)
         overflow += balance->shard[i].overflow_charges;
     if (overflow > 0)

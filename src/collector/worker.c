@@ -8,7 +8,7 @@
 #define PAUSE_MIN_NS (50 * TKR_NS_PER_US)
 #define PAUSE_MAX_NS (8 * TKR_NS_PER_MS) /* bounds how long a record waits for an idle collector; a wake-up costs some 35 us */
 #define TOUCH_NS (100 * TKR_NS_PER_MS)
-#define LAST_DRAIN_NS (2 * TKR_NS_PER_S) /* producers that never pause do not keep a collector from leaving */
+#define LAST_DRAIN_NS (5 * TKR_NS_PER_S) /* for what was published when the end was asked for */
 
 void tkr_post_give(struct tkr_post *post, struct tkr_feed *feed)
 {
@@ -157,11 +157,48 @@ static bool serve_all(struct tkr_worker *worker)
     return busy;
 }
 
+/* --- leaving --- */
+
+static void set_goals(struct tkr_worker *worker)
+{
+    for (uint32_t i = worker->first; i < worker->post_count; i += worker->stride) {
+        take_inbox(worker, &worker->posts[i]); /* what discovery found last */
+        for (struct tkr_feed *feed = worker->posts[i].feeds; feed != NULL; feed = feed->next)
+            tkr_feed_set_goals(feed);
+    }
+}
+
+/* Is all counted that was published when the end was asked for, and are the dead settled? */
+static bool reached_all(const struct tkr_worker *worker)
+{
+    for (uint32_t i = worker->first; i < worker->post_count; i += worker->stride) {
+        for (const struct tkr_feed *feed = worker->posts[i].feeds; feed != NULL; feed = feed->next) {
+            if (!tkr_feed_reached(feed) || atomic_load_explicit(&feed->dead, memory_order_relaxed)) /* set before the end */
+                return false;
+        }
+    }
+    return true;
+}
+
+/* What gateways go on recording meanwhile does not keep a collector from leaving. What was not reached, discovery tells. */
+static void finish(struct tkr_worker *worker)
+{
+    const struct timespec pause = {.tv_nsec = PAUSE_MIN_NS};
+    int64_t deadline = tkr_clock_monotonic_ns() + LAST_DRAIN_NS;
+    bool busy;
+
+    set_goals(worker);
+    do {
+        busy = serve_all(worker);
+        if (!busy)
+            (void)nanosleep(&pause, NULL);
+    } while (!reached_all(worker) && tkr_clock_monotonic_ns() < deadline);
+}
+
 void *tkr_worker_run(void *argument)
 {
     struct tkr_worker *worker = argument;
     int64_t pause_ns = PAUSE_MIN_NS;
-    int64_t deadline;
 
     while (!atomic_load_explicit(worker->stop, memory_order_relaxed)) {
         struct timespec pause = {.tv_nsec = pause_ns};
@@ -172,9 +209,7 @@ void *tkr_worker_run(void *argument)
         (void)nanosleep(&pause, NULL);
         pause_ns = 2 * pause_ns < PAUSE_MAX_NS ? 2 * pause_ns : PAUSE_MAX_NS;
     }
-    deadline = tkr_clock_monotonic_ns() + LAST_DRAIN_NS;
-    while (serve_all(worker) && tkr_clock_monotonic_ns() < deadline)
-        continue;
+    finish(worker);
     tkr_pulse_set(worker->pulse, 0);
     return NULL;
 }

@@ -4,7 +4,7 @@
  * as an open call writes its head when it begins and its values when it ends:
  *
  *     head_bytes = tkr_frame_head_bytes(start)              header and identity: accounts, model, provider, call id
- *     tkr_frame_head_put(frame, head_bytes, start, ...)     an open frame without values
+ *     tkr_frame_head_put(frame, head_bytes, start, ...)     an open frame without values; its sequence is 0
  *     tkr_frame_finish(frame, head_bytes, values, sequence) a usage frame of tkr_frame_bytes(head_bytes, values)
  */
 #ifndef TKR_EVENT_ENCODE_H
@@ -220,13 +220,13 @@ static inline __attribute__((always_inline)) bool tkr_frame_plain_head_put(unsig
     return short_id ? tkr_frame_put_clean_short(id, user->id, user->len) : tkr_frame_put_clean(id, user->id, user->len);
 }
 
-/* The rest of an open frame. */
-static inline void tkr_frame_plain_open(unsigned char *frame, size_t head_bytes)
+/* The rest of an open frame; sequence: as event/frame.h has it. */
+static inline void tkr_frame_plain_open(unsigned char *frame, size_t head_bytes, uint64_t sequence)
 {
     tkr_frame_put_word(frame, 0,
                        (uint64_t)head_bytes << TKR_FRAME_SHIFT(0, 2) | (uint64_t)head_bytes << TKR_FRAME_SHIFT(2, 2) |
                            (uint64_t)TKR_FRAME_OPEN << TKR_FRAME_SHIFT(4, 1));
-    tkr_frame_put_word(frame, 8, 0);
+    tkr_frame_put_word(frame, 8, sequence);
 }
 
 /* As tkr_frame_finish, of any head; flags are those of the head, duration_us 0 is none. */

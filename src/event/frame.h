@@ -10,7 +10,9 @@
  *        4      1  type: 1 padding, 2 usage, 3 open (a call's slot only, never in a lane), 4 increment, 5 notice, 6 watch
  *        5      1  flags: 1 values are 8 bytes wide, else 4; 2 call id and attempt are there
  *        6      2  which values are there: bit i
- *        8      8  sequence: 1, 2, 3, ... over the usage and increment frames of one lane   (padding ends before this)
+ *        8      8  sequence: 1, 2, 3, ... over the usage and increment frames of one lane   (padding ends before this);
+ *                  of an open frame: when its call began, CLOCK_MONOTONIC in ns, for its own process alone; 1 where the caller
+ *                  told the start (region/call.h)
  *       16      8  start of the call, Unix ns
  *       24      4  cycle, yyyymmdd
  *       28      1  accounts, 1..4

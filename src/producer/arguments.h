@@ -13,6 +13,7 @@
 #include "tokenring/tokenring.h"
 
 #define TKR_TIME_MAX_NS INT64_C(9214646400000000000) /* 2262-01-01: cycles end there */
+#define TKR_DURATION_MAX_NS (604800 * TKR_NS_PER_S)  /* a week: what is longer is a wrong time and no duration */
 
 /* Options with defaults for what is not given (NULL: nothing is). 0 or TKR_ESIZE. */
 int tkr_arguments_options(const tkr_options *given, tkr_options *ret_options);
@@ -133,9 +134,36 @@ static inline int tkr_arguments_usage(const tkr_usage *usage, bool *ret_more)
     return TKR_OK;
 }
 
-static inline int64_t tkr_arguments_microseconds(int64_t from_ns, int64_t to_ns)
+/* What a call's times say: nanoseconds since its start, 0 where it is not known. */
+struct tkr_call_times {
+    int64_t duration_ns;
+    int64_t first_token_ns;
+    bool bad; /* a time that was told makes no sense, and is not used */
+};
+
+/* From one moment to another, if that is a duration: neither below 0 nor above most_ns. Else 0, and ret_bad is set. */
+static inline int64_t tkr_arguments_elapsed(int64_t from_ns, int64_t to_ns, int64_t most_ns, bool *ret_bad)
 {
-    return to_ns > from_ns ? (to_ns - from_ns) / TKR_NS_PER_US : 0;
+    int64_t elapsed_ns = to_ns - from_ns; /* both are below TKR_TIME_MAX_NS */
+
+    if (elapsed_ns >= 0 && elapsed_ns <= most_ns)
+        return elapsed_ns;
+    *ret_bad = true;
+    return 0;
+}
+
+/* Of a call that is recorded in one shot: what is told of start, first token and end. Without a start nothing is known. */
+static inline struct tkr_call_times tkr_arguments_times(const tkr_start *start, const tkr_usage *usage)
+{
+    struct tkr_call_times times = {.bad = false};
+
+    if (start->start_ns == 0)
+        return times;
+    if (usage->end_ns > 0)
+        times.duration_ns = tkr_arguments_elapsed(start->start_ns, usage->end_ns, TKR_DURATION_MAX_NS, &times.bad);
+    if (usage->first_token_ns > 0)
+        times.first_token_ns = tkr_arguments_elapsed(start->start_ns, usage->first_token_ns, TKR_DURATION_MAX_NS, &times.bad);
+    return times;
 }
 
 static inline int64_t tkr_arguments_or_zero(int64_t value)
@@ -158,7 +186,7 @@ static inline int64_t tkr_arguments_estimated(const tkr_usage *usage, int64_t pr
 }
 
 /* All but the first three. */
-static inline void tkr_arguments_more_values(const tkr_usage *usage, int64_t start_ns, int64_t end_ns,
+static inline void tkr_arguments_more_values(const tkr_usage *usage, const struct tkr_call_times *times,
                                              struct tkr_frame_values *values)
 {
     int64_t prompt = tkr_arguments_or_zero(usage->prompt);
@@ -170,13 +198,12 @@ static inline void tkr_arguments_more_values(const tkr_usage *usage, int64_t sta
     tkr_frame_value_add(values, TKR_COUNTER_REASONING, tkr_arguments_or_zero(usage->reasoning));
     tkr_frame_value_add(values, TKR_COUNTER_ESTIMATED, tkr_arguments_estimated(usage, prompt, completion, total));
     tkr_frame_value_add(values, TKR_COUNTER_COST, tkr_arguments_or_zero(usage->cost_nano_usd));
-    tkr_frame_value_add(values, TKR_COUNTER_DURATION, tkr_arguments_microseconds(start_ns, end_ns));
-    if (usage->first_token_ns > 0)
-        tkr_frame_value_add(values, TKR_VALUE_FIRST_TOKEN_US, tkr_arguments_microseconds(start_ns, usage->first_token_ns));
+    tkr_frame_value_add(values, TKR_COUNTER_DURATION, times->duration_ns / TKR_NS_PER_US);
+    tkr_frame_value_add(values, TKR_VALUE_FIRST_TOKEN_US, times->first_token_ns / TKR_NS_PER_US);
 }
 
-/* The frame's values of a checked usage. start_ns is the call's begin, end_ns its end or 0: not known. */
-static inline void tkr_arguments_values(const tkr_usage *usage, bool more, int64_t start_ns, int64_t end_ns,
+/* The frame's values of a checked usage. */
+static inline void tkr_arguments_values(const tkr_usage *usage, bool more, const struct tkr_call_times *times,
                                         struct tkr_frame_values *ret_values)
 {
     int64_t prompt = tkr_arguments_or_zero(usage->prompt);
@@ -186,8 +213,8 @@ static inline void tkr_arguments_values(const tkr_usage *usage, bool more, int64
     tkr_frame_value_add(ret_values, TKR_COUNTER_PROMPT, prompt);
     tkr_frame_value_add(ret_values, TKR_COUNTER_COMPLETION, completion);
     tkr_frame_value_add(ret_values, TKR_COUNTER_TOTAL, usage->total != TKR_ABSENT ? usage->total : prompt + completion);
-    if (more || end_ns > 0)
-        tkr_arguments_more_values(usage, start_ns, end_ns, ret_values);
+    if (more || times->duration_ns > 0)
+        tkr_arguments_more_values(usage, times, ret_values);
 }
 
 #endif

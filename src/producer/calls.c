@@ -23,6 +23,12 @@ static inline int64_t monotonic_of(struct tkr_channel *channel, const tkr_start 
     return start->start_ns == 0 ? tkr_channel_monotonic_ns(channel, start_ns) : tkr_clock_monotonic_coarse_ns();
 }
 
+/* When a call began, for its slot (region/call.h). */
+static inline uint64_t begun_of(const tkr_start *start, int64_t now_ns)
+{
+    return start->start_ns == 0 ? (uint64_t)now_ns & ~(uint64_t)TKR_CALL_START_TOLD : TKR_CALL_START_TOLD;
+}
+
 static inline bool estimates_fit(const tkr_start *start, int64_t reserve_max)
 {
     return tkr_arguments_fits(start->prompt_estimate, TKR_TOKENS_MAX) && tkr_arguments_fits(start->reserve, reserve_max);
@@ -44,6 +50,7 @@ static inline __attribute__((always_inline)) int begin_plain(struct tkr_producer
     int64_t start_ns = start_of(start);
     struct tkr_call_slot *slot;
     uint32_t number;
+    int64_t now_ns;
 
     if (channel == NULL || channel->slot == 0 || !tkr_cycle_span_has(&channel->span, start_ns))
         return NOT_PLAIN;
@@ -51,9 +58,10 @@ static inline __attribute__((always_inline)) int begin_plain(struct tkr_producer
     slot = &producer->region.slots[number];
     if (!tkr_frame_plain_head_put(slot->frame, head_bytes, user, user->len < TKR_SHORT_ID_BYTES, channel->span.cycle, start_ns))
         return NOT_PLAIN;
-    tkr_frame_plain_open(slot->frame, head_bytes);
+    now_ns = holds || start->start_ns == 0 ? monotonic_of(channel, start, start_ns) : 0;
+    tkr_frame_plain_open(slot->frame, head_bytes, begun_of(start, now_ns));
     slot->head_bytes = (uint32_t)head_bytes;
-    if (holds && !tkr_limits_hold(producer, channel, slot, start, channel->span.cycle, monotonic_of(channel, start, start_ns)))
+    if (holds && !tkr_limits_hold(producer, channel, slot, start, channel->span.cycle, now_ns))
         return TKR_ELIMIT;
     channel->slot = 0;
     *ret_call = tkr_call_slot_begin_written(slot, number, producer->region.identity, start);
@@ -67,6 +75,7 @@ static __attribute__((noinline)) int begin_any(struct tkr_producer *producer, co
     struct tkr_channel *channel;
     tkr_start local;
     int64_t start_ns;
+    int64_t now_ns;
     uint32_t cycle;
     uint32_t slot;
     int result = TKR_OK;
@@ -87,13 +96,14 @@ static __attribute__((noinline)) int begin_any(struct tkr_producer *producer, co
     if (result != TKR_OK)
         return tkr_producer_refuse(producer, result);
     start_ns = start_of(start);
-    cycle = tkr_producer_cycle(producer, channel, start, start_ns);
-    if (holds && start->reserve > 0 &&
-        !tkr_limits_hold(producer, channel, &producer->region.slots[slot], start, cycle, tkr_clock_monotonic_coarse_ns())) {
+    cycle = tkr_producer_cycle(producer, channel, start, &start_ns);
+    now_ns = tkr_clock_monotonic_coarse_ns();
+    if (holds && start->reserve > 0 && !tkr_limits_hold(producer, channel, &producer->region.slots[slot], start, cycle, now_ns)) {
         tkr_slot_give(producer, channel, slot);
         return tkr_producer_refuse(producer, TKR_ELIMIT);
     }
-    *ret_call = tkr_call_slot_begin(&producer->region.slots[slot], slot, producer->region.identity, start, cycle, start_ns);
+    *ret_call = tkr_call_slot_begin(&producer->region.slots[slot], slot, producer->region.identity, start, cycle, start_ns,
+                                    begun_of(start, now_ns));
     return TKR_OK;
 }
 
@@ -160,9 +170,57 @@ int tkr_call_progress(tkr_producer *producer, tkr_call call, int64_t completion_
 
 /* --- end --- */
 
-static inline int64_t end_of(const tkr_usage *usage)
+#define SLACK_NS TKR_NS_PER_S         /* between what is told by a precise clock and what coarse ones measure */
+#define AHEAD_NS (20 * TKR_NS_PER_MS) /* by which a told start may be ahead of the coarse clock and still be now: two ticks */
+
+static inline bool start_told(const struct tkr_frame_header *header)
 {
-    return usage->end_ns > 0 ? usage->end_ns : tkr_clock_coarse_ns();
+    return (header->sequence & TKR_CALL_START_TOLD) != 0;
+}
+
+/*
+ * What has passed since the start: by the clock that does not step, where the producer saw it; else by the wall clock, which is
+ * the one that the start was told by. To read both clocks when a call begins would cost as much as the rest of it.
+ */
+static inline int64_t passed_ns(const struct tkr_frame_header *header)
+{
+    int64_t passed_ns;
+
+    if (!start_told(header))
+        return tkr_clock_monotonic_coarse_ns() - (int64_t)header->sequence;
+    passed_ns = tkr_clock_coarse_ns() - header->start_ns;
+    return passed_ns < 0 && passed_ns >= -AHEAD_NS ? 0 : passed_ns;
+}
+
+/*
+ * A call's times. What is told is by the caller's clock: both ends are taken at its word, if they make a duration; a time without a
+ * start can be of no later moment than has been reached since the call began.
+ */
+static struct tkr_call_times times_of(const struct tkr_frame_header *header, const tkr_usage *usage)
+{
+    struct tkr_call_times times = {.bad = false};
+    int64_t passed = passed_ns(header);
+    int64_t most = start_told(header) || passed > TKR_DURATION_MAX_NS - SLACK_NS ? TKR_DURATION_MAX_NS : passed + SLACK_NS;
+
+    times.duration_ns = usage->end_ns > 0 ? tkr_arguments_elapsed(header->start_ns, usage->end_ns, most, &times.bad)
+                                          : tkr_arguments_elapsed(0, passed, TKR_DURATION_MAX_NS, &times.bad);
+    if (usage->first_token_ns > 0)
+        times.first_token_ns = tkr_arguments_elapsed(header->start_ns, usage->first_token_ns, most, &times.bad);
+    return times;
+}
+
+/* The duration, if it is that of a plain frame: short, and measured or told by both ends. Else false: end_any looks closer. */
+static inline bool plain_duration(const struct tkr_frame_header *header, const tkr_usage *usage, uint32_t *ret_us)
+{
+    int64_t ns;
+
+    if (usage->end_ns > 0 && !start_told(header))
+        return false;
+    ns = usage->end_ns > 0 ? usage->end_ns - header->start_ns : passed_ns(header);
+    if ((uint64_t)ns > (uint64_t)UINT32_MAX * TKR_NS_PER_US)
+        return false;
+    *ret_us = (uint32_t)((uint64_t)ns / TKR_NS_PER_US);
+    return true;
 }
 
 /* What is known of a call's head: 16 bytes at once, the last time beyond it, where the values will be. */
@@ -176,19 +234,19 @@ static inline void copy_head(unsigned char *frame, const unsigned char *head, si
 static inline bool end_plain(struct tkr_channel *channel, struct tkr_call_slot *slot, const tkr_usage *usage)
 {
     const struct tkr_frame_header *header = (const struct tkr_frame_header *)slot->frame;
-    int64_t duration_us = tkr_arguments_microseconds(header->start_ns, end_of(usage));
+    uint32_t duration_us;
     size_t head_bytes = slot->head_bytes;
     size_t bytes = head_bytes + TKR_FRAME_PLAIN_VALUES_BYTES;
     uint64_t head = channel->writer.head;
     uint64_t sequence = channel->writer.sequence + 1;
     unsigned char *frame = channel->writer.data + (head & channel->writer.mask);
 
-    if (channel->shared || duration_us > UINT32_MAX || !tkr_lane_has_room(&channel->writer, bytes))
+    if (channel->shared || !plain_duration(header, usage, &duration_us) || !tkr_lane_has_room(&channel->writer, bytes))
         return false;
     TKR_CRASH(FRAME_RESERVED);
     copy_head(frame, slot->frame, head_bytes);
-    tkr_frame_plain_finish(frame, head_bytes, header->flags, (uint32_t)usage->prompt, (uint32_t)usage->completion,
-                           (uint32_t)duration_us, sequence);
+    tkr_frame_plain_finish(frame, head_bytes, header->flags, (uint32_t)usage->prompt, (uint32_t)usage->completion, duration_us,
+                           sequence);
     channel->drops = 0;
     tkr_call_slot_note(slot, channel->lane, head + bytes);
     tkr_lane_publish_to(&channel->writer, head + bytes, sequence);
@@ -200,11 +258,12 @@ static __attribute__((noinline)) int end_any(struct tkr_producer *producer, stru
                                              struct tkr_call_slot *slot, const tkr_usage *usage)
 {
     const struct tkr_frame_header *header = (const struct tkr_frame_header *)slot->frame;
+    struct tkr_call_times times = times_of(header, usage);
     struct tkr_frame_values values;
     void *frame;
     int result;
 
-    tkr_arguments_values(usage, tkr_arguments_tells_more(usage), header->start_ns, end_of(usage), &values);
+    tkr_arguments_values(usage, tkr_arguments_tells_more(usage), &times, &values);
     result = tkr_channel_reserve(producer, channel, tkr_frame_bytes(slot->head_bytes, &values), &frame);
     if (__builtin_expect(result == TKR_OK, 1)) {
         memcpy(frame, slot->frame, slot->head_bytes);
@@ -213,6 +272,8 @@ static __attribute__((noinline)) int end_any(struct tkr_producer *producer, stru
         tkr_lane_publish(&channel->writer);
     }
     tkr_channel_unlock(channel);
+    if (__builtin_expect(times.bad, 0))
+        tkr_producer_bad_times(producer);
     return result;
 }
 

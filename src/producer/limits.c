@@ -163,8 +163,9 @@ static int check_key(const tkr_account *account, uint32_t cycle)
 static uint32_t cycle_of_now(const struct tkr_producer *producer, struct tkr_channel *channel)
 {
     const tkr_start start = {.cycle = 0};
+    int64_t now_ns = tkr_clock_coarse_ns();
 
-    return tkr_producer_cycle(producer, channel, &start, tkr_clock_coarse_ns());
+    return tkr_producer_cycle(producer, channel, &start, &now_ns);
 }
 
 /* id fits. */
@@ -302,7 +303,7 @@ static int reserve_in(struct tkr_producer *producer, struct tkr_channel *channel
 {
     struct tkr_call_slot *slot = &producer->region.slots[number];
     int64_t start_ns = start->start_ns != 0 ? start->start_ns : tkr_clock_coarse_ns();
-    uint32_t cycle = tkr_producer_cycle(producer, channel, start, start_ns);
+    uint32_t cycle = tkr_producer_cycle(producer, channel, start, &start_ns);
     bool held = tkr_limits_hold(producer, channel, slot, start, cycle, tkr_clock_monotonic_coarse_ns());
 
     if (atomic_load_explicit(&slot->hold, memory_order_relaxed) == TKR_HOLD_NONE) { /* ours */

@@ -34,12 +34,12 @@ bool tkr_producer_notice(tkr_producer *producer, const struct tkr_notice_told *t
     start.account[0] = *told->account;
     start.model = told->type;
     start.model_len = (uint32_t)strnlen(told->type, TKR_MODEL_BYTES_MAX);
-    start.start_ns = tkr_clock_coarse_ns();
+    start.start_ns = tkr_clock_unix_ns();
     tkr_frame_values_init(&values, (uint8_t)told->what);
     tkr_frame_value_add(&values, TKR_COUNTER_PROMPT, told->figure < TKR_TOKENS_MAX ? told->figure : TKR_TOKENS_MAX);
     tkr_frame_value_add(&values, TKR_COUNTER_DURATION, told->duration_ns / TKR_NS_PER_US);
     tkr_channel_lock(channel);
-    done = put(channel, &start, tkr_producer_cycle(producer, channel, &start, start.start_ns), &values);
+    done = put(channel, &start, tkr_producer_cycle(producer, channel, &start, &start.start_ns), &values);
     tkr_channel_unlock(channel);
     return done;
 }

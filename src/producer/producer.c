@@ -23,6 +23,7 @@
 #define OPENING_POLL_NS TKR_NS_PER_MS
 #define OPENING_TRIES 1000
 #define REOPEN_NS (100 * TKR_NS_PER_MS)
+#define BEHIND_NS TKR_NS_PER_S /* more than the coarse clocks are behind, and as time(2) may be: it gives whole seconds */
 
 static _Atomic(struct tkr_producer *) producers; /* all ever made; only grows */
 static _Atomic uint64_t sessions;
@@ -359,11 +360,17 @@ uint32_t tkr_producer_cycle_find(const struct tkr_producer *producer, struct tkr
             channel->span.begin_ns = 0;
         if (span.end_ns > TKR_TIME_MAX_NS)
             channel->span.end_ns = TKR_TIME_MAX_NS;
+        channel->span.end_ns -= BEHIND_NS;
     }
     return span.cycle;
 }
 
 /* --- counters --- */
+
+void tkr_producer_bad_times(struct tkr_producer *producer)
+{
+    (void)atomic_fetch_add_explicit(&producer->region.header->bad_times, 1, memory_order_relaxed); /* a sum */
+}
 
 int tkr_producer_refuse(struct tkr_producer *producer, int code)
 {

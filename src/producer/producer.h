@@ -89,19 +89,28 @@ static inline bool tkr_cycle_span_has(const struct tkr_cycle_span *span, int64_t
     return unix_ns >= span->begin_ns && unix_ns < span->end_ns;
 }
 
-/* The call's cycle: given, else by the rule. */
+/*
+ * The call's cycle: given, else by the rule. *start_ns is when it starts: as told, or what a clock said that may be behind. What a
+ * channel remembers ends before its cycle does by more than a clock can be behind (tkr_producer_cycle_find), so a moment that
+ * it has is certain; of another that was not told the precise clock is asked, and *start_ns is set to it.
+ */
 static inline uint32_t tkr_producer_cycle(const struct tkr_producer *producer, struct tkr_channel *channel,
-                                          const tkr_start *start, int64_t start_ns)
+                                          const tkr_start *start, int64_t *start_ns)
 {
     if (start->cycle != 0)
         return start->cycle;
-    if (channel != NULL && tkr_cycle_span_has(&channel->span, start_ns))
+    if (channel != NULL && tkr_cycle_span_has(&channel->span, *start_ns))
         return channel->span.cycle;
-    return tkr_producer_cycle_find(producer, channel, start_ns);
+    if (start->start_ns == 0)
+        *start_ns = tkr_clock_unix_ns();
+    return tkr_producer_cycle_find(producer, channel, *start_ns);
 }
 
 /* Counts a refusal, for which a child opens its region first, and returns the code; without a region there is nothing to count in. */
 int tkr_producer_refuse(struct tkr_producer *producer, int code);
+
+/* Counts a call whose told times made no sense. The region is open. */
+void tkr_producer_bad_times(struct tkr_producer *producer);
 
 /* Counts a drop by the cause that the code says and returns the code. */
 int tkr_producer_drop(struct tkr_producer *producer, int code);

@@ -15,7 +15,7 @@ static inline bool is_plain(const tkr_start *start, const tkr_usage *usage)
 }
 
 /* Records a plain call, if nothing stands in the way: the thread's own channel, with room in its lane, and a day that it knows,
- * which says that the time is one that is allowed and that the channel is not shared. */
+ * which says that the time is one that is allowed, that the channel is not shared, and that the second is not a cycle's last. */
 static inline __attribute__((always_inline)) bool record_plain(const struct tkr_producer *producer, const tkr_start *start,
                                                                const tkr_usage *usage, bool short_id)
 {
@@ -45,23 +45,21 @@ static inline __attribute__((always_inline)) bool record_plain(const struct tkr_
 
 /* --- any --- */
 
-static int64_t end_of(const tkr_usage *usage, int64_t otherwise_ns)
-{
-    return usage->end_ns > 0 ? usage->end_ns : otherwise_ns;
-}
-
 /* Both structures are checked; more: usage tells more than the three figures. */
 static inline int record_checked(struct tkr_producer *producer, struct tkr_channel *channel, enum tkr_frame_type type,
                                  const tkr_start *start, const tkr_usage *usage, bool more)
 {
     int64_t start_ns = start->start_ns != 0 ? start->start_ns : tkr_clock_coarse_ns();
-    uint32_t cycle = tkr_producer_cycle(producer, channel, start, start_ns);
+    uint32_t cycle = tkr_producer_cycle(producer, channel, start, &start_ns);
     size_t head_bytes = tkr_frame_head_bytes(start);
+    struct tkr_call_times times = {.bad = false};
     struct tkr_frame_values values;
     void *frame;
     int result;
 
-    tkr_arguments_values(usage, more, start_ns, end_of(usage, 0), &values);
+    if (more)
+        times = tkr_arguments_times(start, usage);
+    tkr_arguments_values(usage, more, &times, &values);
     result = tkr_channel_reserve(producer, channel, tkr_frame_bytes(head_bytes, &values), &frame);
     if (__builtin_expect(result == TKR_OK, 1)) {
         tkr_frame_head_put(frame, head_bytes, start, cycle, start_ns);
@@ -69,6 +67,8 @@ static inline int record_checked(struct tkr_producer *producer, struct tkr_chann
         tkr_lane_publish(&channel->writer);
     }
     tkr_channel_unlock(channel);
+    if (__builtin_expect(times.bad, 0))
+        tkr_producer_bad_times(producer);
     return result == TKR_OK ? TKR_OK : tkr_producer_drop(producer, result);
 }
 

@@ -6,10 +6,11 @@
 #define TOKEN_MASK ((UINT64_C(1) << TKR_CALL_TOKEN_BITS) - 1)
 
 uint64_t tkr_call_slot_begin(struct tkr_call_slot *slot, uint32_t number, uint16_t identity, const tkr_start *start,
-                             uint32_t cycle, int64_t start_ns)
+                             uint32_t cycle, int64_t start_ns, uint64_t begun)
 {
     slot->head_bytes = (uint32_t)tkr_frame_head_bytes(start);
     tkr_frame_head_put(slot->frame, slot->head_bytes, start, cycle, start_ns);
+    ((struct tkr_frame_header *)slot->frame)->sequence = begun;
     return tkr_call_slot_begin_written(slot, number, identity, start);
 }
 

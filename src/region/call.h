@@ -25,6 +25,10 @@
  * What a kill leaves: before OPEN, a call that never began; OPEN, an open call; ENDING without a note or with a note that
  * the lane did not reach, an open call; with a note that it reached, an ended one.
  *
+ * How long a call took is measured by the process that began it, by a clock that does not step: the open frame's sequence is when
+ * the call began, by CLOCK_MONOTONIC, its bit 0 clear; or 1 where the caller told a start. No other process reads it, so minor
+ * 2.2 and older, which have 0 there, are not misread.
+ *
  * A handle is identity << 48 | slot << 28 | generation (28 bits): identity is a non-zero number that begins at random and
  * differs between all regions that a process and its forked ancestors opened (of the last 65535).
  */
@@ -44,6 +48,7 @@
 #define TKR_CALL_GENERATION_BITS 28
 #define TKR_CALL_SLOT_BITS 20
 #define TKR_CALL_TOKEN_BITS 41 /* 0..2^40 */
+#define TKR_CALL_START_TOLD 1u /* bit of the open frame's sequence */
 
 enum tkr_call_phase { TKR_CALL_FREE = 0, TKR_CALL_OPEN = 1, TKR_CALL_ENDING = 2 };
 
@@ -103,9 +108,9 @@ static inline uint64_t tkr_call_slot_begin_written(struct tkr_call_slot *slot, u
            (generation & TKR_CALL_GENERATION_MASK);
 }
 
-/* The same, writing the frame. start is valid. */
+/* The same, writing the frame, whose sequence becomes `begun` (above). start is valid. */
 uint64_t tkr_call_slot_begin(struct tkr_call_slot *slot, uint32_t number, uint16_t identity, const tkr_start *start,
-                             uint32_t cycle, int64_t start_ns);
+                             uint32_t cycle, int64_t start_ns, uint64_t begun);
 
 /* Is the call of this generation open, by the slot's state? */
 static inline bool tkr_call_opens(uint64_t state, uint32_t generation)

@@ -48,7 +48,8 @@ _Static_assert((int)TKR_FRAME_PADDING == TKR_LANE_PADDING && TKR_FRAME_ALIGN == 
 #define TKR_REGION_MAGIC UINT64_C(0x314e4f4947455254)         /* "TREGION1" */
 #define TKR_REGION_MAGIC_RETIRED UINT64_C(0x314552494f474552) /* all of it is counted: nothing is ever read from it again */
 #define TKR_REGION_MAJOR 2u                                   /* 2: increments, which a collector must not pass over */
-#define TKR_REGION_MINOR 2u                                   /* 2.1: watches, and what a call holds; 2.2: what handlers take */
+#define TKR_REGION_MINOR 3u                                   /* 2.1: watches, and what a call holds; 2.2: what handlers take; */
+                                                              /* 2.3: told times that make no sense; when a call began */
 #define TKR_REGION_MAJOR_OLDEST 1u                            /* that is still read: the previous, once there is one */
 #define TKR_REGION_PREFIX "region-"
 #define TKR_REGION_PREFIX_NEW ".region-"
@@ -86,6 +87,7 @@ struct tkr_region_header {
     _Atomic uint64_t refused[TKR_REFUSED_MAX];                /* calls of the API answered with -code */
     _Atomic uint64_t spent_ns;                                /* in callback handlers, */
     _Atomic uint64_t spent[TKR_SPENT_BUCKETS];                /* and their events by how long they took; 0: minor 0, 1 */
+    _Atomic uint64_t bad_times;                               /* calls whose told times made no duration; 0: minor 0 to 2 */
 
     /* The collector's. */
     alignas(TKR_LINE_SEPARATION) _Atomic int64_t collector_seen_ns; /* CLOCK_MONOTONIC; 0: never */

@@ -63,13 +63,19 @@ static enum tkr_view_result check_header(struct tkr_view *view, tkr_message *ret
     return result;
 }
 
+/* Is it a file, and long enough? */
+static bool may_be_region(const struct stat *status)
+{
+    return S_ISREG(status->st_mode) &&
+           status->st_size >= (off_t)TKR_REGION_HEADER_BYTES + (off_t)(TKR_REGION_LANES_MAX * sizeof(struct tkr_lane));
+}
+
 static enum tkr_view_result map_view(struct tkr_view *view, tkr_message *ret_message)
 {
     struct stat status;
     void *base;
 
-    if (fstat(view->fd, &status) != 0 || !S_ISREG(status.st_mode) ||
-        status.st_size < (off_t)TKR_REGION_HEADER_BYTES + (off_t)(TKR_REGION_LANES_MAX * sizeof(struct tkr_lane))) {
+    if (fstat(view->fd, &status) != 0 || !may_be_region(&status)) {
         (void)tkr_message_set(ret_message, "%s is not a file or too short for a region", view->name);
         return TKR_VIEW_BROKEN;
     }
@@ -91,12 +97,20 @@ static enum tkr_view_result map_view(struct tkr_view *view, tkr_message *ret_mes
     return check_header(view, ret_message);
 }
 
-/* A link, a directory or a socket is no region; it will not become one. */
-static enum tkr_view_result open_failure(int error)
+/*
+ * A link, a directory or a socket is no region; it will not become one. Nor is a file, whoever may open it, that is shorter than
+ * one: a region has its size before it has its name.
+ */
+static enum tkr_view_result open_failure(int directory, const char *name, int error)
 {
+    struct stat status;
+
     if (error == ENOENT)
         return TKR_VIEW_GONE;
-    return error == ELOOP || error == EISDIR || error == ENXIO ? TKR_VIEW_BROKEN : TKR_VIEW_DENIED;
+    if (error == ELOOP || error == EISDIR || error == ENXIO)
+        return TKR_VIEW_BROKEN;
+    return fstatat(directory, name, &status, AT_SYMLINK_NOFOLLOW) == 0 && !may_be_region(&status) ? TKR_VIEW_BROKEN
+                                                                                                  : TKR_VIEW_DENIED;
 }
 
 enum tkr_view_result tkr_view_open(int directory, const char *name, bool writable, struct tkr_view **ret_view,
@@ -112,8 +126,9 @@ enum tkr_view_result tkr_view_open(int directory, const char *name, bool writabl
     view->writable = writable;
     view->fd = openat(directory, name, (writable ? O_RDWR : O_RDONLY) | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
     if (view->fd < 0) {
-        result = open_failure(errno);
-        (void)tkr_message_set(ret_message, "%s cannot be opened: %s", name, strerror(errno));
+        int error = errno;
+        result = open_failure(directory, name, error);
+        (void)tkr_message_set(ret_message, "%s cannot be opened: %s", name, strerror(error));
     } else if (!tkr_region_name_parse(name, view->id)) {
         (void)tkr_message_set(ret_message, "%s is not the name of a region", name);
         result = TKR_VIEW_BROKEN;
@@ -254,6 +269,11 @@ bool tkr_view_spent(const struct tkr_view *view, uint64_t *ret_ns, uint64_t ret_
             return false;
     }
     return tkr_guarded_load(&view->mapped->spent_ns, ret_ns);
+}
+
+bool tkr_view_bad_times(const struct tkr_view *view, uint64_t *ret_calls)
+{
+    return tkr_guarded_load(&view->mapped->bad_times, ret_calls);
 }
 
 bool tkr_view_slot_count(const struct tkr_view *view, uint32_t *ret_count)

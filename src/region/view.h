@@ -95,6 +95,9 @@ bool tkr_view_counters(const struct tkr_view *view, uint64_t ret_dropped[TKR_DRO
 /* Copies what the producer's handlers took: nanoseconds in all, and events by bucket (region/spent.h). false: truncated. */
 bool tkr_view_spent(const struct tkr_view *view, uint64_t *ret_ns, uint64_t ret_events[TKR_SPENT_BUCKETS]);
 
+/* Calls whose told times made no sense, as the producer counts them. false: truncated. */
+bool tkr_view_bad_times(const struct tkr_view *view, uint64_t *ret_calls);
+
 /* Slots that may hold calls; at most what fits. false: truncated. */
 bool tkr_view_slot_count(const struct tkr_view *view, uint32_t *ret_count);
 

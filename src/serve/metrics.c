@@ -278,11 +278,13 @@ static void write_law(const struct page *page)
     count_one(page, OPEN_CALLS, host->open_calls);
     count_one(page, ORPHANS, grown->settled);
     count_one(page, SKIPPED, grown->unknown);
+    count_one(page, BAD_TIMES, grown->bad_times);
 }
 
 static void write_lanes(const struct page *page)
 {
     const struct tkr_snapshot *snapshot = page->snapshot;
+    struct tkr_unreadable unreadable;
     uint64_t high = 0;
     uint64_t accounts = 0;
 
@@ -293,6 +295,8 @@ static void write_lanes(const struct page *page)
     for (uint32_t i = 0; i < snapshot->balance.shard_count; i++)
         accounts += snapshot->balance.shard[i].accounts;
     write_regions(page);
+    tkr_monitor_unreadable(page->snapshot->monitor, &unreadable);
+    count_one(page, UNREADABLE, unreadable.count);
     count_one(page, LANES, snapshot->balance.host.lanes);
     count_one(page, LANE_BYTES, snapshot->balance.host.lane_bytes);
     count_one(page, LANE_USED, snapshot->balance.host.lane_used);
@@ -341,7 +345,8 @@ static void write_sink(const struct page *page)
     count_one(page, LEDGER_WAL, health != NULL ? health->wal_bytes : 0);
     family(page, SINK_AGE);
     if (health != NULL && health->answered_ns != 0)
-        tkr_exposition_real(page->exposition, &metrics[SINK_AGE], NULL, 0, seconds(tkr_clock_unix_ns() - health->answered_ns));
+        tkr_exposition_real(page->exposition, &metrics[SINK_AGE], NULL, 0,
+                            seconds(tkr_clock_monotonic_ns() - health->answered_monotonic_ns));
 }
 
 /* --- limits, and the process --- */

@@ -29,14 +29,32 @@ static int sd_watchdog_enabled(int unset_environment, uint64_t *ret_us)
 #define TURN_NS TKR_NS_PER_S
 #define SIGNS 3 /* within the time that the manager waits */
 
-void tkr_notify_ready(struct tkr_notify *notify, struct tkr_collector *collector, const atomic_bool *stop)
+#define EXTEND_S 60 /* what it may take from now on until it has ended or says so again: the last flush is ten seconds at most */
+#define TEXT(number) #number
+#define STRING(number) TEXT(number)
+#define EXTEND "EXTEND_TIMEOUT_USEC=" STRING(EXTEND_S) "000000"
+
+void tkr_notify_ready(struct tkr_notify *notify, struct tkr_collector *collector, const atomic_uint *stops)
 {
     uint64_t watchdog_us = 0;
 
-    *notify = (struct tkr_notify){.collector = collector, .stop = stop};
+    *notify = (struct tkr_notify){.collector = collector, .stops = stops};
     if (sd_watchdog_enabled(0, &watchdog_us) > 0)
         notify->watchdog_ns = (int64_t)watchdog_us * TKR_NS_PER_US / SIGNS;
     (void)sd_notify(0, "READY=1"); /* nobody listens: as good, here and below */
+}
+
+/* Of a collector that waits for gateways to go. */
+static void tell_lingering(const struct tkr_monitor *monitor, int64_t until_ns)
+{
+    uint64_t gateways = atomic_load_explicit(&monitor->gateways, memory_order_relaxed); /* a figure */
+    int64_t left_s = (until_ns - tkr_clock_monotonic_ns()) / TKR_NS_PER_S;
+    char text[TKR_MESSAGE_BYTES];
+
+    (void)snprintf(text, sizeof(text),
+                   EXTEND "\nSTATUS=asked to leave; gateways still attached: %" PRIu64 ", waiting %" PRId64 " s more", gateways,
+                   left_s > 0 ? left_s : 0);
+    (void)sd_notify(0, text);
 }
 
 /* What `systemctl status` shows. */
@@ -70,16 +88,28 @@ static void tell_alive(struct tkr_notify *notify)
 void tkr_notify_turn(void *argument)
 {
     struct tkr_notify *notify = argument;
+    const struct tkr_monitor *monitor = tkr_collector_monitor(notify->collector);
     int64_t now_ns = tkr_clock_monotonic_ns();
+    int64_t until_ns = atomic_load_explicit(&monitor->linger_until_ns, memory_order_relaxed); /* a figure */
+    bool stopping = atomic_load_explicit(notify->stops, memory_order_relaxed) > 0;            /* the same */
 
-    if (atomic_load_explicit(notify->stop, memory_order_relaxed)) { /* a flag */
-        (void)sd_notify(0, "STOPPING=1\nSTATUS=flushing what is left");
+    if (stopping && until_ns == 0) {
+        (void)sd_notify(0,
+                        notify->stopping ? EXTEND "\nSTATUS=flushing what is left" : "STOPPING=1\nSTATUS=flushing what is left");
         return;
     }
+    if (stopping && !notify->stopping) {
+        (void)sd_notify(0, "STOPPING=1");
+        notify->next_ns = now_ns;
+    }
+    notify->stopping = stopping;
     if (now_ns < notify->next_ns)
         return;
     notify->next_ns = now_ns + (notify->watchdog_ns != 0 && notify->watchdog_ns < TURN_NS ? notify->watchdog_ns : TURN_NS);
-    tell_status(tkr_collector_monitor(notify->collector));
+    if (stopping)
+        tell_lingering(monitor, until_ns);
+    else
+        tell_status(monitor);
     if (notify->watchdog_ns != 0)
         tell_alive(notify);
 }

@@ -36,6 +36,7 @@ static void grow_all(struct tkr_balance *grown, const struct tkr_balance *now)
     grow(&grown->counted, now->counted);
     grow(&grown->settled, now->settled);
     grow(&grown->unknown, now->unknown);
+    grow(&grown->bad_times, now->bad_times);
     for (int i = 0; i < TKR_DROP_MAX; i++)
         grow(&grown->dropped[i], now->dropped[i]);
     for (int i = 0; i < TKR_REFUSED_MAX; i++)

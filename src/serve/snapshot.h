@@ -17,7 +17,7 @@
 struct tkr_snapshot {
     struct tkr_collector *collector;
     const struct tkr_collector_config *config;
-    const struct tkr_monitor *monitor;
+    struct tkr_monitor *monitor;
     int64_t now_ns;                  /* monotonic */
     struct tkr_host_balance balance; /* health is NULL if nothing was said */
     bool has_balance;

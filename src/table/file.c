@@ -226,8 +226,8 @@ static int look(int directory, const char *name, struct found *ret_found, tkr_me
 
 /* --- what cannot be gone on with --- */
 
-/* The oldest file that was set aside of this shard, by the time in its name. Returns how many there are. */
-static int oldest_aside(int directory, const char *name, char ret_oldest[NAME_BYTES])
+/* The oldest file that was set aside of this shard, by the number in its name, and the newest one's. Returns how many there are. */
+static int find_aside(int directory, const char *name, char ret_oldest[NAME_BYTES], long long *ret_newest)
 {
     int fd = openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *files = fd >= 0 ? fdopendir(fd) : NULL;
@@ -235,6 +235,7 @@ static int oldest_aside(int directory, const char *name, char ret_oldest[NAME_BY
     long long oldest = INT64_MAX;
     int count = 0;
 
+    *ret_newest = 0;
     if (files == NULL) {
         if (fd >= 0)
             (void)close(fd);
@@ -246,6 +247,8 @@ static int oldest_aside(int directory, const char *name, char ret_oldest[NAME_BY
         if (sscanf(item->d_name, "aside-%lld-%31s", &time_ns, rest) != 2 || strcmp(rest, name) != 0) /* NOLINT: both bounded */
             continue;
         count++;
+        if (time_ns > *ret_newest)
+            *ret_newest = time_ns;
         if (time_ns < oldest) {
             oldest = time_ns;
             (void)snprintf(ret_oldest, NAME_BYTES, "%.*s", NAME_BYTES - 1, item->d_name);
@@ -257,13 +260,18 @@ static int oldest_aside(int directory, const char *name, char ret_oldest[NAME_BY
 
 static void set_aside(int directory, const char *name, const char *why)
 {
+    long long number = (long long)tkr_clock_unix_ns(); /* a time, for people; their order is that of the numbers, also when */
+    long long newest;                                  /* the clock has stepped back */
     char aside[NAME_BYTES];
 
-    (void)snprintf(aside, sizeof(aside), "aside-%lld-%.32s", (long long)tkr_clock_unix_ns(), name);
+    (void)find_aside(directory, name, aside, &newest);
+    if (number <= newest && newest < INT64_MAX)
+        number = newest + 1;
+    (void)snprintf(aside, sizeof(aside), "aside-%lld-%.32s", number, name);
     TKR_LOG(TKR_LOG_WARNING, "{file} {reason}; it is kept as {kept_as} and a new one made", tkr_field_file(name, strlen(name)),
             tkr_field_reason(why), tkr_field_kept_as(aside, strlen(aside)));
     (void)renameat(directory, name, directory, aside); /* if it stays, making a new one replaces it */
-    while (oldest_aside(directory, name, aside) > TKR_ASIDE_KEPT) {
+    while (find_aside(directory, name, aside, &newest) > TKR_ASIDE_KEPT) {
         if (unlinkat(directory, aside, 0) != 0)
             break;
         TKR_LOG(TKR_LOG_WARNING, "{file} is removed: the last {files} are kept", tkr_field_file(aside, strlen(aside)),

@@ -59,8 +59,8 @@
 
 #define TKR_SHARD_MAGIC UINT64_C(0x3144524148535254) /* "TRSHARD1" */
 #define TKR_SHARD_MAJOR 2u                           /* 2: entries of models; one of major 1 is one of 2 that has none */
-#define TKR_SHARD_MINOR 0u
-#define TKR_SHARD_MAJOR_OLDEST 1u /* that is still read, and carried over (table/carry.h) */
+#define TKR_SHARD_MINOR 1u                           /* 2.1: marks by a clock that does not step; calls with bad times */
+#define TKR_SHARD_MAJOR_OLDEST 1u                    /* that is still read, and carried over (table/carry.h) */
 #define TKR_SHARD_HEADER_BYTES 4096u
 #define TKR_SHARDS_MAX 64u /* of a collector */
 #define TKR_SHARD_REGIONS_MAX 8192u
@@ -87,6 +87,7 @@ struct tkr_law {
     _Atomic uint64_t gone_refused[TKR_SHARD_REFUSED_MAX];
     _Atomic uint64_t overflow_charges; /* charges that went to TKR_OVERFLOW_ID */
     _Atomic uint64_t gone_unknown;     /* frames of types that this version does not know, skipped; never offered */
+    _Atomic uint64_t gone_bad_times;   /* calls whose told times made no sense */
 };
 
 struct tkr_shard_header {
@@ -113,9 +114,12 @@ struct tkr_shard_header {
     alignas(128) _Atomic uint64_t seen;         /* the flusher's: number of the last chunk acknowledged by the sink */
     _Atomic uint64_t recheck_at;                /* the flusher's: entries in arena[recheck_at, recheck_end) were acknowledged */
     _Atomic uint64_t recheck_end;               /* before the sink went back, and have not been compared with it since */
-    _Atomic uint64_t marks;                     /* the flusher's: marks ever made; the last TKR_MARKS of them are below */
-    _Atomic uint64_t mark_time_s[TKR_MARKS];    /* when, Unix time */
-    _Atomic uint64_t mark_batch[TKR_MARKS];     /* the batch committed last by then: stamps up to it are older */
+    _Atomic uint64_t wall_marks;                /* of minor 0, in Unix time, which steps: neither read nor written any more, so */
+    _Atomic uint64_t wall_mark_time_s[TKR_MARKS]; /* that a collector of minor 0 finds its own as it left them */
+    _Atomic uint64_t wall_mark_batch[TKR_MARKS];
+    _Atomic uint64_t marks;                  /* the flusher's: marks ever made; the last TKR_MARKS of them are below */
+    _Atomic uint64_t mark_boot_s[TKR_MARKS]; /* when, CLOCK_BOOTTIME: the file is of one boot */
+    _Atomic uint64_t mark_batch[TKR_MARKS];  /* the batch committed last by then: stamps up to it are older */
 };
 _Static_assert(sizeof(struct tkr_shard_header) <= TKR_SHARD_HEADER_BYTES, "the header fits its page");
 

@@ -170,7 +170,7 @@ static void begin_call(struct tkr_region *region, uint32_t slot)
     uint64_t handle;
 
     start.account[0] = (tkr_account){.kind = TKR_KIND_USER, .id = "bob", .len = 3};
-    handle = tkr_call_slot_begin(&region->slots[slot], slot, 1, &start, CYCLE, 1);
+    handle = tkr_call_slot_begin(&region->slots[slot], slot, 1, &start, CYCLE, 1, 0);
     FUZZ_CHECK(tkr_call_slot_progress(&region->slots[slot], (uint32_t)(handle & 0xfffffff), 7) == 0);
     if (slot % 2 != 0)
         FUZZ_CHECK(tkr_call_slot_claim(&region->slots[slot], (uint32_t)(handle & 0xfffffff)) == 0);

@@ -85,6 +85,48 @@ static void test_service_manager_hears_ready_signs_of_life_and_the_end(void **st
     (void)close(manager.fd);
 }
 
+static int stay(struct stage *stage, int number)
+{
+    tkr_producer *producer = stage_producer(stage);
+
+    (void)number;
+    if (producer == NULL || stage_record(stage, producer, 0, 1, 1) != 0)
+        return 1;
+    atomic_store(&stage->truth->note[0], 1);
+    while (!atomic_load(&stage->truth->stop))
+        process_sleep_ms(1);
+    tkr_close(producer);
+    return 0;
+}
+
+/* While it waits for a gateway to go, it asks for more time, and lives. */
+static void test_lingering_collector_asks_for_time_and_gives_signs_of_life(void **state)
+{
+    struct stage *stage = *state;
+    struct manager manager;
+    long end = process_now_ms() + WAIT_MS;
+    pid_t child;
+
+    stage_env(stage, "TOKENRING_LINGER_S", "600");
+    start(stage, &manager, "300000");
+    child = stage_fork(stage, stay, 0);
+    while (atomic_load(&stage->truth->note[0]) == 0 && process_now_ms() < end)
+        process_sleep_ms(1);
+    process_signal(&stage->collector, SIGTERM);
+    wait_heard(&manager, "STOPPING=1\n");
+    for (int i = 0; i < 3; i++) {
+        forget(&manager);
+        wait_heard(&manager, "EXTEND_TIMEOUT_USEC=60000000\nSTATUS=asked to leave; gateways still attached: 1,");
+        wait_heard(&manager, "WATCHDOG=1\n");
+    }
+    atomic_store(&stage->truth->stop, true);
+    assert_int_equal(stage_exit_code(child), 0);
+    wait_heard(&manager, "STATUS=flushing what is left");
+    assert_int_equal(process_wait(&stage->collector, STAGE_DEADLINE_MS), 0);
+    assert_int_equal(process_exit_code(&stage->collector), 0);
+    (void)close(manager.fd);
+}
+
 static void test_process_that_stands_still_gives_no_sign_of_life(void **state)
 {
     struct stage *stage = *state;
@@ -140,6 +182,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         IN_LEDGER(test_service_manager_hears_ready_signs_of_life_and_the_end),
+        IN_LEDGER(test_lingering_collector_asks_for_time_and_gives_signs_of_life),
         IN_LEDGER(test_process_that_stands_still_gives_no_sign_of_life),
         IN_LEDGER(test_nobody_watches_and_no_sign_of_life_is_given),
         IN_REDIS(test_status_tells_that_usage_waits),

@@ -243,7 +243,7 @@ static void test_folder_prepared_by_another_user_is_refused_by_the_collector(voi
     char target[2 * STAGE_PATH_BYTES];
 
     (void)state;
-    atomic_store(users.stop, true); /* one that is not refused leaves at once */
+    atomic_store(users.stop, 1); /* one that is not refused leaves at once */
     name_in_runtime("collector", folder);
     name_in_runtime("target", target);
     for (int what = 0; what < PREPARED_COUNT; what++) {
@@ -330,7 +330,7 @@ static void test_own_directory_prepared_by_another_user_is_refused_by_both_sides
 
     if (system_directory_is_there())
         skip();
-    atomic_store(users.stop, true);
+    atomic_store(users.stop, 1);
     for (int what = 0; what < PREPARED_COUNT; what++) {
         clear_own_directory();
         assert_int_equal(users_run(user.mallory, prepare_own_directory, what), 0);

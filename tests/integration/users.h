@@ -25,7 +25,7 @@ static struct {
 struct users {
     struct stage *stage;
     char regions[STAGE_PATH_BYTES]; /* where the collector and the producers meet; the same as stage->runtime */
-    atomic_bool *stop;              /* for the collector */
+    atomic_uint *stop;              /* for the collector */
     pid_t collector;
     int log; /* its standard error */
 };
@@ -156,7 +156,7 @@ static inline void users_collector_start(void)
 
     assert_int_equal(ftruncate(users.log, 0), 0);
     assert_int_equal(lseek(users.log, 0, SEEK_SET), 0);
-    atomic_store(users.stop, false);
+    atomic_store(users.stop, 0);
     users.collector = users_fork(user.collector, users_collect, 0);
     while (strstr(users_log(), "collecting") == NULL) {
         if (process_now_ms() > end || waitpid(users.collector, NULL, WNOHANG) != 0)
@@ -167,7 +167,7 @@ static inline void users_collector_start(void)
 
 static inline void users_collector_end(void)
 {
-    atomic_store(users.stop, true);
+    atomic_store(users.stop, 1);
     if (stage_exit_code(users.collector) != 0)
         fail_msg("%s", users_log());
     users.collector = 0;

@@ -40,6 +40,7 @@ static void print_region(void)
     FIELD(tkr_region_header, refused);
     FIELD(tkr_region_header, spent_ns);
     FIELD(tkr_region_header, spent);
+    FIELD(tkr_region_header, bad_times);
     FIELD(tkr_region_header, collector_seen_ns);
 }
 
@@ -108,8 +109,11 @@ static void print_shard(void)
     FIELD(tkr_shard_header, seen);
     FIELD(tkr_shard_header, recheck_at);
     FIELD(tkr_shard_header, recheck_end);
+    FIELD(tkr_shard_header, wall_marks);
+    FIELD(tkr_shard_header, wall_mark_time_s);
+    FIELD(tkr_shard_header, wall_mark_batch);
     FIELD(tkr_shard_header, marks);
-    FIELD(tkr_shard_header, mark_time_s);
+    FIELD(tkr_shard_header, mark_boot_s);
     FIELD(tkr_shard_header, mark_batch);
 }
 
@@ -127,6 +131,7 @@ static void print_law(void)
     FIELD(tkr_law, gone_refused);
     FIELD(tkr_law, overflow_charges);
     FIELD(tkr_law, gone_unknown);
+    FIELD(tkr_law, gone_bad_times);
 }
 
 static void print_cursor(void)

@@ -33,11 +33,12 @@ static json_t *refused_json(const struct tkr_balance *balance)
 
 json_t *tkr_command_balance_json(const struct tkr_balance *balance)
 {
-    return json_pack("{s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:o, s:b}", "offered", (json_int_t)balance->offered, "counted",
+    return json_pack("{s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:o, s:b}", "offered", (json_int_t)balance->offered, "counted",
                      (json_int_t)balance->counted, "in_lanes", (json_int_t)balance->in_lanes, "dropped",
-                     tkr_command_dropped_json(balance), "skipped_frames", (json_int_t)balance->unknown, "settled",
-                     (json_int_t)balance->settled, "open_calls", (json_int_t)balance->open_calls, "refused",
-                     refused_json(balance), "law_holds", (int)tkr_balance_holds(balance));
+                     tkr_command_dropped_json(balance), "skipped_frames", (json_int_t)balance->unknown, "bad_times",
+                     (json_int_t)balance->bad_times, "settled", (json_int_t)balance->settled, "open_calls",
+                     (json_int_t)balance->open_calls, "refused", refused_json(balance), "law_holds",
+                     (int)tkr_balance_holds(balance));
 }
 
 json_t *tkr_command_region_json(const struct tkr_balance_region *region)

@@ -24,7 +24,9 @@ static const char help[] =
     "they are. Read from shared memory; no collector need run. Each model of an account and cycle counts as an account here.\n\n"
     "Options:\n" TKR_COMMAND_LOOK_HELP
     "  --json             print one JSON object: collector, collector_running, law_holds, host, shards, regions, sink,\n"
-    "                     problems, handlers, limits (accounts that are near theirs, or over, as gateways see them)\n"
+    "                     problems, handlers, unreadable (what the collector cannot read), limits (accounts that are near "
+    "theirs,\n"
+    "                     or over, as gateways see them), memory\n"
     "  --help             this text\n\n" TKR_COMMAND_EXIT_HELP "1 also says that the law does not hold.\n";
 
 static const struct option options[] = {TKR_COMMAND_LOOK_OPTIONS, TKR_COMMAND_OPTION_HELP, {NULL, 0, NULL, 0}};
@@ -49,6 +51,8 @@ static void print_causes(const struct tkr_balance *balance)
     }
     if (balance->unknown > 0)
         (void)printf("skipped, frames that only newer versions know: %" PRIu64 "\n", balance->unknown);
+    if (balance->bad_times > 0)
+        (void)printf("without a duration, since a time that was told makes none: %" PRIu64 " calls\n", balance->bad_times);
 }
 
 /* What this version leaves alone is in no figure above: its gateways' calls wait for the version that reads it. */
@@ -64,6 +68,24 @@ static void print_left_alone(const struct tkr_host_balance *balance)
                          left[i] == 1 ? "" : "s", i == TKR_REGION_NEWER ? "a" : "an", tkr_command_standing[i],
                          i == TKR_REGION_NEWER ? "a newer" : "an older");
     }
+}
+
+/* What the collector cannot read: it is in the figures where this command can. */
+static void print_unreadable(const struct tkr_host_balance *balance)
+{
+    const struct tkr_health *health = balance->health;
+    char reason[TKR_COMMAND_CLEAN_BYTES(TKR_MESSAGE_BYTES)];
+
+    if (health == NULL)
+        return;
+    for (uint64_t i = 0; i < health->unreadable_named; i++) {
+        const struct tkr_health_region *region = &health->unreadable_region[i];
+        (void)tkr_command_text_clean(region->reason, strlen(region->reason), reason);
+        (void)printf("not readable by the collector, and not counted: %s\n", reason);
+    }
+    if (health->unreadable > health->unreadable_named)
+        (void)printf("not readable by the collector, and not counted: %" PRIu64 " more\n",
+                     health->unreadable - health->unreadable_named);
 }
 
 static void print_regions(const struct tkr_host_balance *balance)
@@ -125,6 +147,7 @@ static void print_text(const struct tkr_host_balance *balance)
     print_row("host", "", host);
     print_causes(host);
     print_left_alone(balance);
+    print_unreadable(balance);
     print_overflow(balance);
     print_waiting(balance);
     tkr_command_handlers_print(balance);

@@ -186,7 +186,7 @@ static void test_settled_calls_are_charged_to_their_model(void **state)
     while (count < 100)
         assert_int_equal(tkr_region_slots_add(&hand.region, &count), 0);
     for (uint32_t i = 0; i < 100; i++)
-        (void)tkr_call_slot_begin(&hand.region.slots[i], i, hand.region.identity, &start, CYCLE, 1793000000000000000);
+        (void)tkr_call_slot_begin(&hand.region.slots[i], i, hand.region.identity, &start, CYCLE, 1793000000000000000, 0);
     hand_close(&hand);
     while (!tkr_drain_settle(bench->drain, bench->table.shard, feed, TKR_ORPHAN_PROMPT))
         continue;

@@ -24,7 +24,7 @@ static struct tkr_call_slot *begin(struct hand *hand, uint32_t number, const cha
 
     start.prompt_estimate = ESTIMATE;
     start.reserve = RESERVE;
-    (void)tkr_call_slot_begin(slot, number, hand->region.identity, &start, CYCLE, 1793000000000000000);
+    (void)tkr_call_slot_begin(slot, number, hand->region.identity, &start, CYCLE, 1793000000000000000, 0);
     assert_int_equal(tkr_call_slot_progress(slot, generation, streamed), 0);
     return slot;
 }

@@ -97,7 +97,7 @@ static void test_status_is_degraded_while_it_counts_and_somebody_should_look(voi
 
     (void)state;
     health.state = TKR_HEALTH_FAILING;
-    health.since_ns = tkr_clock_unix_ns() - 5 * TKR_NS_PER_S;
+    health.since_monotonic_ns = tkr_clock_monotonic_ns() - 5 * TKR_NS_PER_S;
     memcpy(health.error, "no answer", 10);
     expect(&what, TKR_STATUS_DEGRADED, "the sink has not taken usage for 5 s: no answer");
     health.state = TKR_HEALTH_GOOD;

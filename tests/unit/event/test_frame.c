@@ -197,7 +197,7 @@ static void test_frame_plain_open_is_the_same_as_by_the_long_way(void **state)
         assert_int_equal(head_bytes, tkr_frame_head_bytes(&start));
         tkr_frame_head_put(expected, head_bytes, &start, 20240229, 17);
         assert_true(tkr_frame_plain_head_put(plain, head_bytes, &start.account[0], len < TKR_SHORT_ID_BYTES, 20240229, 17));
-        tkr_frame_plain_open(plain, head_bytes);
+        tkr_frame_plain_open(plain, head_bytes, 0);
         assert_memory_equal(plain, expected, sizeof(plain));
     }
 }

@@ -29,6 +29,7 @@ struct drained {
     uint64_t last;     /* sum over the lanes of the sequence of the last frame: all that was ever published */
     uint64_t dropped[TKR_DROP_MAX];
     uint64_t refused[TKR_REFUSED_MAX];
+    uint64_t bad_times; /* calls whose told times make no duration */
     uint32_t open_calls;
     int64_t open_streamed; /* tokens told by open calls */
 };
@@ -132,11 +133,14 @@ static inline bool drain_view(struct tkr_view *view, bool release, struct draine
 {
     uint64_t dropped[TKR_DROP_MAX];
     uint64_t refused[TKR_REFUSED_MAX];
+    uint64_t bad_times;
 
     sum->regions++;
     sum->alive += tkr_view_owner_alive(view);
-    if (!tkr_view_lanes_refresh(view) || !tkr_view_counters(view, dropped, refused) || !drain_slots(view, sum))
+    if (!tkr_view_lanes_refresh(view) || !tkr_view_counters(view, dropped, refused) || !tkr_view_bad_times(view, &bad_times) ||
+        !drain_slots(view, sum))
         return false;
+    sum->bad_times += bad_times;
     for (int i = 0; i < TKR_DROP_MAX; i++)
         sum->dropped[i] += dropped[i];
     for (int i = 0; i < TKR_REFUSED_MAX; i++)

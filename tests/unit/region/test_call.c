@@ -43,7 +43,7 @@ static uint64_t begin(uint32_t number, const char *id)
 {
     tkr_start start = start_of(id);
 
-    return tkr_call_slot_begin(&slots[number], number, IDENTITY, &start, 20240101, 1000);
+    return tkr_call_slot_begin(&slots[number], number, IDENTITY, &start, 20240101, 1000, 0);
 }
 
 static uint32_t generation_of(uint64_t handle)
@@ -87,7 +87,7 @@ static void test_slot_begin_keeps_the_call_and_gives_a_handle(void **state)
     start.prompt_estimate = 11;
     start.reserve = TKR_ABSENT;
     assert_false(tkr_call_slot_open(&slots[2]));
-    handle = tkr_call_slot_begin(&slots[2], 2, IDENTITY, &start, 20240101, 1000);
+    handle = tkr_call_slot_begin(&slots[2], 2, IDENTITY, &start, 20240101, 1000, 0);
     assert_true(handle != 0);
     assert_true(tkr_call_handle_split(handle, IDENTITY, SLOTS, &number, &generation));
     assert_int_equal(number, 2);
@@ -260,7 +260,7 @@ static void test_slot_of_two_enders_exactly_one_wins(void **state)
         assert_int_equal(pthread_create(&threads[i], NULL, race_to_end, &race), 0);
     for (int round = 0; round < RACE_ROUNDS; round++) {
         for (uint32_t i = 0; i < RACE_SLOTS; i++)
-            race.handles[i] = tkr_call_slot_begin(&race.slots[i], i, IDENTITY, &start, 20240101, 1);
+            race.handles[i] = tkr_call_slot_begin(&race.slots[i], i, IDENTITY, &start, 20240101, 1, 0);
         (void)pthread_barrier_wait(&race.barrier);
         (void)pthread_barrier_wait(&race.barrier);
         for (uint32_t i = 0; i < RACE_SLOTS; i++)

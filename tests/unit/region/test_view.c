@@ -544,7 +544,7 @@ static void test_view_slot_open_is_told_for_each_moment_of_a_call(void **state)
     made.slots[3].head_bytes = 777; /* killed within begin, before OPEN */
     memset(made.slots[3].frame, 0xff, 100);
     assert_false(SLOT_OPEN());
-    (void)tkr_call_slot_begin(&made.slots[3], 3, 1, &start, 20240101, 1000);
+    (void)tkr_call_slot_begin(&made.slots[3], 3, 1, &start, 20240101, 1000, 0);
     assert_true(SLOT_OPEN());
     assert_int_equal(tkr_call_slot_progress(&made.slots[3], 0, 55), TKR_OK);
     assert_true(SLOT_OPEN());
@@ -566,7 +566,7 @@ static void test_view_slot_open_is_told_for_each_moment_of_a_call(void **state)
     assert_false(SLOT_OPEN());
     tkr_call_slot_free(&made.slots[3]);
     assert_false(SLOT_OPEN());
-    (void)tkr_call_slot_begin(&made.slots[3], 3, 1, &start, 20240101, 1000);
+    (void)tkr_call_slot_begin(&made.slots[3], 3, 1, &start, 20240101, 1000, 0);
     assert_true(SLOT_OPEN()); /* the note of the call before does not end this one */
     assert_int_equal(tkr_call_slot_claim(&made.slots[3], 1), TKR_OK);
     assert_true(SLOT_OPEN());

@@ -238,7 +238,7 @@ static void mark(struct tkr_shard *shard)
     tkr_batch_commit(shard);
     shard->header->seen = 12345;
     shard->header->marks = 2;
-    shard->header->mark_time_s[1] = 99;
+    shard->header->mark_boot_s[1] = 99;
     shard->header->mark_batch[1] = 3;
 }
 
@@ -255,7 +255,7 @@ static void assert_marked(const struct tkr_shard *shard)
     assert_int_equal(shard->cursor[0].lane[200].position, 4096);
     assert_int_equal(shard->header->seen, 12345);
     assert_int_equal(shard->header->marks, 2);
-    assert_int_equal(shard->header->mark_time_s[1], 99);
+    assert_int_equal(shard->header->mark_boot_s[1], 99);
     assert_int_equal(shard->header->mark_batch[1], 3);
 }
 

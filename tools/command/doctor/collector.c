@@ -111,6 +111,12 @@ static void look_at_health(struct tkr_findings *findings, const struct tkr_host_
         tkr_finding_add(findings, TKR_FINDING_ERROR, "memory",
                         "make it larger (mount -o remount,size=...), or remove what else fills it; nothing is lost",
                         "%" PRIu64 " lanes wait, since the tmpfs has no memory for more accounts", health->waiting_lanes);
+    if (health->unreadable > 0)
+        tkr_finding_add(
+            findings, TKR_FINDING_ERROR, "regions",
+            "give tokenringd what it lacks: memory or address space (ulimit -v), descriptors (LimitNOFILE), permissions",
+            "the collector cannot read %" PRIu64 ", and what they hold is not counted: %s", health->unreadable,
+            health->unreadable_named > 0 ? health->unreadable_region[0].reason : "no memory");
     if (health->state == TKR_HEALTH_FAILING)
         tkr_finding_add(findings, TKR_FINDING_ERROR, "flush", "mend the sink; nothing is lost meanwhile",
                         "the collector's sink does not take usage: %s", health->error);

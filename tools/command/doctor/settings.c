@@ -51,7 +51,8 @@ static const char *const known[] = {"TOKENRING_RUNTIME_DIR",
                                     "TOKEN_ESTIMATION_RATIO",
                                     "ENABLE_PERFORMANCE_MONITORING",
                                     "PERFORMANCE_LOG_THRESHOLD",
-                                    "TOKENRING_FORGET_AFTER_S"};
+                                    "TOKENRING_FORGET_AFTER_S",
+                                    "TOKENRING_LINGER_S"};
 
 #define KNOWN_COUNT (sizeof(known) / sizeof(known[0]))
 

@@ -89,6 +89,7 @@ static void put_law(struct tkr_dump *dump, const struct tkr_region_header *heade
     tkr_dump_set(object, "published", published);
     (void)json_object_set_new(object, "dropped", dropped);
     (void)json_object_set_new(object, "refused", refused);
+    tkr_dump_set(object, "bad_times", atomic_load_explicit(&header->bad_times, memory_order_relaxed));
     (void)json_object_set_new(dump->object, "law", object);
 }
 

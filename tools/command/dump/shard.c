@@ -41,7 +41,7 @@ static void put_header(struct tkr_dump *dump, const struct tkr_shard_header *hea
 
     (void)snprintf(source, sizeof(source), "%016" PRIx64 ".%u", header->name, header->number);
     if (marks > 0)
-        (void)tkr_command_moment((int64_t)(get(&header->mark_time_s[(marks - 1) % TKR_MARKS]) % INT32_MAX) * 1000000000, when);
+        (void)snprintf(when, sizeof(when), "%" PRIu64 " s after the boot", get(&header->mark_boot_s[(marks - 1) % TKR_MARKS]));
     tkr_dump_set_layout(object, header->major, header->minor);
     tkr_dump_set(object, "counters", header->counters);
     tkr_dump_set_text(object, "source", source);
@@ -89,6 +89,7 @@ static void put_law(struct tkr_dump *dump, const struct tkr_shard_header *header
     (void)json_object_set_new(object, "gone_dropped", drops_json(law->gone_dropped));
     (void)json_object_set_new(object, "gone_refused", refused);
     tkr_dump_set(object, "gone_skipped_frames", get(&law->gone_unknown));
+    tkr_dump_set(object, "gone_bad_times", get(&law->gone_bad_times));
     tkr_dump_set(object, "overflow_charges", get(&law->overflow_charges));
     (void)json_object_set_new(dump->object, "law", object);
 }
