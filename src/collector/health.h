@@ -49,9 +49,9 @@ struct tkr_health_account {
 /* What handlers of one type have had to say to this collector. */
 struct tkr_health_handler {
     char type[TKR_HEALTH_TYPE_BYTES];
-    uint64_t told[8]; /* by enum tkr_notice */
+    uint64_t told[24]; /* by enum tkr_notice */
 };
-_Static_assert(TKR_NOTICE_COUNT <= 8, "there is a place for each notice");
+_Static_assert(TKR_NOTICE_COUNT <= 24, "there is a place for each notice");
 
 struct tkr_health {
     uint64_t state;                 /* enum tkr_health_state */
