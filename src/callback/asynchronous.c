@@ -10,9 +10,10 @@
  * Fork. A line (queue, thread, locks, bytes that are taken) belongs to the process whose generation it holds (base/process.h);
  * the handler points to the line of the process that used it last. A child makes its own at its first event, under the process'
  * lock, and then publishes it (release; pairs with line_of). It never looks into its parent's line: whatever lock the parent's
- * threads held, however far an event was, what was queued is the parent's, which hands it on. That line stays in the child's
- * memory as it was. A call whose start went into the parent's line ends in the parent; in the child its end is unmatched. Where
- * the child cannot start a thread, events are counted (dropped_thread), each fails, and it is tried again RETRY_NS later.
+ * threads held, however far an event was, what was queued is the parent's, which hands it on. That line stays as it was, and its
+ * memory, but for events that it held, is freed with the handler. A call whose start went into the parent's line ends in the
+ * parent; in the child its end is unmatched. Where the child cannot start a thread, events are counted (dropped_thread), each
+ * fails, and it is tried again RETRY_NS later.
  *
  * The end. Whoever gives back the last reference closes it: the thread is told, goes on with what is queued until the deadline, and
  * is waited for so long. If it is still in the member then, it is left alone (`left`), and frees all when it comes back; the mutex
@@ -42,7 +43,8 @@ struct asynchronous;
 /* What hands events on: of one process. */
 struct line {
     struct asynchronous *handler;
-    uint64_t generation; /* of the process */
+    struct line *inherited; /* the one before, of the parent, until the handler is freed; NULL: none */
+    uint64_t generation;    /* of the process */
     struct tkr_queue *queue;
     sem_t waiting; /* one for each event queued, and one to close */
     _Atomic uint64_t bytes;
@@ -155,8 +157,20 @@ static void line_free(struct line *line)
     free(line);
 }
 
-static void handler_free(struct asynchronous *self)
+/* Of the parent: its memory, and nothing else of it. */
+static void inherited_free(struct line *line)
 {
+    while (line != NULL) {
+        struct line *before = line->inherited;
+        tkr_queue_close(line->queue);
+        free(line);
+        line = before;
+    }
+}
+
+static void handler_free(struct asynchronous *self, struct line *inherited)
+{
+    inherited_free(inherited);
     tkr_callback_release(self->member);
     free(self);
 }
@@ -165,6 +179,7 @@ static void *run(void *argument)
 {
     struct line *line = argument;
     struct asynchronous *handler = line->handler;
+    struct line *inherited = line->inherited;
     bool left;
 
     serve(line);
@@ -175,7 +190,7 @@ static void *run(void *argument)
     (void)pthread_mutex_unlock(&line->mutex);
     if (left) {
         line_free(line);
-        handler_free(handler);
+        handler_free(handler, inherited);
     }
     return NULL;
 }
@@ -209,13 +224,14 @@ static int start_thread(struct line *line)
 }
 
 /* NULL: no memory, or no thread. */
-static struct line *line_make(struct asynchronous *handler)
+static struct line *line_make(struct asynchronous *handler, struct line *inherited)
 {
     struct line *line = calloc(1, sizeof(*line));
 
     if (line == NULL)
         return NULL;
     line->handler = handler;
+    line->inherited = inherited;
     line->generation = tkr_process_generation();
     line->queue = tkr_queue_open(handler->queue_events);
     if (line->queue != NULL && prepare_waiting(line) && start_thread(line) == 0)
@@ -243,7 +259,7 @@ static __attribute__((noinline)) struct line *line_renew(struct asynchronous *se
     line = line_published(self); /* another thread was first */
     now_ns = line == NULL ? tkr_clock_monotonic_ns() : 0;
     if (line == NULL && now_ns >= self->retry_ns) {
-        line = line_make(self);
+        line = line_make(self, atomic_load_explicit(&self->line, memory_order_relaxed)); /* under the lock */
         if (line != NULL)
             atomic_store_explicit(&self->line, line, memory_order_release);
         else
@@ -444,12 +460,14 @@ static void destroy(struct tkr_callback *callback)
 {
     struct asynchronous *self = of(callback);
     struct line *line = line_published(self);
+    struct line *inherited;
     pthread_t thread;
 
-    if (line == NULL) { /* a child that never used it: the parent's line stays as it was */
-        handler_free(self);
+    if (line == NULL) {                                                              /* a child that never used it */
+        handler_free(self, atomic_load_explicit(&self->line, memory_order_relaxed)); /* nobody else has it any more */
         return;
     }
+    inherited = line->inherited;
     line->deadline_ns = tkr_clock_monotonic_ns() + self->timeout_ns;
     thread = line->thread;
     atomic_store_explicit(&line->closing, true, memory_order_release); /* the deadline before it */
@@ -457,7 +475,7 @@ static void destroy(struct tkr_callback *callback)
     if (wait_for_thread(line)) {
         (void)pthread_join(thread, NULL);
         line_free(line);
-        handler_free(self);
+        handler_free(self, inherited);
     } else {
         (void)pthread_detach(thread);
     }
@@ -510,7 +528,7 @@ int tkr_asynchronous_callback(tkr_callback *member, const tkr_asynchronous_optio
     self->queue_events = options.queue_events;
     self->bytes_max = options.queue_bytes_max;
     self->timeout_ns = options.close_timeout_ms * TKR_NS_PER_MS;
-    atomic_init(&self->line, line_make(self));
+    atomic_init(&self->line, line_make(self, NULL));
     if (atomic_load_explicit(&self->line, memory_order_relaxed) == NULL) { /* nobody else has it yet */
         free(self);
         return TKR_ENOMEM;

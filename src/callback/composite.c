@@ -22,7 +22,7 @@
  * is a pointer and a count, neither half changed. And a list belongs to the process that made it (I4).
  *   I4  The first use in a child copies the parent's list. The copy takes over the references to members, so that a member is
  *       freed with the child's last one, whatever was in flight in the parent at the fork. The parent's list is never used nor
- *       freed in the child: a call of the parent's, which names it, ends in the parent.
+ *       freed before the composite is: a call of the parent's, which names it, ends in the parent.
  */
 #include <ck_pr.h>
 #include <sched.h>
@@ -37,6 +37,7 @@
 struct list {
     _Atomic uint64_t references; /* of the composite, and of calls */
     uint64_t generation;         /* of the process that made it */
+    struct list *inherited;      /* once it is inherited: the one before that was */
     uint32_t count;
     struct tkr_callback *member[];
 };
@@ -45,6 +46,7 @@ struct composite {
     struct tkr_callback callback;
     _Atomic uint64_t taking; /* generation of the process whose thread holds it; 0: free */
     struct list *list;       /* under `taking` */
+    struct list *inherited;  /* lists of parents, until the composite is freed; under the process' lock */
 };
 
 static const struct tkr_callback_ops ops;
@@ -101,7 +103,7 @@ static struct list *list_make(uint32_t count)
 /* I4. Without memory for the copy it stays the parent's. The process' lock is held: the list does not change. */
 static void adopt_locked(struct composite *composite)
 {
-    const struct list *inherited = composite->list;
+    struct list *inherited = composite->list;
     struct list *list = inherited->generation != tkr_process_generation() ? list_make(inherited->count) : NULL;
 
     if (list == NULL)
@@ -111,6 +113,8 @@ static void adopt_locked(struct composite *composite)
     lock(composite);
     composite->list = list;
     unlock(composite);
+    inherited->inherited = composite->inherited;
+    composite->inherited = inherited;
 }
 
 static __attribute__((noinline)) void adopt(struct composite *composite)
@@ -255,9 +259,17 @@ static bool tell(struct tkr_callback *callback, const struct tkr_notice_told *to
 
 static void destroy(struct tkr_callback *callback)
 {
+    struct list *inherited;
+
     adopt(of(callback));
+    inherited = of(callback)->inherited;
     list_release(of(callback)->list);
     free(callback);
+    while (inherited != NULL) {
+        struct list *before = inherited->inherited;
+        free(inherited); /* its references to members are another list's */
+        inherited = before;
+    }
 }
 
 static const struct tkr_callback_ops ops = {

@@ -36,6 +36,7 @@ _Static_assert(TKR_ALERT_PERCENT_MAX == TKR_PERCENT_MAX, "what can be said can b
 struct lookout {
     const tkr_alert_options *options; /* of the handler */
     uint64_t generation;              /* of the process */
+    struct lookout *inherited;        /* the one before, of the parent, until the handler is freed; NULL: none */
     struct tkr_watch watch;
     pthread_t thread;
     pthread_mutex_t mutex;
@@ -222,13 +223,14 @@ static int start_thread(struct lookout *lookout)
 }
 
 /* NULL: no memory, or no thread. */
-static struct lookout *lookout_make(const tkr_alert_options *options)
+static struct lookout *lookout_make(const tkr_alert_options *options, struct lookout *inherited)
 {
     struct lookout *lookout = calloc(1, sizeof(*lookout));
 
     if (lookout == NULL)
         return NULL;
     lookout->options = options;
+    lookout->inherited = inherited;
     if (prepare(lookout) && start_thread(lookout) == 0)
         return lookout;
     lookout_free(lookout);
@@ -265,7 +267,8 @@ static struct lookout *lookout_renew(struct alerts *alerts)
     lookout = lookout_published(alerts); /* another thread was first */
     now_ns = lookout == NULL ? tkr_clock_monotonic_ns() : 0;
     if (lookout == NULL && now_ns >= alerts->retry_ns) {
-        lookout = lookout_make(&alerts->options);
+        lookout =
+            lookout_make(&alerts->options, atomic_load_explicit(&alerts->lookout, memory_order_relaxed)); /* under the lock */
         if (lookout != NULL)
             atomic_store_explicit(&alerts->lookout, lookout, memory_order_release);
         else
@@ -310,14 +313,30 @@ static int on_error(void *user, const tkr_call_error *error, tkr_callback_contex
 
 /* --- making and freeing --- */
 
-/* In a child that never used it there is no thread: what the parent's lookout holds stays as it was. */
+/* Of the parent: its memory, and nothing else of it; its condition waits for a thread that is not here. */
+static void inherited_free(struct lookout *lookout)
+{
+    while (lookout != NULL) {
+        struct lookout *before = lookout->inherited;
+        tkr_watch_close(&lookout->watch);
+        free(lookout);
+        lookout = before;
+    }
+}
+
 static void on_destroy(void *user)
 {
     struct alerts *alerts = user;
     struct lookout *lookout = lookout_published(alerts);
+    struct lookout *inherited;
 
-    if (lookout != NULL)
+    if (lookout != NULL) {
+        inherited = lookout->inherited;
         lookout_end(lookout);
+    } else {                                                                      /* a child that never used it */
+        inherited = atomic_load_explicit(&alerts->lookout, memory_order_relaxed); /* nobody else has it any more */
+    }
+    inherited_free(inherited);
     free(alerts);
 }
 
@@ -371,7 +390,7 @@ int tkr_alert_callback(const tkr_alert_options *given, tkr_callback **ret_callba
     if (alerts == NULL)
         return TKR_ENOMEM;
     alerts->options = options;
-    lookout = lookout_make(&alerts->options);
+    lookout = lookout_make(&alerts->options, NULL);
     if (lookout == NULL) {
         free(alerts);
         return TKR_ENOMEM;

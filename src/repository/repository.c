@@ -11,7 +11,8 @@
 static pthread_once_t zone_once = PTHREAD_ONCE_INIT;
 static struct tkr_zone zone; /* for TKR_CYCLE_DAY */
 
-static struct tkr_repository *repositories; /* that are open; under the process' lock */
+static pthread_mutex_t opening = PTHREAD_MUTEX_INITIALIZER; /* a fork holds it, so the list is whole in a child */
+static struct tkr_repository *repositories;                 /* that are open; under the lock */
 static pthread_once_t forks_once = PTHREAD_ONCE_INIT;
 static int forks_failure;
 
@@ -75,36 +76,31 @@ static void close_sink(tkr_repository *repository)
 
 static bool is_own(const tkr_repository *repository)
 {
-    /* What was made before it; pairs with the release in renew_locked. */
+    /* What was made before it; pairs with the release in make_own. */
     return atomic_load_explicit(&repository->generation, memory_order_acquire) == tkr_process_generation();
 }
 
-/* Makes what belongs to a process, under its lock; what was inherited is left. */
-static void renew_locked(tkr_repository *repository)
-{
-    if (is_own(repository))
-        return;                                             /* another thread was first */
-    (void)pthread_mutex_init(&repository->sink_lock, NULL); /* neither fails with default attributes */
-    (void)pthread_mutex_init(&repository->error_lock, NULL);
-    repository->sink = NULL;
-    repository->error.text[0] = '\0';
-    atomic_store_explicit(&repository->generation, tkr_process_generation(), memory_order_release);
-}
-
-/* Before all that locks: what is locked is this process'. */
+/* Before all that locks: makes what belongs to a process; what was inherited is left. */
 static void make_own(tkr_repository *repository)
 {
     if (is_own(repository))
         return;
     tkr_process_lock();
-    renew_locked(repository);
+    if (!is_own(repository)) {                                  /* no other thread was faster */
+        (void)pthread_mutex_init(&repository->sink_lock, NULL); /* neither fails with default attributes */
+        (void)pthread_mutex_init(&repository->error_lock, NULL);
+        repository->inherited = repository->sink;
+        repository->sink = NULL;
+        repository->error.text[0] = '\0';
+        atomic_store_explicit(&repository->generation, tkr_process_generation(), memory_order_release);
+    }
     tkr_process_unlock();
 }
 
 /* Waits for questions to a ledger; of Redis, takes the locks that are free. */
 static void before_fork(void)
 {
-    tkr_process_lock();
+    (void)pthread_mutex_lock(&opening);
     for (tkr_repository *r = repositories; r != NULL; r = r->next) {
         r->held = is_own(r);
         if (r->held && r->config.kind == TKR_SINK_SQLITE)
@@ -120,16 +116,18 @@ static void after_fork_in_parent(void)
         if (r->held)
             (void)pthread_mutex_unlock(&r->sink_lock);
     }
-    tkr_process_unlock();
+    (void)pthread_mutex_unlock(&opening);
 }
 
-/* The process' lock is another one here, and free; the sink's are made anew at the first use. */
 static void after_fork_in_child(void)
 {
     for (tkr_repository *r = repositories; r != NULL; r = r->next) {
-        if (r->held)
-            close_sink(r);
+        if (!r->held)
+            continue;
+        close_sink(r);
+        (void)pthread_mutex_unlock(&r->sink_lock);
     }
+    (void)pthread_mutex_unlock(&opening);
 }
 
 static void prepare_forks(void)
@@ -139,23 +137,23 @@ static void prepare_forks(void)
 
 static void enlist(tkr_repository *repository)
 {
-    tkr_process_lock();
-    renew_locked(repository);
+    make_own(repository);
+    (void)pthread_mutex_lock(&opening);
     repository->next = repositories;
     repositories = repository;
-    tkr_process_unlock();
+    (void)pthread_mutex_unlock(&opening);
 }
 
 static void delist(tkr_repository *repository)
 {
     struct tkr_repository **link = &repositories;
 
-    tkr_process_lock();
+    (void)pthread_mutex_lock(&opening);
     while (*link != NULL && *link != repository)
         link = &(*link)->next;
     if (*link != NULL)
         *link = repository->next;
-    tkr_process_unlock();
+    (void)pthread_mutex_unlock(&opening);
 }
 
 /* --- opening and closing --- */

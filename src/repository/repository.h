@@ -28,11 +28,12 @@ struct tkr_repository {
     tkr_producer *producer;     /* borrowed; NULL: none */
     struct tkr_cycle_rule rule; /* of the default cycle */
     struct tkr_sink_config config;
-    struct tkr_repository *next; /* of all that are open; under the process' lock */
+    struct tkr_repository *next; /* of all that are open */
     bool held;                   /* the fork under way has the sink's lock; its own */
-    _Atomic uint64_t generation; /* of the process whose the five below are */
+    _Atomic uint64_t generation; /* of the process whose the locks and what is under them are */
     pthread_mutex_t sink_lock;   /* over the one below, held while the sink is asked */
     tkr_sink *sink;              /* NULL: not opened yet */
+    tkr_sink *inherited;         /* that the parent was using: left alone, kept in sight of leak checkers */
     pthread_mutex_t error_lock;  /* over the one below; never held while something else is waited for */
     tkr_message error;
 };

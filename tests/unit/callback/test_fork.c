@@ -15,20 +15,13 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/process.h"
 #include "support/light.h"
 #include "support/process.h"
 #include "unit/callback/fixture.h"
 
 #define WAIT_MS 60000
 #define CALLS 100
-
-/* ThreadSanitizer refuses threads in the child of a process that has some, if it is not told otherwise: here they are the
- * point. */
-const char *__tsan_default_options(void);
-const char *__tsan_default_options(void)
-{
-    return "die_after_fork=0";
-}
 
 static bool no_threads;
 
@@ -92,29 +85,32 @@ static tkr_callback *asynchronous(bool gated)
     functions.type = "member";
     functions.on_llm_start = member_start;
     functions.on_llm_end = member_end;
-    assert_int_equal(tkr_custom_callback(&functions, NULL, producer, &inner), TKR_OK);
+    assert_int_equal(tkr_custom_callback(&functions, NULL, NULL, &inner), TKR_OK);
     return asynchronous_of(inner);
 }
 
 /* Waits for the child's good end, but not for ever. */
-static void collect(pid_t child)
+static bool ends_well(pid_t child)
 {
     long deadline = process_now_ms() + WAIT_MS;
-    int status = 0;
+    int status = -1;
     pid_t pid;
 
-    assert_true(child > 0);
-    while ((pid = waitpid(child, &status, WNOHANG)) == 0) {
-        if (process_now_ms() > deadline) {
-            (void)kill(child, SIGKILL);
-            (void)waitpid(child, NULL, 0);
-            fail_msg("a child hangs");
-        }
+    while ((pid = waitpid(child, &status, WNOHANG)) == 0 && process_now_ms() < deadline)
         process_sleep_ms(1);
+    if (pid == 0) {
+        (void)kill(child, SIGKILL);
+        (void)waitpid(child, &status, 0);
+        (void)fprintf(stderr, "a child hangs\n");
     }
-    assert_int_equal(pid, child);
-    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-        fail_msg("a child ended with status %#x", (unsigned)status);
+    if (status != 0)
+        (void)fprintf(stderr, "a child ended with status %#x\n", (unsigned)status);
+    return child > 0 && status == 0;
+}
+
+static void collect(pid_t child)
+{
+    assert_true(ends_well(child));
 }
 
 /* Waits for a number that another thread raises. */
@@ -126,6 +122,18 @@ static bool reaches(_Atomic int *number, int wanted)
         process_sleep_ms(1);
     return atomic_load(number) == wanted;
 }
+
+/*
+ * What the sanitizers of gcc 12 allow in the child of a process that has threads. ThreadSanitizer knows no threads there ("dup
+ * thread with used id"), and AddressSanitizer's allocator keeps locks that other threads held at the fork.
+ */
+#if defined(__SANITIZE_THREAD__)
+enum { CHILD_HAS_THREADS = 0, CHILD_ALLOCATES = 0 };
+#elif defined(__SANITIZE_ADDRESS__)
+enum { CHILD_HAS_THREADS = 1, CHILD_ALLOCATES = 0 };
+#else
+enum { CHILD_HAS_THREADS = 1, CHILD_ALLOCATES = 1 };
+#endif
 
 /* In a child: 0, or the number of what is not so. */
 #define UNLESS(holds, number) \
@@ -190,7 +198,7 @@ static int grandchild(tkr_callback *callback)
     child = fork();
     if (child == 0)
         _exit(use_in_child(callback));
-    collect(child);
+    UNLESS(ends_well(child), 3);
     tkr_callback_release(callback);
     return 0;
 }
@@ -437,19 +445,60 @@ static void test_call_that_was_begun_before_the_fork_is_counted_once(void **stat
     tkr_callback_release(alone);
 }
 
+/*
+ * A process that takes itself for another one, as a child does, but has its threads: what ThreadSanitizer can watch. The first
+ * calls of many threads make one line, and the composite's list is copied once. What is "inherited" is in use, and so nothing is
+ * freed.
+ */
+static void test_first_calls_of_many_threads_in_a_new_generation(void **state)
+{
+    enum { THREADS = 8 };
+    tkr_callback *callback = composite_of(asynchronous(false), NULL);
+    pthread_t thread[THREADS];
+    void *failed;
+    int ends;
+
+    (void)state;
+    for (int round = 0; round < 20; round++) {
+        ends = atomic_load(&member.ends);
+        atomic_store(&tkr_process_page->generation, 0);
+        for (int i = 0; i < THREADS; i++)
+            assert_int_equal(pthread_create(&thread[i], NULL, use_in_thread, callback), 0);
+        for (int i = 0; i < THREADS; i++) {
+            assert_int_equal(pthread_join(thread[i], &failed), 0);
+            assert_null(failed);
+        }
+        assert_true(reaches(&member.ends, ends + THREADS));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        CALLBACK_TEST(test_child_that_never_used_it_gives_it_back_at_once),
+        CALLBACK_TEST(test_call_that_was_begun_before_the_fork_is_counted_once),
+    };
+    const struct CMUnitTest with_threads[] = {
         CALLBACK_TEST(test_child_has_a_thread_of_its_own_for_an_asynchronous_handler),
         CALLBACK_TEST(test_child_of_a_bare_clone_has_one_too),
         CALLBACK_TEST(test_child_of_a_child_has_one_too),
         CALLBACK_TEST(test_what_was_queued_before_the_fork_is_the_parents),
         CALLBACK_TEST(test_child_that_may_have_no_thread_is_told_and_tries_again),
-        CALLBACK_TEST(test_child_that_never_used_it_gives_it_back_at_once),
         CALLBACK_TEST(test_first_calls_of_many_threads_of_a_child_share_one_thread),
-        CALLBACK_TEST(test_forks_while_threads_call_leave_children_that_count_all),
-        CALLBACK_TEST(test_call_that_was_begun_before_the_fork_is_counted_once),
     };
+    const struct CMUnitTest with_all[] = {
+        CALLBACK_TEST(test_forks_while_threads_call_leave_children_that_count_all),
+    };
+    const struct CMUnitTest without_fork[] = {
+        CALLBACK_TEST(test_first_calls_of_many_threads_in_a_new_generation),
+    };
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    if (!CHILD_HAS_THREADS)
+        failed += cmocka_run_group_tests(without_fork, NULL, NULL);
+    if (CHILD_HAS_THREADS)
+        failed += cmocka_run_group_tests(with_threads, NULL, NULL);
+    if (CHILD_ALLOCATES)
+        failed += cmocka_run_group_tests(with_all, NULL, NULL);
+    return failed;
 }
