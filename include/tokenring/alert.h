@@ -59,7 +59,8 @@ typedef struct tkr_alert_options {
  * handlers, on all hosts, the one that claims it first in the sink. After a reset of the cycle it may be said again.
  * The last release waits for an alert that is being said.
  * Results: 0; TKR_EINVAL (NULL, no repository or function), TKR_ESIZE, TKR_ERANGE; TKR_ENOMEM.
- * Threads: as any handler. Fork: in a child there is no thread, and nothing is said.
+ * Threads: as any handler. Fork: in a child a thread of its own looks at the accounts of calls that ended there, from the first
+ * one on; where none can be started, the handler fails.
  */
 TKR_API TKR_MUST_CHECK int tkr_alert_callback(const tkr_alert_options *options, tkr_callback **ret_callback);
 

@@ -17,7 +17,7 @@
  *
  * Isolation: what a handler answers concerns nobody but its counters. The others run, and the caller is told at most how many
  * failed. Failures, corrected figures, slow calls and missing usage also travel to the collector, which counts and logs them; the
- * library prints nothing.
+ * library prints nothing. So do contradictory figures, and ends that match no start.
  *
  * What is NOT promised
  *  - A handler that crashes takes its process down: C has nothing to catch it with.
@@ -30,8 +30,10 @@
  * members for its calls, so a member may be removed, and remove itself, while calls are in flight.
  *
  * Threads: any handle may be used by any number of threads at once; one context by one thread at a time.
- * Fork: a child may go on using handlers. Those of tkr_asynchronous_callback have no thread there and count all as dropped;
- * composites must not be changed by another thread while one forks.
+ * Fork: a child may go on using handlers that its parent made. An asynchronous handler starts a thread of the child's own at its
+ * first event there; what was queued in the parent is handed on in the parent only. A call ends in the process in which it began:
+ * in the other its end is unmatched, or fails with TKR_EHANDLE, and is not counted. Composites must not be changed by another
+ * thread while one forks.
  */
 #ifndef TOKENRING_CALLBACK_H
 #define TOKENRING_CALLBACK_H
@@ -114,9 +116,11 @@ typedef struct tkr_callback_context {
 /* --- calling handlers --- */
 
 /*
- * Tell a handler that a call starts, has ended, has failed: one of the last two follows the first, with the same context.
- * Return how many handlers failed (of a composite, of all its members); 0: none. TKR_EINVAL, TKR_ESIZE, TKR_EACCOUNT... when the
- * arguments themselves are no good: then nothing was called. messages may be NULL when count is 0.
+ * Tell a handler that a call starts, has ended, has failed: one of the last two follows the first, with the same context. Return
+ * how many handlers failed (of a composite, of all its members); 0: none. An end or error without a start, a second one, or a
+ * second start returns 1, counts as unmatched and does nothing else; not of handlers of one's own, which need not see each.
+ * TKR_EINVAL, TKR_ESIZE, TKR_EACCOUNT... when the arguments themselves are no good: then nothing was called. messages may be NULL
+ * when count is 0.
  * Progress: as the handlers'. The library's own make no system call but for the growth of a lane, and allocate only what a
  * third and further handler of one call keep of it.
  */
@@ -131,7 +135,11 @@ TKR_API tkr_callback *tkr_callback_hold(tkr_callback *callback);
 /* Gives a reference back; NULL is allowed. With the last, an asynchronous handler waits for its queue, at most its timeout. */
 TKR_API void tkr_callback_release(tkr_callback *callback);
 
-/* What a handler has done; each number only grows. Set size first. */
+/*
+ * What a handler has done; each number only grows, in a forked child from what the parent had. Set size first. Those from
+ * zero_usage on are of token handlers: responses whose figures contradict each other, by cause; what is counted then stands at
+ * tkr_detailed_token_callback.
+ */
 typedef struct tkr_callback_stat {
     uint32_t size;
     uint32_t pad;
@@ -140,18 +148,28 @@ typedef struct tkr_callback_stat {
     uint64_t errors; /* calls that failed, as tkr_on_llm_error told */
     uint64_t failed; /* times that the handler itself failed */
     uint64_t usage_missing;
-    uint64_t corrected;     /* figures below zero, counted as 0 */
-    uint64_t slow;          /* calls over the threshold */
-    uint64_t dropped_full;  /* events that found an asynchronous handler's queue full */
-    uint64_t dropped_bytes; /* events whose texts would have gone beyond its memory */
-    uint64_t dropped_ended; /* events that waited in its queue when it was closed, or came after; all, in a forked child */
+    uint64_t corrected;         /* figures below zero, counted as 0 */
+    uint64_t slow;              /* calls over the threshold */
+    uint64_t dropped_full;      /* events that found an asynchronous handler's queue full */
+    uint64_t dropped_bytes;     /* events whose texts would have gone beyond its memory */
+    uint64_t dropped_ended;     /* events that waited in its queue when it was closed, or came after */
+    uint64_t dropped_thread;    /* events that found no thread: a forked child could not start one; each also counts in failed */
+    uint64_t unmatched;         /* ends without a start, second ends, second starts: nothing was counted for them */
+    uint64_t zero_usage;        /* prompt, completion and total are 0 beside a text */
+    uint64_t zero_completion;   /* the completion is 0 beside a text */
+    uint64_t zero_prompt;       /* the prompt is 0 beside a completion */
+    uint64_t total_above_parts; /* the total is above prompt and completion */
+    uint64_t total_below_parts; /* the total is below prompt and completion */
+    uint64_t cached_above_prompt;        /* cached and cache-write tokens are above the prompt */
+    uint64_t reasoning_above_completion; /* reasoning is above the completion */
+    uint64_t sum_above_max;              /* prompt and completion are together above what one call can use */
 } tkr_callback_stat;
 #define TKR_CALLBACK_STAT_INIT            \
     {                                     \
         .size = sizeof(tkr_callback_stat) \
     }
 
-/* Reads them. Results: 0; TKR_EINVAL, TKR_ESIZE. */
+/* Reads them: as many as the size that the caller states has room for. Results: 0; TKR_EINVAL, TKR_ESIZE. */
 TKR_API TKR_MUST_CHECK int tkr_callback_stat_read(tkr_callback *callback, tkr_callback_stat *ret_stat);
 
 /* Name of the handler's type: "token", "detailed", "composite", ..., or what a custom one said. Lives as long as the handler. */
@@ -179,18 +197,22 @@ typedef struct tkr_callback_options {
 TKR_API TKR_MUST_CHECK int tkr_token_callback(const tkr_callback_options *options, tkr_callback **ret_callback);
 
 /*
- * A detailed token handler: prompt, completion and their sum. The estimate of the prompt is the Unicode code points of all
+ * A detailed token handler: prompt, completion and the total. The estimate of the prompt is the Unicode code points of all
  * contents, divided by characters_per_token and rounded down. What is counted, by what the response reports:
  *
- *   prompt and completion      both as reported; but both 0 beside tokens_used above 0 are no report
+ *   prompt and completion      both as reported; but both 0 beside tokens_used above 0 are no report. The total is tokens_used
+ *                              where that is above their sum (thoughts outside of the completion, say), else the sum
  *   one of them, tokens_used   it, and for the other what is left of tokens_used, at least 0
  *   one of them                it, and the other estimated
- *   tokens_used above 0        prompt: the estimate; completion: tokens_used less the estimate, at least 0
+ *   tokens_used above 0        prompt: the estimate, at most tokens_used; completion: the rest of tokens_used
  *   nothing, but content       prompt: the estimate; completion: the content's code points, divided and rounded down
  *   nothing                    prompt: the estimate; completion 0
  *
  * What was estimated, or follows from an estimate, also counts in estimated_tokens. A figure below 0 other than TKR_ABSENT counts
  * as 0, one above TKR_TOKENS_MAX as not reported; both are counted as corrected. After an error only what it reports is counted.
+ * Figures that contradict each other (zero_usage and what follows in tkr_callback_stat) are counted as above, as reported, and
+ * reported to the collector by cause, once a minute and account. Of parts that are together above TKR_TOKENS_MAX nothing but the
+ * call is counted, and the handler fails with TKR_ERANGE.
  * Results: as tkr_token_callback.
  */
 TKR_API TKR_MUST_CHECK int tkr_detailed_token_callback(const tkr_callback_options *options, tkr_callback **ret_callback);
@@ -257,9 +279,10 @@ typedef struct tkr_asynchronous_options {
 
 /*
  * Makes a handler that hands the events on to `member` by a thread of its own: the caller copies and never waits. What finds no
- * room is dropped and counted by cause; of a call whose start was dropped, the end is too. The member's reference goes to the new
- * handler. A member that hangs keeps its thread, and memory, beyond the close; nobody waits longer than the timeout for it.
- * options may be NULL. Results: 0; TKR_EINVAL, TKR_ESIZE, TKR_ERANGE, TKR_ENOMEM (then the member is still the caller's).
+ * room is dropped and counted by cause; of a call whose start was dropped, the end is too. Where a forked child cannot start the
+ * thread, each event fails and counts as dropped_thread, and it is tried again ten times a second. The member's reference goes to
+ * the new handler. A member that hangs keeps its thread, and memory, beyond the close; nobody waits longer than the timeout for
+ * it. options may be NULL. Results: 0; TKR_EINVAL, TKR_ESIZE, TKR_ERANGE, TKR_ENOMEM (then the member is still the caller's).
  */
 TKR_API TKR_MUST_CHECK int tkr_asynchronous_callback(tkr_callback *member, const tkr_asynchronous_options *options,
                                                      tkr_callback **ret_callback);

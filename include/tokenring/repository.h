@@ -31,7 +31,9 @@
  * cycle is the first day of a billing cycle, yyyymmdd; 0 is the default cycle of now, by the rule of the options.
  *
  * Threads: any thread may call any function with the same repository; one at a time asks the sink, the others wait for it.
- * Fork: a child may go on using a repository that no other thread was inside of at the fork; it connects anew.
+ * Fork: a child may go on using a repository, whatever other threads were doing with it at the fork; it connects anew, and its
+ * error text is empty. With a ledger a fork waits until a question that is under way is answered. After a bare clone(2), which
+ * runs no fork handlers, so only if no thread was asking a ledger.
  * Crash: what a call had asked of the sink when the process died is done or not done, nothing in between.
  */
 #ifndef TOKENRING_REPOSITORY_H

@@ -5,15 +5,20 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/process.h"
+#include "callback/context.h"
 #include "callback/spent.h"
 #include "producer/arguments.h"
+
+#define STAT_BYTES_MIN offsetof(tkr_callback_stat, dropped_thread) /* of the first version */
+#define STAT_BYTES_MAX 4096u                                       /* of a later one */
 
 /* --- making and freeing --- */
 
 void *tkr_callback_make(size_t bytes, const struct tkr_callback_ops *ops, const char *type, tkr_producer *producer)
 {
     size_t rounded = (bytes + TKR_LINE_SEPARATION - 1) / TKR_LINE_SEPARATION * TKR_LINE_SEPARATION;
-    struct tkr_callback *callback = aligned_alloc(TKR_LINE_SEPARATION, rounded);
+    struct tkr_callback *callback = tkr_process_prepare() ? aligned_alloc(TKR_LINE_SEPARATION, rounded) : NULL;
 
     if (callback == NULL)
         return NULL;
@@ -59,20 +64,30 @@ uint64_t tkr_callback_counted(const struct tkr_callback *callback, enum tkr_call
 
 int tkr_callback_stat_read(tkr_callback *callback, tkr_callback_stat *ret_stat)
 {
+    tkr_callback_stat stat = TKR_CALLBACK_STAT_INIT;
+
     if (callback == NULL || ret_stat == NULL)
         return TKR_EINVAL;
-    if (ret_stat->size != sizeof(*ret_stat))
+    if (ret_stat->size < STAT_BYTES_MIN || ret_stat->size > STAT_BYTES_MAX)
         return TKR_ESIZE;
-    ret_stat->started = tkr_callback_counted(callback, TKR_CALLBACK_STARTED);
-    ret_stat->ended = tkr_callback_counted(callback, TKR_CALLBACK_ENDED);
-    ret_stat->errors = tkr_callback_counted(callback, TKR_CALLBACK_ERRORS);
-    ret_stat->failed = tkr_callback_counted(callback, TKR_CALLBACK_FAILED);
-    ret_stat->usage_missing = tkr_callback_counted(callback, TKR_CALLBACK_USAGE_MISSING);
-    ret_stat->corrected = tkr_callback_counted(callback, TKR_CALLBACK_CORRECTED);
-    ret_stat->slow = tkr_callback_counted(callback, TKR_CALLBACK_SLOW);
-    ret_stat->dropped_full = tkr_callback_counted(callback, TKR_CALLBACK_DROPPED_FULL);
-    ret_stat->dropped_bytes = tkr_callback_counted(callback, TKR_CALLBACK_DROPPED_BYTES);
-    ret_stat->dropped_ended = tkr_callback_counted(callback, TKR_CALLBACK_DROPPED_ENDED);
+    stat.size = ret_stat->size; /* the caller's says how much it has room for */
+    stat.started = tkr_callback_counted(callback, TKR_CALLBACK_STARTED);
+    stat.ended = tkr_callback_counted(callback, TKR_CALLBACK_ENDED);
+    stat.errors = tkr_callback_counted(callback, TKR_CALLBACK_ERRORS);
+    stat.failed = tkr_callback_counted(callback, TKR_CALLBACK_FAILED);
+    stat.usage_missing = tkr_callback_counted(callback, TKR_CALLBACK_USAGE_MISSING);
+    stat.corrected = tkr_callback_counted(callback, TKR_CALLBACK_CORRECTED);
+    stat.slow = tkr_callback_counted(callback, TKR_CALLBACK_SLOW);
+    stat.dropped_full = tkr_callback_counted(callback, TKR_CALLBACK_DROPPED_FULL);
+    stat.dropped_bytes = tkr_callback_counted(callback, TKR_CALLBACK_DROPPED_BYTES);
+    stat.dropped_ended = tkr_callback_counted(callback, TKR_CALLBACK_DROPPED_ENDED);
+    stat.dropped_thread = tkr_callback_counted(callback, TKR_CALLBACK_DROPPED_THREAD);
+    stat.unmatched = tkr_callback_counted(callback, TKR_CALLBACK_UNMATCHED);
+#define TKR_CONTRADICTION(symbol, key, text) \
+    stat.key = tkr_callback_counted(callback, TKR_CALLBACK_CONTRADICTORY + TKR_CONTRADICTION_##symbol);
+#include "event/contradictions.def"
+#undef TKR_CONTRADICTION
+    memcpy(ret_stat, &stat, ret_stat->size < sizeof(stat) ? ret_stat->size : sizeof(stat));
     return TKR_OK;
 }
 
@@ -83,23 +98,36 @@ const char *tkr_callback_type(const tkr_callback *callback)
 
 /* --- telling the collector --- */
 
+bool tkr_callback_tell_by(struct tkr_callback *callback, const struct tkr_notice_told *told)
+{
+    if (callback->producer != NULL)
+        return tkr_producer_notice(callback->producer, told);
+    return callback->ops->tell != NULL && callback->ops->tell(callback, told);
+}
+
 void tkr_callback_tell(struct tkr_callback *callback, enum tkr_notice what, const tkr_callback_context *context, int64_t figure,
                        int64_t duration_ns)
 {
-    struct tkr_notice_told told = {.what = what,
-                                   .type = callback->type,
-                                   .account = &context->start.account[0],
-                                   .figure = figure,
-                                   .duration_ns = duration_ns};
+    struct tkr_notice_told told = {
+        .what = what, .type = callback->type, .account = callback->account, .figure = figure, .duration_ns = duration_ns};
 
     if (context->start.account_count > 0)
-        (void)tkr_producer_notice(callback->producer, &told); /* the handler's counters have it */
+        told.account = &context->start.account[0];
+    if (told.account != NULL)
+        (void)tkr_callback_tell_by(callback, &told); /* the handler's counters have it */
 }
 
 int tkr_callback_failed(struct tkr_callback *callback, int result, const tkr_callback_context *context)
 {
     tkr_callback_count(callback, TKR_CALLBACK_FAILED, 1);
     tkr_callback_tell(callback, TKR_NOTICE_FAILED, context, -(int64_t)result, 0);
+    return 1;
+}
+
+int tkr_callback_unmatched(struct tkr_callback *callback, const tkr_callback_context *context)
+{
+    tkr_callback_count(callback, TKR_CALLBACK_UNMATCHED, 1);
+    tkr_callback_tell(callback, TKR_NOTICE_UNMATCHED, context, 0, 0);
     return 1;
 }
 
@@ -154,13 +182,26 @@ static int check(const tkr_callback *callback, const tkr_callback_context *conte
     return context->size == sizeof(*context) && context->start.size == sizeof(context->start) ? TKR_OK : TKR_ESIZE;
 }
 
+/*
+ * Does the handler keep something of this call? Asked here, where the application's calls come in, and not in tkr_callback_run_*:
+ * a handler that is in a composite twice sees a start or an end twice, and that is in order.
+ */
+static inline bool has_started(tkr_callback *callback, tkr_callback_context *context)
+{
+    return tkr_context_kept(context, callback) != NULL;
+}
+
 int tkr_on_llm_start(tkr_callback *callback, const tkr_chat_message *messages, uint32_t count, tkr_callback_context *context)
 {
     int result = check(callback, context);
 
     if (result == TKR_OK && messages == NULL && count > 0)
         result = TKR_EINVAL;
-    return result == TKR_OK ? tkr_callback_run_start(callback, messages, count, context) : result;
+    if (result != TKR_OK)
+        return result;
+    if (callback->ops->keeps && has_started(callback, context))
+        return tkr_callback_unmatched(callback, context);
+    return tkr_callback_run_start(callback, messages, count, context);
 }
 
 static bool response_fits(const tkr_response *response)
@@ -176,7 +217,11 @@ int tkr_on_llm_end(tkr_callback *callback, const tkr_response *response, tkr_cal
         result = TKR_EINVAL;
     if (result == TKR_OK && response->size != sizeof(*response))
         result = TKR_ESIZE;
-    return result == TKR_OK ? tkr_callback_run_end(callback, response, context) : result;
+    if (result != TKR_OK)
+        return result;
+    if (callback->ops->keeps && !has_started(callback, context))
+        return tkr_callback_unmatched(callback, context);
+    return tkr_callback_run_end(callback, response, context);
 }
 
 int tkr_on_llm_error(tkr_callback *callback, const tkr_call_error *error, tkr_callback_context *context)
@@ -190,5 +235,9 @@ int tkr_on_llm_error(tkr_callback *callback, const tkr_call_error *error, tkr_ca
         result = TKR_ESIZE;
     if (result == TKR_OK && (error->kind <= TKR_ERROR_NONE || error->kind > UINT8_MAX))
         result = TKR_ERANGE;
-    return result == TKR_OK ? tkr_callback_run_error(callback, error, context) : result;
+    if (result != TKR_OK)
+        return result;
+    if (callback->ops->keeps && !has_started(callback, context))
+        return tkr_callback_unmatched(callback, context);
+    return tkr_callback_run_error(callback, error, context);
 }

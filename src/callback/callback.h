@@ -25,7 +25,6 @@
 #include "ring/lane.h"
 #include "tokenring/callback.h"
 
-#define TKR_CALLBACK_KEPT 2u
 #define TKR_CALLBACK_KEPT_WORDS 4u
 
 enum tkr_callback_counter {
@@ -39,25 +38,32 @@ enum tkr_callback_counter {
     TKR_CALLBACK_DROPPED_FULL,
     TKR_CALLBACK_DROPPED_BYTES,
     TKR_CALLBACK_DROPPED_ENDED,
-    TKR_CALLBACK_COUNTERS
+    TKR_CALLBACK_DROPPED_THREAD,
+    TKR_CALLBACK_UNMATCHED,
+    TKR_CALLBACK_CONTRADICTORY, /* and above, one for each of event/contradictions.def */
+    TKR_CALLBACK_COUNTERS = TKR_CALLBACK_CONTRADICTORY + TKR_CONTRADICTIONS
 };
 
 struct tkr_claims;
+struct tkr_notice_told;
 
 /* What a kind of handler does. Functions return how many handlers failed; NULL: none is needed. */
 struct tkr_callback_ops {
+    bool keeps; /* something of each call, from its start to its end: so an end without a start is seen */
     int (*start)(struct tkr_callback *self, const tkr_chat_message *messages, uint32_t count, tkr_callback_context *context);
     int (*end)(struct tkr_callback *self, const tkr_response *response, tkr_callback_context *context);
     int (*error)(struct tkr_callback *self, const tkr_call_error *error, tkr_callback_context *context);
     void (*claim)(struct tkr_callback *self, const tkr_callback_context *context, struct tkr_claims *claims);
-    void (*destroy)(struct tkr_callback *self); /* frees it: all of its memory is its own */
+    bool (*tell)(struct tkr_callback *self, const struct tkr_notice_told *told); /* where it has no producer: by whom it calls */
+    void (*destroy)(struct tkr_callback *self);                                  /* frees it: all of its memory is its own */
 };
 
 /* First in each handler's own structure. */
 struct tkr_callback {
     const struct tkr_callback_ops *ops;
     _Atomic uint64_t references;
-    tkr_producer *producer; /* by which its notices travel; may be NULL */
+    tkr_producer *producer;     /* by which its notices travel; may be NULL */
+    const tkr_account *account; /* that it charges, its own; NULL: the context's */
     char type[TKR_CALLBACK_TYPE_BYTES_MAX + 1];
     struct {
         alignas(TKR_LINE_SEPARATION) _Atomic uint64_t counter[TKR_CALLBACK_COUNTERS];
@@ -75,7 +81,13 @@ uint64_t tkr_callback_counted(const struct tkr_callback *callback, enum tkr_call
 /* Counts that a handler of the library failed with TKR_E*, and tells the collector. Returns 1. */
 int tkr_callback_failed(struct tkr_callback *callback, int result, const tkr_callback_context *context);
 
-/* Tells the collector something about the call's first account. */
+/* Counts an end without a start, a second end or a second start, and tells the collector. Returns 1. */
+int tkr_callback_unmatched(struct tkr_callback *callback, const tkr_callback_context *context);
+
+/* Tells the collector something by the handler's producer, or by whom it calls. true: it is on its way. */
+bool tkr_callback_tell_by(struct tkr_callback *callback, const struct tkr_notice_told *told);
+
+/* Tells the collector something about the call's first account, or the handler's own where the call has none. */
 void tkr_callback_tell(struct tkr_callback *callback, enum tkr_notice what, const tkr_callback_context *context, int64_t figure,
                        int64_t duration_ns);
 
@@ -84,26 +96,5 @@ int tkr_callback_run_start(struct tkr_callback *callback, const tkr_chat_message
                            tkr_callback_context *context);
 int tkr_callback_run_end(struct tkr_callback *callback, const tkr_response *response, tkr_callback_context *context);
 int tkr_callback_run_error(struct tkr_callback *callback, const tkr_call_error *error, tkr_callback_context *context);
-
-/* --- what a context keeps --- */
-
-/* Zeros, bytes long, kept for this owner until its end. NULL: no memory. */
-void *tkr_context_keep(tkr_callback_context *context, const struct tkr_callback *owner, size_t bytes);
-
-/* What it keeps; NULL: nothing. */
-void *tkr_context_kept(tkr_callback_context *context, const struct tkr_callback *owner);
-
-void tkr_context_drop(tkr_callback_context *context, const struct tkr_callback *owner);
-
-/* Says whose function is about to be called; returns who it was before. */
-const struct tkr_callback *tkr_context_running_set(tkr_callback_context *context, const struct tkr_callback *running);
-
-/* Whose claims hold while a composite starts a call (callback/claims.h); NULL: everybody counts what it is made for. */
-struct tkr_claims *tkr_context_claims(const tkr_callback_context *context);
-void tkr_context_claims_set(tkr_callback_context *context, struct tkr_claims *claims);
-
-/* Which figures a limit handler refused the call with, borrowed from what that handler keeps; NULL: none did. */
-const tkr_limit *tkr_context_refusal(const tkr_callback_context *context);
-void tkr_context_refusal_set(tkr_callback_context *context, const tkr_limit *refusal);
 
 #endif

@@ -4,8 +4,8 @@
  *
  *     composite -> list { references, members... }, with a reference to each member
  *
- * Who writes what: `list` and the lists' making are serialised by `changing`, one lock for all composites, so that no circle can be
- * made by two threads. A list is freed with its last reference, and gives back those to its members.
+ * Who writes what: `list` and the lists' making are serialised by the process' lock (base/process.h), one for all composites, so
+ * that no circle can be made by two threads. A list is freed with its last reference, and gives back those to its members.
  *
  * Invariants
  *   I1  A list that was published does not change.
@@ -16,29 +16,39 @@
  * Taking a reference needs the pointer and the count in one step: a list might be freed in between. `taking` is held for those two
  * instructions by readers, and by a writer for the one that changes the pointer. The alternative, hazard pointers, is more than
  * a thousand calls' worth of code here.
+ *
+ * Fork. A child inherits lists with references of calls that end in the parent only, and perhaps `taking` held by a thread that
+ * it does not have. So `taking` holds the generation of its holder's process, and one of another process is free: what it guards
+ * is a pointer and a count, neither half changed. And a list belongs to the process that made it (I4).
+ *   I4  The first use in a child copies the parent's list. The copy takes over the references to members, so that a member is
+ *       freed with the child's last one, whatever was in flight in the parent at the fork. The parent's list is never used nor
+ *       freed before the composite is: a call of the parent's, which names it, ends in the parent.
  */
 #include <ck_pr.h>
-#include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
 
+#include "base/process.h"
 #include "callback/claims.h"
+#include "callback/context.h"
 
 #define SPINS_BEFORE_YIELD 100
 
 struct list {
     _Atomic uint64_t references; /* of the composite, and of calls */
+    uint64_t generation;         /* of the process that made it */
+    struct list *inherited;      /* once it is inherited: the one before that was */
     uint32_t count;
     struct tkr_callback *member[];
 };
 
 struct composite {
     struct tkr_callback callback;
-    atomic_flag taking;
-    struct list *list; /* under `taking` */
+    _Atomic uint64_t taking; /* generation of the process whose thread holds it; 0: free */
+    struct list *list;       /* under `taking` */
+    struct list *inherited;  /* lists of parents, until the composite is freed; under the process' lock */
 };
 
-static pthread_mutex_t changing = PTHREAD_MUTEX_INITIALIZER;
 static const struct tkr_callback_ops ops;
 
 static struct composite *of(struct tkr_callback *callback)
@@ -59,7 +69,13 @@ static void list_release(struct list *list)
 
 static void lock(struct composite *composite)
 {
-    for (int spins = 0; atomic_flag_test_and_set_explicit(&composite->taking, memory_order_acquire); spins++) {
+    uint64_t here = tkr_process_generation();
+
+    for (int spins = 0;; spins++) {
+        uint64_t holder = atomic_load_explicit(&composite->taking, memory_order_relaxed); /* tried below */
+        if (holder != here && atomic_compare_exchange_weak_explicit(&composite->taking, &holder, here, memory_order_acquire,
+                                                                    memory_order_relaxed)) /* pairs with unlock */
+            return;
         if (spins < SPINS_BEFORE_YIELD)
             ck_pr_stall();
         else
@@ -69,14 +85,57 @@ static void lock(struct composite *composite)
 
 static void unlock(struct composite *composite)
 {
-    atomic_flag_clear_explicit(&composite->taking, memory_order_release); /* pairs with the acquire of the next locker */
+    atomic_store_explicit(&composite->taking, 0, memory_order_release); /* pairs with the acquire of the next locker */
+}
+
+static struct list *list_make(uint32_t count)
+{
+    struct list *list = calloc(1, sizeof(*list) + count * sizeof(void *));
+
+    if (list != NULL) {
+        atomic_store_explicit(&list->references, 1, memory_order_relaxed); /* not published yet */
+        list->generation = tkr_process_generation();
+        list->count = count;
+    }
+    return list;
+}
+
+/* I4. Without memory for the copy it stays the parent's. The process' lock is held: the list does not change. */
+static void adopt_locked(struct composite *composite)
+{
+    struct list *inherited = composite->list;
+    struct list *list = inherited->generation != tkr_process_generation() ? list_make(inherited->count) : NULL;
+
+    if (list == NULL)
+        return;
+    for (uint32_t i = 0; i < list->count; i++)
+        list->member[i] = inherited->member[i];
+    lock(composite);
+    composite->list = list;
+    unlock(composite);
+    inherited->inherited = composite->inherited;
+    composite->inherited = inherited;
+}
+
+static __attribute__((noinline)) void adopt(struct composite *composite)
+{
+    tkr_process_lock();
+    adopt_locked(composite);
+    tkr_process_unlock();
 }
 
 static struct list *list_take(struct composite *composite)
 {
     struct list *list;
+    bool inherited;
 
     lock(composite);
+    inherited = composite->list->generation != tkr_process_generation();
+    if (inherited) {
+        unlock(composite);
+        adopt(composite);
+        lock(composite);
+    }
     list = composite->list;
     (void)atomic_fetch_add_explicit(&list->references, 1, memory_order_relaxed); /* the composite has one, under the lock */
     unlock(composite);
@@ -93,17 +152,6 @@ static void list_publish(struct composite *composite, struct list *list)
     composite->list = list;
     unlock(composite);
     list_release(before);
-}
-
-static struct list *list_make(uint32_t count)
-{
-    struct list *list = calloc(1, sizeof(*list) + count * sizeof(void *));
-
-    if (list != NULL) {
-        atomic_store_explicit(&list->references, 1, memory_order_relaxed); /* not published yet */
-        list->count = count;
-    }
-    return list;
 }
 
 /* --- calls --- */
@@ -172,6 +220,8 @@ static int end(struct tkr_callback *callback, const tkr_response *response, tkr_
 
     if (list == NULL)
         return 0;
+    if (list->generation != tkr_process_generation())
+        return tkr_callback_unmatched(callback, context);
     for (uint32_t i = 0; i < list->count; i++)
         failed += tkr_callback_run_end(list->member[i], response, context);
     list_release(list);
@@ -185,6 +235,8 @@ static int error(struct tkr_callback *callback, const tkr_call_error *call_error
 
     if (list == NULL)
         return 0;
+    if (list->generation != tkr_process_generation())
+        return tkr_callback_unmatched(callback, context);
     for (uint32_t i = 0; i < list->count; i++)
         failed += tkr_callback_run_error(list->member[i], call_error, context);
     list_release(list);
@@ -193,33 +245,55 @@ static int error(struct tkr_callback *callback, const tkr_call_error *call_error
 
 /* --- changing --- */
 
-static void destroy(struct tkr_callback *callback)
+/* A composite's notices go by a member that has a producer. */
+static bool tell(struct tkr_callback *callback, const struct tkr_notice_told *told)
 {
-    list_release(of(callback)->list);
-    free(callback);
+    struct list *list = list_take(of(callback));
+    bool done = false;
+
+    for (uint32_t i = 0; i < list->count && !done; i++)
+        done = tkr_callback_tell_by(list->member[i], told);
+    list_release(list);
+    return done;
 }
 
-static const struct tkr_callback_ops ops = {.start = start, .end = end, .error = error, .claim = claim, .destroy = destroy};
+static void destroy(struct tkr_callback *callback)
+{
+    struct list *inherited;
+
+    adopt(of(callback));
+    inherited = of(callback)->inherited;
+    list_release(of(callback)->list);
+    free(callback);
+    while (inherited != NULL) {
+        struct list *before = inherited->inherited;
+        free(inherited); /* its references to members are another list's */
+        inherited = before;
+    }
+}
+
+static const struct tkr_callback_ops ops = {
+    .keeps = true, .start = start, .end = end, .error = error, .claim = claim, .tell = tell, .destroy = destroy};
 
 int tkr_composite_callback(tkr_callback **ret_callback)
 {
     struct composite *composite;
-    struct list *list;
 
     if (ret_callback == NULL)
         return TKR_EINVAL;
-    list = list_make(0);
-    composite = list != NULL ? tkr_callback_make(sizeof(*composite), &ops, "composite", NULL) : NULL;
-    if (composite == NULL) {
-        free(list);
+    composite = tkr_callback_make(sizeof(*composite), &ops, "composite", NULL);
+    if (composite == NULL)
+        return TKR_ENOMEM;
+    composite->list = list_make(0);
+    if (composite->list == NULL) {
+        free(composite);
         return TKR_ENOMEM;
     }
-    composite->list = list;
     *ret_callback = &composite->callback;
     return TKR_OK;
 }
 
-/* Is it the callback, or does it contain it? `changing` is held: lists below do not change. */
+/* Is it the callback, or does it contain it? The process' lock is held: lists below do not change. */
 static bool contains(struct tkr_callback *callback, const struct tkr_callback *sought)
 {
     const struct list *list;
@@ -262,6 +336,7 @@ static int add(struct composite *composite, struct tkr_callback *callback)
     struct list *list;
     uint32_t place;
 
+    adopt_locked(composite);
     if (has_member(composite->list, callback, &place) || contains(callback, &composite->callback))
         return TKR_EINVAL;
     list = list_copy(composite->list, UINT32_MAX, 1);
@@ -280,9 +355,9 @@ int tkr_composite_add(tkr_callback *composite, tkr_callback *member, uint32_t ow
         return TKR_EINVAL;
     if (ownership == TKR_CALLBACK_BORROW)
         (void)tkr_callback_hold(member);
-    (void)pthread_mutex_lock(&changing);
+    tkr_process_lock();
     result = add(of(composite), member);
-    (void)pthread_mutex_unlock(&changing);
+    tkr_process_unlock();
     if (result != TKR_OK && ownership == TKR_CALLBACK_BORROW)
         tkr_callback_release(member);
     return result;
@@ -294,6 +369,7 @@ static int take_out(struct composite *composite, const struct tkr_callback *call
     struct list *list;
     uint32_t place;
 
+    adopt_locked(composite);
     if (!has_member(composite->list, callback, &place))
         return TKR_EINVAL;
     list = list_copy(composite->list, place, 0);
@@ -311,9 +387,9 @@ int tkr_composite_remove(tkr_callback *composite, tkr_callback *member)
 
     if (composite == NULL || member == NULL || composite->ops != &ops)
         return TKR_EINVAL;
-    (void)pthread_mutex_lock(&changing);
+    tkr_process_lock();
     result = take_out(of(composite), member, &before);
-    (void)pthread_mutex_unlock(&changing);
+    tkr_process_unlock();
     if (before != NULL)
         list_release(before);
     return result;

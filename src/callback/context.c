@@ -3,39 +3,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "callback/callback.h"
+#include "callback/context.h"
 
 /* On the heap. */
-struct node {
-    struct node *next;
+struct tkr_context_node {
+    struct tkr_context_node *next;
     const struct tkr_callback *owner;
     size_t bytes;
     alignas(max_align_t) unsigned char payload[];
 };
 
-/* In the context. */
-struct place {
-    const struct tkr_callback *owner; /* NULL: free */
-    uint64_t payload[TKR_CALLBACK_KEPT_WORDS];
-};
-
-struct own {
-    struct node *nodes;
-    struct tkr_claims *claims;
-    const struct tkr_callback *running; /* whose function is being called */
-    const tkr_limit *refusal;           /* of a limit handler, which keeps it; NULL: none refused */
-    struct place place[TKR_CALLBACK_KEPT];
-};
-_Static_assert(sizeof(struct own) <= sizeof(((tkr_callback_context *)0)->own), "the context has room for its own");
-
-static struct own *own_of(tkr_callback_context *context)
+static void *keep_on_heap(struct tkr_context_own *own, const struct tkr_callback *owner, size_t bytes)
 {
-    return (struct own *)(void *)context->own;
-}
-
-static void *keep_on_heap(struct own *own, const struct tkr_callback *owner, size_t bytes)
-{
-    struct node *node = calloc(1, sizeof(*node) + bytes);
+    struct tkr_context_node *node = calloc(1, sizeof(*node) + bytes);
 
     if (node == NULL)
         return NULL;
@@ -48,7 +28,7 @@ static void *keep_on_heap(struct own *own, const struct tkr_callback *owner, siz
 
 void *tkr_context_keep(tkr_callback_context *context, const struct tkr_callback *owner, size_t bytes)
 {
-    struct own *own = own_of(context);
+    struct tkr_context_own *own = tkr_context_own(context);
 
     for (unsigned i = 0; bytes <= sizeof(own->place[0].payload) && i < TKR_CALLBACK_KEPT; i++) {
         if (own->place[i].owner != NULL)
@@ -60,39 +40,28 @@ void *tkr_context_keep(tkr_callback_context *context, const struct tkr_callback 
     return keep_on_heap(own, owner, bytes);
 }
 
-static struct node *node_of(const struct own *own, const struct tkr_callback *owner)
+static struct tkr_context_node *node_of(const struct tkr_context_own *own, const struct tkr_callback *owner)
 {
-    struct node *node = own->nodes;
+    struct tkr_context_node *node = own->nodes;
 
     while (node != NULL && node->owner != owner)
         node = node->next;
     return node;
 }
 
-void *tkr_context_kept(tkr_callback_context *context, const struct tkr_callback *owner)
+void *tkr_context_kept_on_heap(const struct tkr_context_own *own, const struct tkr_callback *owner)
 {
-    struct own *own = own_of(context);
-    struct node *node;
+    struct tkr_context_node *node = node_of(own, owner);
 
-    for (unsigned i = 0; i < TKR_CALLBACK_KEPT; i++) {
-        if (own->place[i].owner == owner)
-            return own->place[i].payload;
-    }
-    node = node_of(own, owner);
     return node != NULL ? node->payload : NULL;
 }
 
-void tkr_context_drop(tkr_callback_context *context, const struct tkr_callback *owner)
+void tkr_context_drop_on_heap(struct tkr_context_own *own, const struct tkr_callback *owner)
 {
-    struct own *own = own_of(context);
-    struct node **link = &own->nodes;
+    struct tkr_context_node **link = &own->nodes;
 
-    for (unsigned i = 0; i < TKR_CALLBACK_KEPT; i++) {
-        if (own->place[i].owner == owner)
-            own->place[i].owner = NULL;
-    }
     while (*link != NULL) {
-        struct node *node = *link;
+        struct tkr_context_node *node = *link;
         if (node->owner == owner) {
             *link = node->next;
             free(node);
@@ -104,38 +73,29 @@ void tkr_context_drop(tkr_callback_context *context, const struct tkr_callback *
 
 struct tkr_claims *tkr_context_claims(const tkr_callback_context *context)
 {
-    return ((const struct own *)(const void *)context->own)->claims;
+    return ((const struct tkr_context_own *)(const void *)context->own)->claims;
 }
 
 void tkr_context_claims_set(tkr_callback_context *context, struct tkr_claims *claims)
 {
-    own_of(context)->claims = claims;
+    tkr_context_own(context)->claims = claims;
 }
 
 const tkr_limit *tkr_context_refusal(const tkr_callback_context *context)
 {
-    return ((const struct own *)(const void *)context->own)->refusal;
+    return ((const struct tkr_context_own *)(const void *)context->own)->refusal;
 }
 
 void tkr_context_refusal_set(tkr_callback_context *context, const tkr_limit *refusal)
 {
-    own_of(context)->refusal = refusal;
-}
-
-const struct tkr_callback *tkr_context_running_set(tkr_callback_context *context, const struct tkr_callback *running)
-{
-    struct own *own = own_of(context);
-    const struct tkr_callback *before = own->running;
-
-    own->running = running;
-    return before;
+    tkr_context_own(context)->refusal = refusal;
 }
 
 /* Memory that functions of one's own ask for lies on the heap: it is aligned for anything. */
 void *tkr_callback_state(tkr_callback_context *context, size_t bytes)
 {
-    struct own *own = own_of(context);
-    struct node *node;
+    struct tkr_context_own *own = tkr_context_own(context);
+    struct tkr_context_node *node;
 
     if (context == NULL || own->running == NULL || bytes == 0 || bytes > TKR_CALLBACK_STATE_BYTES_MAX)
         return NULL;

@@ -5,12 +5,14 @@
 
 #include <stdbool.h>
 
+#include "event/contradictions.h"
 #include "tokenring/callback.h"
 
 struct tkr_extracted {
     tkr_usage usage;
-    uint32_t corrected; /* figures that could not be taken as they were told */
-    bool missing;       /* no usage was reported */
+    uint32_t corrected;      /* figures that could not be taken as they were told */
+    uint32_t contradictions; /* a bit for each of enum tkr_contradiction that the reported figures show */
+    bool missing;            /* no usage was reported */
 };
 
 /* Tokens of all contents of a prompt: code points, divided and rounded down. */
@@ -19,7 +21,7 @@ int64_t tkr_extract_prompt_estimate(const tkr_chat_message *messages, uint32_t c
 /* Of a call that ended: total_tokens only. */
 void tkr_extract_total(const tkr_response *response, struct tkr_extracted *ret_extracted);
 
-/* Of a call that ended: prompt, completion and their sum; prompt_estimate is what its start gave. */
+/* Of a call that ended: prompt, completion, and the total where it is not their sum; prompt_estimate is what its start gave. */
 void tkr_extract_detailed(const tkr_response *response, int64_t prompt_estimate, uint32_t characters_per_token,
                           struct tkr_extracted *ret_extracted);
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "callback/charged.h"
+#include "callback/context.h"
 #include "callback/extract.h"
 #include "producer/limits.h"
 
@@ -151,7 +152,7 @@ static void destroy(struct tkr_callback *callback)
     free(callback);
 }
 
-static const struct tkr_callback_ops ops = {.start = start, .end = end, .error = error, .destroy = destroy};
+static const struct tkr_callback_ops ops = {.keeps = true, .start = start, .end = end, .error = error, .destroy = destroy};
 
 int tkr_limit_callback(const tkr_callback_options *options, tkr_callback **ret_callback)
 {
@@ -168,6 +169,7 @@ int tkr_limit_callback(const tkr_callback_options *options, tkr_callback **ret_c
         tkr_callback_release(&limit->callback);
         return result;
     }
+    limit->callback.account = limit->charged.account.id != NULL ? &limit->charged.account : NULL;
     *ret_callback = &limit->callback;
     return TKR_OK;
 }

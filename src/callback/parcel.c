@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "callback/claims.h"
+#include "callback/context.h"
 
 /* Where the next text goes. */
 static const char *put(unsigned char **at, const char *text, size_t len)

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Performance handlers: durations, errors and slow calls per model, provider and label. A group is made under the lock, whole, and
- * then published by `count` (release); it never changes its key nor goes away, so those that count look for theirs without the lock.
+ * Performance handlers: durations, errors and slow calls per model, provider and label. A group is made under the process' lock,
+ * whole, and then published by `count` (release); it never changes its key nor goes away, so those that count look for theirs
+ * without the lock.
  */
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
-#include "callback/callback.h"
+#include "base/process.h"
+#include "callback/context.h"
 #include "callback/histogram.h"
 #include "callback/settings.h"
 
@@ -38,14 +39,13 @@ struct group {
 struct performance {
     struct tkr_callback callback;
     tkr_performance_options options;
-    bool off; /* by the environment: it sees no starts, and so nothing */
     char label[LABEL_BYTES_MAX + 1];
-    pthread_mutex_t mutex;
     _Atomic uint32_t count;
     struct group *group[GROUPS_MAX];
 };
 
 static const struct tkr_callback_ops ops;
+static const struct tkr_callback_ops ops_off; /* by the environment: it measures nothing */
 
 static struct performance *of(struct tkr_callback *callback)
 {
@@ -118,11 +118,11 @@ static struct group *group_of(struct performance *performance, const tkr_callbac
     group = group_find(performance, &key);
     if (group != NULL)
         return group;
-    (void)pthread_mutex_lock(&performance->mutex);
+    tkr_process_lock();
     group = group_find(performance, &key); /* somebody was faster */
     if (group == NULL)
         group = group_make(performance, &key);
-    (void)pthread_mutex_unlock(&performance->mutex);
+    tkr_process_unlock();
     return group;
 }
 
@@ -134,7 +134,7 @@ static int start(struct tkr_callback *callback, const tkr_chat_message *messages
 
     (void)messages;
     (void)count;
-    if (of(callback)->off || tkr_context_kept(context, callback) != NULL) /* kept: it is in a composite twice */
+    if (tkr_context_kept(context, callback) != NULL) /* it is in a composite twice */
         return 0;
     begun_ns = tkr_context_keep(context, callback, sizeof(*begun_ns));
     if (begun_ns == NULL)
@@ -252,10 +252,15 @@ static void read_groups(struct performance *performance, const char *model, cons
     finish(&durations, sum_ns, ret_performance);
 }
 
+static bool is_performance(const struct tkr_callback *callback)
+{
+    return callback != NULL && (callback->ops == &ops || callback->ops == &ops_off);
+}
+
 int tkr_performance_read(tkr_callback *callback, const char *model, const char *provider, const char *label,
                          tkr_performance *ret_performance)
 {
-    if (callback == NULL || callback->ops != &ops || ret_performance == NULL)
+    if (!is_performance(callback) || ret_performance == NULL)
         return TKR_EINVAL;
     if (ret_performance->size != sizeof(*ret_performance))
         return TKR_ESIZE;
@@ -297,7 +302,7 @@ static double ratio(int64_t b, int64_t a)
 
 int tkr_performance_compare(tkr_callback *callback, const char *label_a, const char *label_b, tkr_comparison *ret_comparison)
 {
-    if (callback == NULL || callback->ops != &ops || label_a == NULL || label_b == NULL || ret_comparison == NULL)
+    if (!is_performance(callback) || label_a == NULL || label_b == NULL || ret_comparison == NULL)
         return TKR_EINVAL;
     if (ret_comparison->size != sizeof(*ret_comparison))
         return TKR_ESIZE;
@@ -318,11 +323,11 @@ static void destroy(struct tkr_callback *callback)
 
     for (uint32_t i = 0; i < GROUPS_MAX; i++)
         free(performance->group[i]);
-    (void)pthread_mutex_destroy(&performance->mutex);
     free(performance);
 }
 
-static const struct tkr_callback_ops ops = {.start = start, .end = end, .error = error, .destroy = destroy};
+static const struct tkr_callback_ops ops = {.keeps = true, .start = start, .end = end, .error = error, .destroy = destroy};
+static const struct tkr_callback_ops ops_off = {.destroy = destroy};
 
 static int take_options(const tkr_performance_options *given, tkr_performance_options *ret_options, bool *ret_off)
 {
@@ -358,14 +363,12 @@ int tkr_performance_callback(const tkr_performance_options *given, tkr_callback 
     result = take_options(given, &options, &off);
     if (result != TKR_OK)
         return result;
-    performance = tkr_callback_make(sizeof(*performance), &ops, "performance", options.producer);
+    performance = tkr_callback_make(sizeof(*performance), off ? &ops_off : &ops, "performance", options.producer);
     if (performance == NULL)
         return TKR_ENOMEM;
-    performance->off = off;
     performance->options = options;
     memcpy(performance->label, options.label, strlen(options.label) + 1);
     performance->options.label = performance->label;
-    (void)pthread_mutex_init(&performance->mutex, NULL); /* a default one cannot fail */
     *ret_callback = &performance->callback;
     return TKR_OK;
 }

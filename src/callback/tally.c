@@ -1,19 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "callback/tally.h"
 
-#include <string.h>
-
-void tkr_tally_open(struct tkr_tally *tally)
-{
-    memset(tally->place, 0, sizeof(tally->place));
-    (void)pthread_mutex_init(&tally->mutex, NULL); /* a default one cannot fail */
-}
-
-void tkr_tally_close(struct tkr_tally *tally)
-{
-    (void)pthread_mutex_destroy(&tally->mutex);
-}
-
 /* FNV-1a (Fowler, Noll, Vo). */
 static uint64_t hash_of(const tkr_account *account)
 {
@@ -27,15 +14,15 @@ static uint64_t hash_of(const tkr_account *account)
 uint64_t tkr_tally_add(struct tkr_tally *tally, const tkr_account *account, uint64_t more, int64_t now_ns)
 {
     unsigned place = (unsigned)(hash_of(account) % TKR_TALLY_PLACES);
-    uint64_t told = 0;
+    _Atomic uint64_t *untold = &tally->place[place].untold;
+    _Atomic int64_t *told_ns = &tally->place[place].told_ns;
+    int64_t before =
+        atomic_load_explicit(told_ns, memory_order_relaxed); /* all relaxed: sums and a time, nothing hangs on them */
 
-    (void)pthread_mutex_lock(&tally->mutex);
-    tally->place[place].untold += more;
-    if (tally->place[place].told_ns == 0 || now_ns - tally->place[place].told_ns >= TKR_TALLY_NS) {
-        told = tally->place[place].untold;
-        tally->place[place].untold = 0;
-        tally->place[place].told_ns = now_ns;
-    }
-    (void)pthread_mutex_unlock(&tally->mutex);
-    return told;
+    (void)atomic_fetch_add_explicit(untold, more, memory_order_relaxed);
+    if (before != 0 && now_ns - before < TKR_TALLY_NS)
+        return 0;
+    if (!atomic_compare_exchange_strong_explicit(told_ns, &before, now_ns, memory_order_relaxed, memory_order_relaxed))
+        return 0; /* another thread tells, these too or next time */
+    return atomic_exchange_explicit(untold, 0, memory_order_relaxed);
 }

@@ -9,7 +9,9 @@
 #include "base/clock.h"
 #include "base/cycle.h"
 #include "callback/charged.h"
+#include "base/process.h"
 #include "callback/claims.h"
+#include "callback/context.h"
 #include "callback/extract.h"
 #include "callback/settings.h"
 #include "callback/tally.h"
@@ -24,6 +26,7 @@ struct token {
     bool detailed;
     struct tkr_charged charged;
     struct tkr_tally corrected;
+    struct tkr_tally contradictory[TKR_CONTRADICTIONS];
 };
 
 /* Of a call. */
@@ -33,6 +36,7 @@ struct kept {
     int64_t begun_ns; /* of a call that is not tracked: that start on the monotonic clock */
     int64_t prompt_estimate;
     uint32_t accounts; /* that are this handler's to count, a bit each; 0: none */
+    uint32_t process;  /* lower half of its generation: a child's copy of a call that is not tracked is the parent's to count */
 };
 
 static struct token *of(struct tkr_callback *callback)
@@ -155,6 +159,7 @@ static int start(struct tkr_callback *callback, const tkr_chat_message *messages
     if (kept->accounts == 0)
         return 0; /* another handler of the composite counts them */
     kept->start_ns = context->start.start_ns;
+    kept->process = (uint32_t)tkr_process_generation();
     kept->prompt_estimate = token->detailed ? tkr_extract_prompt_estimate(messages, count, token->charged.characters_per_token)
                                             : tkr_arguments_or_zero(context->start.prompt_estimate);
     result = begin(token, context, kept);
@@ -168,17 +173,30 @@ static int start(struct tkr_callback *callback, const tkr_chat_message *messages
 
 /* --- end --- */
 
-/* Says so once per account and while; all of them are counted. */
-static void tell_corrected(struct token *token, const tkr_callback_context *context, uint32_t corrected)
+/* Tells of it once per account and minute; all of them are counted. */
+static void tell_rarely(struct token *token, struct tkr_tally *tally, enum tkr_notice what, const tkr_callback_context *context,
+                        uint64_t more)
 {
-    uint64_t untold;
+    uint64_t untold = tkr_tally_add(tally, &context->start.account[0], more, tkr_clock_monotonic_ns());
 
-    if (corrected == 0)
-        return;
-    tkr_callback_count(&token->callback, TKR_CALLBACK_CORRECTED, corrected);
-    untold = tkr_tally_add(&token->corrected, &context->start.account[0], corrected, tkr_clock_monotonic_ns());
     if (untold > 0)
-        tkr_callback_tell(&token->callback, TKR_NOTICE_CORRECTED, context, (int64_t)untold, 0);
+        tkr_callback_tell(&token->callback, what, context, (int64_t)untold, 0);
+}
+
+/* What the response reports that cannot be, or cannot all be. */
+static __attribute__((noinline)) void tell_wrong(struct token *token, const tkr_callback_context *context,
+                                                 const struct tkr_extracted *extracted)
+{
+    if (extracted->corrected > 0) {
+        tkr_callback_count(&token->callback, TKR_CALLBACK_CORRECTED, extracted->corrected);
+        tell_rarely(token, &token->corrected, TKR_NOTICE_CORRECTED, context, extracted->corrected);
+    }
+    for (unsigned i = 0; i < TKR_CONTRADICTIONS; i++) {
+        if ((extracted->contradictions >> i & 1) == 0)
+            continue;
+        tkr_callback_count(&token->callback, TKR_CALLBACK_CONTRADICTORY + i, 1);
+        tell_rarely(token, &token->contradictory[i], TKR_NOTICE_CONTRADICTORY + i, context, 1);
+    }
 }
 
 static int put_usage(struct token *token, const tkr_callback_context *context, const struct kept *kept, const tkr_usage *usage)
@@ -188,6 +206,8 @@ static int put_usage(struct token *token, const tkr_callback_context *context, c
 
     if (kept->call != 0)
         return tkr_call_end(token->callback.producer, kept->call, usage);
+    if (kept->process != (uint32_t)tkr_process_generation())
+        return TKR_EHANDLE;
     make_start(token, context, kept, &call_start);
     timed = *usage;
     timed.end_ns = kept->start_ns + (tkr_clock_monotonic_ns() - kept->begun_ns);
@@ -213,7 +233,8 @@ static int finish(struct tkr_callback *callback, tkr_callback_context *context, 
     struct token *token = of(callback);
     int result;
 
-    tell_corrected(token, context, extracted->corrected);
+    if (__builtin_expect((extracted->corrected | extracted->contradictions) != 0, 0))
+        tell_wrong(token, context, extracted);
     result = count_call(token, context, kept, &extracted->usage);
     return result == TKR_OK ? 0 : tkr_callback_failed(callback, result, context);
 }
@@ -254,11 +275,11 @@ static int error(struct tkr_callback *callback, const tkr_call_error *call_error
 
 static void destroy(struct tkr_callback *callback)
 {
-    tkr_tally_close(&of(callback)->corrected);
     free(callback);
 }
 
-static const struct tkr_callback_ops ops = {.start = start, .end = end, .error = error, .claim = claim, .destroy = destroy};
+static const struct tkr_callback_ops ops = {
+    .keeps = true, .start = start, .end = end, .error = error, .claim = claim, .destroy = destroy};
 
 static int make(const tkr_callback_options *options, bool detailed, tkr_callback **ret_callback)
 {
@@ -273,13 +294,13 @@ static int make(const tkr_callback_options *options, bool detailed, tkr_callback
     token = tkr_callback_make(sizeof(*token), &ops, detailed ? "detailed" : "token", options->producer);
     if (token == NULL)
         return TKR_ENOMEM;
-    tkr_tally_open(&token->corrected);
     token->detailed = detailed;
     result = tkr_charged_take(&token->charged, options);
     if (result != TKR_OK) {
         tkr_callback_release(&token->callback);
         return result;
     }
+    token->callback.account = token->charged.account.id != NULL ? &token->charged.account : NULL;
     *ret_callback = &token->callback;
     return TKR_OK;
 }

@@ -11,7 +11,7 @@
 
 #include "base/crash.h"
 
-#define MAJOR 5u /* 3: loops, the board; 4: advice; 5: losses, memory, problems, regions that cannot be read */
+#define MAJOR 5u /* 3: loops, the board; 4: advice; 5: losses, memory, problems, regions that cannot be read, more notices */
 #define MINOR 0u
 #define FILE_NAME "health"
 #define FILE_NAME_NEW ".health"

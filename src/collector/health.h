@@ -60,9 +60,9 @@ struct tkr_health_account {
 /* What handlers of one type have had to say to this collector. */
 struct tkr_health_handler {
     char type[TKR_HEALTH_TYPE_BYTES];
-    uint64_t told[8]; /* by enum tkr_notice */
+    uint64_t told[24]; /* by enum tkr_notice */
 };
-_Static_assert(TKR_NOTICE_COUNT <= 8, "there is a place for each notice");
+_Static_assert(TKR_NOTICE_COUNT <= 24, "there is a place for each notice");
 
 /* A region, or the runtime directory itself, that the collector cannot read at present; it is tried again. */
 struct tkr_health_region {

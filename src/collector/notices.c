@@ -59,7 +59,8 @@ static struct tkr_health_handler *sum_of(struct tkr_notices *notices, const stru
 /* Of most notices one is one; of some they are told together. */
 static uint64_t times(const struct tkr_drain_notice *notice)
 {
-    bool told = notice->what == TKR_NOTICE_CORRECTED || notice->what == TKR_NOTICE_DROPPED;
+    bool told =
+        notice->what == TKR_NOTICE_CORRECTED || notice->what == TKR_NOTICE_DROPPED || notice->what >= TKR_NOTICE_CONTRADICTORY;
 
     return told ? (uint64_t)notice->figure : 1;
 }
@@ -101,6 +102,15 @@ static void say_missing(const struct tkr_drain_notice *notice)
             tkr_field_account(account->kind, account->id, account->len));
 }
 
+static void say_unmatched(const struct tkr_drain_notice *notice)
+{
+    const tkr_account *account = &notice->account;
+
+    TKR_LOG(TKR_LOG_WARNING, "{handler}: an end without a start, or a second end or start, not counted; {kind} {account}",
+            tkr_field_handler(notice->type, notice->type_len), tkr_field_kind(account->kind),
+            tkr_field_account(account->kind, account->id, account->len));
+}
+
 static void say_failed(const struct tkr_drain_notice *notice)
 {
     int64_t figure = notice->figure;
@@ -114,8 +124,22 @@ static void say_failed(const struct tkr_drain_notice *notice)
         say_figure(notice, "{handler}: handler failed: result {answer}; {kind} {account}", tkr_field_answer(-figure));
 }
 
+static void say_contradictory(const struct tkr_drain_notice *notice)
+{
+    const tkr_account *account = &notice->account;
+    const char *text = tkr_contradiction_text[notice->what - TKR_NOTICE_CONTRADICTORY];
+
+    TKR_LOG(TKR_LOG_WARNING, "{handler}: contradictory usage, {reason}: {events}; {kind} {account}",
+            tkr_field_handler(notice->type, notice->type_len), tkr_field_reason(text), tkr_field_events(notice->figure),
+            tkr_field_kind(account->kind), tkr_field_account(account->kind, account->id, account->len));
+}
+
 static void say(const struct tkr_drain_notice *notice)
 {
+    if (notice->what >= TKR_NOTICE_CONTRADICTORY) {
+        say_contradictory(notice);
+        return;
+    }
     switch (notice->what) {
     case TKR_NOTICE_FAILED:
         say_failed(notice);
@@ -131,8 +155,12 @@ static void say(const struct tkr_drain_notice *notice)
     case TKR_NOTICE_USAGE_MISSING:
         say_missing(notice);
         break;
+    case TKR_NOTICE_UNMATCHED:
+        say_unmatched(notice);
+        break;
     default:
-        say_figure(notice, "{handler}: dropped events, the handler's queue or memory was full: {events}; {kind} {account}",
+        say_figure(notice,
+                   "{handler}: dropped events, its queue or memory was full or it ended too late: {events}; {kind} {account}",
                    tkr_field_events(notice->figure));
     }
 }

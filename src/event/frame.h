@@ -38,6 +38,7 @@
 #include <stdint.h>
 
 #include "base/counters.h"
+#include "event/contradictions.h"
 #include "tokenring/tokenring.h"
 
 enum tkr_frame_type {
@@ -56,7 +57,9 @@ enum tkr_notice {
     TKR_NOTICE_CORRECTED = 3, /* a figure below zero counts as 0; value of TKR_COUNTER_PROMPT: how many since the last notice */
     TKR_NOTICE_USAGE_MISSING = 4, /* a call ended without usage */
     TKR_NOTICE_DROPPED = 5,       /* an asynchronous handler's queue was full, or it hung; value as of CORRECTED */
-    TKR_NOTICE_COUNT
+    TKR_NOTICE_UNMATCHED = 6,     /* an end without a start, a second end, a second start */
+    TKR_NOTICE_CONTRADICTORY = 7, /* and above, one for each of event/contradictions.def; value as of CORRECTED */
+    TKR_NOTICE_COUNT = TKR_NOTICE_CONTRADICTORY + TKR_CONTRADICTIONS
 };
 #define TKR_NOTICE_OWN_ANSWER (INT64_C(1) << 32) /* plus what a handler of one's own answered, as 32 bits */
 

@@ -3,13 +3,18 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/account.h"
 #include "base/clock.h"
+#include "base/process.h"
 
 static pthread_once_t zone_once = PTHREAD_ONCE_INIT;
 static struct tkr_zone zone; /* for TKR_CYCLE_DAY */
+
+static pthread_mutex_t opening = PTHREAD_MUTEX_INITIALIZER; /* a fork holds it, so the list is whole in a child */
+static struct tkr_repository *repositories;                 /* that are open; under the lock */
+static pthread_once_t forks_once = PTHREAD_ONCE_INIT;
+static int forks_failure;
 
 static void read_zone(void)
 {
@@ -60,6 +65,99 @@ static int take_rule(const tkr_repository_options *options, struct tkr_cycle_rul
     return TKR_OK;
 }
 
+/* --- processes --- */
+
+static void close_sink(tkr_repository *repository)
+{
+    if (repository->sink != NULL)
+        repository->sink->ops->close(repository->sink);
+    repository->sink = NULL;
+}
+
+static bool is_own(const tkr_repository *repository)
+{
+    /* What was made before it; pairs with the release in make_own. */
+    return atomic_load_explicit(&repository->generation, memory_order_acquire) == tkr_process_generation();
+}
+
+/* Before all that locks: makes what belongs to a process; what was inherited is left. */
+static void make_own(tkr_repository *repository)
+{
+    if (is_own(repository))
+        return;
+    tkr_process_lock();
+    if (!is_own(repository)) {                                  /* no other thread was faster */
+        (void)pthread_mutex_init(&repository->sink_lock, NULL); /* neither fails with default attributes */
+        (void)pthread_mutex_init(&repository->error_lock, NULL);
+        repository->inherited = repository->sink;
+        repository->sink = NULL;
+        repository->error.text[0] = '\0';
+        atomic_store_explicit(&repository->generation, tkr_process_generation(), memory_order_release);
+    }
+    tkr_process_unlock();
+}
+
+/* Waits for questions to a ledger; of Redis, takes the locks that are free. */
+static void before_fork(void)
+{
+    (void)pthread_mutex_lock(&opening);
+    for (tkr_repository *r = repositories; r != NULL; r = r->next) {
+        r->held = is_own(r);
+        if (r->held && r->config.kind == TKR_SINK_SQLITE)
+            (void)pthread_mutex_lock(&r->sink_lock);
+        else if (r->held)
+            r->held = pthread_mutex_trylock(&r->sink_lock) == 0;
+    }
+}
+
+static void after_fork_in_parent(void)
+{
+    for (tkr_repository *r = repositories; r != NULL; r = r->next) {
+        if (r->held)
+            (void)pthread_mutex_unlock(&r->sink_lock);
+    }
+    (void)pthread_mutex_unlock(&opening);
+}
+
+static void after_fork_in_child(void)
+{
+    for (tkr_repository *r = repositories; r != NULL; r = r->next) {
+        if (!r->held)
+            continue;
+        close_sink(r);
+        (void)pthread_mutex_unlock(&r->sink_lock);
+    }
+    (void)pthread_mutex_unlock(&opening);
+}
+
+static void prepare_forks(void)
+{
+    forks_failure = tkr_process_prepare() ? pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child) : -1;
+}
+
+static void enlist(tkr_repository *repository)
+{
+    make_own(repository);
+    (void)pthread_mutex_lock(&opening);
+    repository->next = repositories;
+    repositories = repository;
+    (void)pthread_mutex_unlock(&opening);
+}
+
+static void delist(tkr_repository *repository)
+{
+    struct tkr_repository **link = &repositories;
+
+    (void)pthread_mutex_lock(&opening);
+    while (*link != NULL && *link != repository)
+        link = &(*link)->next;
+    if (*link != NULL)
+        *link = repository->next;
+    (void)pthread_mutex_unlock(&opening);
+}
+
+/* --- opening and closing --- */
+
 int tkr_repository_open(const tkr_repository_options *options, tkr_repository **ret_repository)
 {
     tkr_repository_options taken;
@@ -72,32 +170,28 @@ int tkr_repository_open(const tkr_repository_options *options, tkr_repository **
         result = take_rule(&taken, &rule);
     if (result != TKR_OK)
         return result;
-    repository = calloc(1, sizeof(*repository));
+    (void)pthread_once(&forks_once, prepare_forks);
+    repository = forks_failure == 0 ? calloc(1, sizeof(*repository)) : NULL;
     if (repository == NULL)
         return TKR_ENOMEM;
-    (void)pthread_mutex_init(&repository->sink_lock, NULL); /* neither fails with default attributes */
-    (void)pthread_mutex_init(&repository->error_lock, NULL);
     if (tkr_sink_config_read(&repository->config, &why) != 0) {
-        tkr_repository_close(repository);
+        explicit_bzero(&repository->config, sizeof(repository->config));
+        free(repository);
         return TKR_ESINK;
     }
     repository->producer = taken.producer;
     repository->rule = rule;
+    enlist(repository);
     *ret_repository = repository;
     return TKR_OK;
-}
-
-static void close_sink(tkr_repository *repository)
-{
-    if (repository->sink != NULL)
-        repository->sink->ops->close(repository->sink);
-    repository->sink = NULL;
 }
 
 void tkr_repository_close(tkr_repository *repository)
 {
     if (repository == NULL)
         return;
+    delist(repository);
+    make_own(repository); /* a child leaves what it inherited */
     close_sink(repository);
     (void)pthread_mutex_destroy(&repository->sink_lock); /* nobody is inside */
     (void)pthread_mutex_destroy(&repository->error_lock);
@@ -111,6 +205,7 @@ int tkr_repository_error(tkr_repository *repository, char *ret_text, size_t byte
 
     if (repository == NULL || ret_text == NULL || bytes == 0)
         return TKR_EINVAL;
+    make_own(repository);
     (void)pthread_mutex_lock(&repository->error_lock);
     len = strnlen(repository->error.text, bytes - 1);
     memcpy(ret_text, repository->error.text, len);
@@ -126,24 +221,14 @@ static void keep_error(tkr_repository *repository, const tkr_message *why)
     (void)pthread_mutex_unlock(&repository->error_lock);
 }
 
-/* The sink of this process. 0, or -1 with the reason. */
-static int ready_sink(tkr_repository *repository, tkr_message *ret_message)
-{
-    pid_t pid = getpid();
-
-    if (repository->pid != pid)
-        close_sink(repository);
-    repository->pid = pid;
-    return repository->sink != NULL ? 0 : tkr_sink_open(&repository->config, &repository->sink, ret_message);
-}
-
 int tkr_repository_ask(tkr_repository *repository, tkr_repository_task *task, void *arg)
 {
     tkr_message why = {""};
     int rc;
 
+    make_own(repository);
     (void)pthread_mutex_lock(&repository->sink_lock);
-    rc = ready_sink(repository, &why);
+    rc = repository->sink != NULL ? 0 : tkr_sink_open(&repository->config, &repository->sink, &why);
     if (rc == 0)
         rc = task(repository->sink, arg, &why);
     (void)pthread_mutex_unlock(&repository->sink_lock);

@@ -2,13 +2,21 @@
 /*
  * A repository: a sink that is asked by one thread at a time, and the sentence about the last failure, under a lock of its own so
  * that who asks for it does not wait for the sink. Increments touch neither: they go to the borrowed producer.
+ *
+ * Fork. Both, and the sink with its connection, are of one process, whose generation is beside them (base/process.h): a child
+ * makes them anew at its first use, under the process' lock. What it inherited it does not use:
+ *   - a connection to Redis that nobody was using is closed in the child as soon as it begins (its memory is in order, since the
+ *     fork held the sink's lock); one that a thread was using is left, an open descriptor, since its memory may be half changed;
+ *   - SQLite cannot be used in a child that began while a thread was inside of it. The ledger is open during a question only, so
+ *     a fork waits for the question: some ten microseconds, at most SQLite's busy timeout.
+ * A bare clone(2) runs no fork handlers: then the connection is left open, and the ledger must not be asked during it.
  */
 #ifndef TKR_REPOSITORY_REPOSITORY_H
 #define TKR_REPOSITORY_REPOSITORY_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stddef.h>
-#include <sys/types.h>
 
 #include "base/cycle.h"
 #include "sink/sink.h"
@@ -19,11 +27,14 @@
 struct tkr_repository {
     tkr_producer *producer;     /* borrowed; NULL: none */
     struct tkr_cycle_rule rule; /* of the default cycle */
-    pthread_mutex_t sink_lock;  /* over the three below, held while the sink is asked */
     struct tkr_sink_config config;
-    tkr_sink *sink;             /* NULL: not opened yet */
-    pid_t pid;                  /* of the process that opened it: a child's questions do not go down its parent's connection */
-    pthread_mutex_t error_lock; /* over the one below; never held while something else is waited for */
+    struct tkr_repository *next; /* of all that are open */
+    bool held;                   /* the fork under way has the sink's lock; its own */
+    _Atomic uint64_t generation; /* of the process whose the locks and what is under them are */
+    pthread_mutex_t sink_lock;   /* over the one below, held while the sink is asked */
+    tkr_sink *sink;              /* NULL: not opened yet */
+    tkr_sink *inherited;         /* that the parent was using: left alone, kept in sight of leak checkers */
+    pthread_mutex_t error_lock;  /* over the one below; never held while something else is waited for */
     tkr_message error;
 };
 

@@ -104,10 +104,11 @@ static struct tkr_label handler_label(const struct tkr_health_handler *handler)
 
 static void write_handlers(const struct page *page)
 {
-    static const char *const notices[TKR_NOTICE_COUNT] = {[TKR_NOTICE_SLOW] = "slow_call",
-                                                          [TKR_NOTICE_CORRECTED] = "corrected",
-                                                          [TKR_NOTICE_USAGE_MISSING] = "usage_missing",
-                                                          [TKR_NOTICE_DROPPED] = "dropped"};
+    static const char *const notices[TKR_NOTICE_CONTRADICTORY] = {[TKR_NOTICE_SLOW] = "slow_call",
+                                                                  [TKR_NOTICE_CORRECTED] = "corrected",
+                                                                  [TKR_NOTICE_USAGE_MISSING] = "usage_missing",
+                                                                  [TKR_NOTICE_DROPPED] = "dropped",
+                                                                  [TKR_NOTICE_UNMATCHED] = "unmatched"};
     const struct tkr_health *health = page->snapshot->balance.health;
     uint64_t handlers = health != NULL ? health->handlers : 0;
     struct tkr_buckets_sum spent = {0};
@@ -125,7 +126,9 @@ static void write_handlers(const struct page *page)
     for (uint64_t i = 0; i < handlers; i++) {
         struct tkr_label label[2] = {handler_label(&health->handler[i])};
         for (int notice = TKR_NOTICE_SLOW; notice < TKR_NOTICE_COUNT; notice++) {
-            label[1] = label_of("notice", notices[notice]);
+            label[1] =
+                label_of("notice", notice < TKR_NOTICE_CONTRADICTORY ? notices[notice]
+                                                                     : tkr_contradiction_key[notice - TKR_NOTICE_CONTRADICTORY]);
             count(page, HANDLER_NOTICES, label, 2, health->handler[i].told[notice]);
         }
     }

@@ -187,6 +187,12 @@ def check_metrics():
     for label in sorted({label for _, _, labels, _ in rows for label in labels.split(", ") if label}):
         if f"*{label}*" not in section(page("tokenring-metrics.7"), "# LABELS"):
             complain(f"tokenring-metrics(7) does not say what the label {label} is")
+    rows = definitions("event/contradictions.def", "TKR_CONTRADICTION", r'\w+, (\w+), "([^"]*)"')
+    check_list("## Contradictions", [(key, text) for key, text in rows], "src/event/contradictions.def")
+    header = re.sub(r"\s+", " ", read("include", "tokenring", "callback.h"))
+    for key, text in rows:
+        if f"uint64_t {key}; /* {text} */" not in header:
+            complain(f"include/tokenring/callback.h, tkr_callback_stat: is to have: uint64_t {key}; /* {text} */")
     rows = definitions("base/counters.def", "TKR_COUNTER", r"\w+, (\w+), '.', \"([^\"]*)\"")
     check_list("## Counters", [(name, text) for name, text in rows], "src/base/counters.def")
     rows = definitions("base/drops.def", "TKR_DROP", r'\w+, (\w+), "([^"]*)"')

@@ -7,23 +7,31 @@
 
 #include "command/text.h"
 
-static const char *const keys[TKR_NOTICE_COUNT] = {
+static const char *const keys[TKR_NOTICE_CONTRADICTORY] = {
     [TKR_NOTICE_FAILED] = "failed",       [TKR_NOTICE_SLOW] = "slow_calls",
     [TKR_NOTICE_CORRECTED] = "corrected", [TKR_NOTICE_USAGE_MISSING] = "usage_missing",
-    [TKR_NOTICE_DROPPED] = "dropped",
+    [TKR_NOTICE_DROPPED] = "dropped",     [TKR_NOTICE_UNMATCHED] = "unmatched",
 };
 
-static const char *const texts[TKR_NOTICE_COUNT] = {
+static const char *const texts[TKR_NOTICE_CONTRADICTORY] = {
     [TKR_NOTICE_FAILED] = "failed",
     [TKR_NOTICE_SLOW] = "slow calls",
     [TKR_NOTICE_CORRECTED] = "figures corrected",
     [TKR_NOTICE_USAGE_MISSING] = "usage missing",
     [TKR_NOTICE_DROPPED] = "events dropped",
+    [TKR_NOTICE_UNMATCHED] = "ends or starts unmatched",
 };
 
 const char *tkr_command_notice_key(unsigned notice)
 {
-    return notice < TKR_NOTICE_COUNT ? keys[notice] : NULL;
+    if (notice >= TKR_NOTICE_COUNT)
+        return NULL;
+    return notice < TKR_NOTICE_CONTRADICTORY ? keys[notice] : tkr_contradiction_key[notice - TKR_NOTICE_CONTRADICTORY];
+}
+
+static const char *text_of(unsigned notice)
+{
+    return notice < TKR_NOTICE_CONTRADICTORY ? texts[notice] : tkr_contradiction_text[notice - TKR_NOTICE_CONTRADICTORY];
 }
 
 static json_t *json_handler(const struct tkr_health_handler *handler)
@@ -31,8 +39,8 @@ static json_t *json_handler(const struct tkr_health_handler *handler)
     json_t *object = json_object();
 
     tkr_command_json_set_id(object, "type", handler->type, strlen(handler->type));
-    for (int i = TKR_NOTICE_FAILED; i < TKR_NOTICE_COUNT; i++)
-        (void)json_object_set_new(object, keys[i], json_integer((json_int_t)handler->told[i]));
+    for (unsigned i = TKR_NOTICE_FAILED; i < TKR_NOTICE_COUNT; i++)
+        (void)json_object_set_new(object, tkr_command_notice_key(i), json_integer((json_int_t)handler->told[i]));
     return object;
 }
 
@@ -52,10 +60,10 @@ static void print_handler(const struct tkr_health_handler *handler)
 
     (void)tkr_command_text_clean(handler->type, strlen(handler->type), clean);
     (void)printf("handler %s", clean);
-    for (int i = TKR_NOTICE_FAILED; i < TKR_NOTICE_COUNT; i++) {
+    for (unsigned i = TKR_NOTICE_FAILED; i < TKR_NOTICE_COUNT; i++) {
         if (handler->told[i] == 0)
             continue;
-        (void)printf("%s%s %" PRIu64, before, texts[i], handler->told[i]);
+        (void)printf("%s%s %" PRIu64, before, text_of(i), handler->told[i]);
         before = ", ";
     }
     (void)putchar('\n');

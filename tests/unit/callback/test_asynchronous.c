@@ -3,8 +3,6 @@
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdatomic.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "support/light.h"
@@ -281,25 +279,27 @@ static void test_asynchronous_accounts_for_events_of_many_threads(void **state)
     assert_int_equal(stat.dropped_bytes + stat.dropped_ended, 0);
 }
 
-static void test_asynchronous_in_a_child_drops_and_does_not_wait(void **state)
+/* Ends and errors without a start, and second ones, are told: nothing of them reaches the member. */
+static void test_asynchronous_end_without_a_start_is_told(void **state)
 {
     tkr_callback *callback = asynchronous(NULL, false);
     tkr_response response = response_of(5, TKR_ABSENT, TKR_ABSENT);
-    int status = 0;
-    pid_t child = fork();
+    tkr_call_error error = TKR_CALL_ERROR_INIT;
+    const tkr_chat_message message = {.content = "x", .content_len = 1};
+    tkr_callback_context context = context_for("alice");
 
     (void)state;
-    if (child == 0) {
-        int failed = call_through(callback, &response);
-        uint64_t dropped = callback_stat(callback).dropped_ended;
-        tkr_callback_release(callback);
-        _exit(failed == 0 && dropped == 2 ? 0 : 1);
-    }
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-    assert_int_equal(call_through(callback, &response), 0); /* the parent's goes on */
+    assert_int_equal(tkr_on_llm_end(callback, &response, &context), 1);
+    assert_int_equal(tkr_on_llm_error(callback, &error, &context), 1);
+    assert_int_equal(tkr_on_llm_start(callback, &message, 1, &context), 0);
+    assert_int_equal(tkr_on_llm_start(callback, &message, 1, &context), 1);
+    assert_int_equal(tkr_on_llm_end(callback, &response, &context), 0);
+    assert_int_equal(tkr_on_llm_end(callback, &response, &context), 1);
+    assert_int_equal(callback_stat(callback).unmatched, 4);
     tkr_callback_release(callback);
+    assert_int_equal(atomic_load(&member.starts), 1);
     assert_int_equal(atomic_load(&member.ends), 1);
+    assert_int_equal(atomic_load(&member.errors), 0);
 }
 
 static void test_asynchronous_options_that_are_no_good_are_refused(void **state)
@@ -331,7 +331,7 @@ int main(void)
         CALLBACK_TEST(test_asynchronous_member_that_hangs_is_left_behind),
         CALLBACK_TEST(test_asynchronous_member_keeps_to_the_composites_claims),
         CALLBACK_TEST(test_asynchronous_accounts_for_events_of_many_threads),
-        CALLBACK_TEST(test_asynchronous_in_a_child_drops_and_does_not_wait),
+        CALLBACK_TEST(test_asynchronous_end_without_a_start_is_told),
         CALLBACK_TEST(test_asynchronous_options_that_are_no_good_are_refused),
     };
 

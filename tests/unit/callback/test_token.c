@@ -78,9 +78,166 @@ static void test_detailed_call_is_open_from_start_to_end(void **state)
     assert_int_equal(found().open_calls, 1);
     assert_int_equal(tkr_on_llm_end(detailed, &response, &context), 0);
     assert_int_equal(found().open_calls, 0);
-    assert_int_equal(tkr_on_llm_end(detailed, &response, &context), 0); /* once more: nothing is begun any more */
+    assert_int_equal(tkr_on_llm_end(detailed, &response, &context), 1); /* once more: nothing is begun any more */
     assert_int_equal(found().frames, 1);
     tkr_callback_release(detailed);
+}
+
+/* An application that ends its calls twice, or without a start, is told, and charged once. */
+static void unmatched_in(tkr_callback *callback, uint64_t calls)
+{
+    tkr_callback_context context = context_for("alice");
+    tkr_response response = response_of(30, 10, 20);
+    tkr_call_error error = TKR_CALL_ERROR_INIT;
+    struct drained before = found();
+    struct drained sum;
+
+    error.response = &response;
+    assert_int_equal(tkr_on_llm_end(callback, &response, &context), 1);
+    assert_int_equal(tkr_on_llm_error(callback, &error, &context), 1);
+    assert_int_equal(tkr_on_llm_start(callback, NULL, 0, &context), 0);
+    assert_int_equal(tkr_on_llm_start(callback, NULL, 0, &context), 1); /* it has started */
+    assert_int_equal(tkr_on_llm_end(callback, &response, &context), 0);
+    assert_int_equal(tkr_on_llm_end(callback, &response, &context), 1);
+    assert_int_equal(tkr_on_llm_error(callback, &error, &context), 1);
+    assert_int_equal(tkr_on_llm_start(callback, NULL, 0, &context), 0); /* the context serves again */
+    assert_int_equal(tkr_on_llm_error(callback, &error, &context), 0);
+    assert_int_equal(tkr_on_llm_error(callback, &error, &context), 1);
+    sum = found();
+    assert_int_equal(callback_stat(callback).unmatched, 6);
+    assert_int_equal(callback_stat(callback).started, 2);
+    assert_int_equal(callback_stat(callback).ended, 1);
+    assert_int_equal(callback_stat(callback).errors, 1);
+    assert_int_equal(callback_stat(callback).failed, 0);
+    assert_int_equal(sum.frames - before.frames, calls);
+    assert_int_equal(counted(&sum, TKR_COUNTER_TOTAL) - counted(&before, TKR_COUNTER_TOTAL), 30 * (int64_t)calls);
+    assert_int_equal(sum.open_calls, 0);
+    tkr_callback_release(callback);
+}
+
+static void test_ends_without_a_start_are_told_and_not_charged(void **state)
+{
+    tkr_callback_options options = options_for("alice");
+    tkr_callback *limit = NULL;
+    tkr_callback *performance = NULL;
+    tkr_callback *twice = token_for("alice");
+    tkr_callback *outer = composite_of(twice, NULL);
+
+    (void)state;
+    assert_int_equal(tkr_limit_callback(&options, &limit), TKR_OK);
+    assert_int_equal(tkr_performance_callback(NULL, &performance), TKR_OK);
+    assert_int_equal(tkr_composite_add(outer, composite_of(tkr_callback_hold(twice), NULL), TKR_CALLBACK_OWN), TKR_OK);
+    unmatched_in(token_for("alice"), 2);
+    unmatched_in(detailed_for("alice"), 2);
+    unmatched_in(composite_of(detailed_for("alice"), token_for("alice")), 2);
+    unmatched_in(outer, 2); /* a handler in two places sees all twice, and that is in order */
+    unmatched_in(limit, 0);
+    unmatched_in(performance, 0);
+}
+
+/* A reported total rules, whatever the estimate of the prompt is. */
+static void test_detailed_total_below_the_estimate_is_charged_as_reported(void **state)
+{
+    tkr_callback *detailed = detailed_for(NULL);
+    tkr_callback_context context = context_for("alice");
+    tkr_response response = response_of(5, TKR_ABSENT, TKR_ABSENT);
+    static char text[4000];
+    const tkr_chat_message message = {.content = text, .content_len = sizeof(text)};
+    struct drained sum;
+
+    (void)state;
+    memset(text, 'a', sizeof(text)); /* 1000 tokens by the estimate */
+    assert_int_equal(tkr_on_llm_start(detailed, &message, 1, &context), 0);
+    assert_int_equal(tkr_on_llm_end(detailed, &response, &context), 0);
+    sum = found();
+    assert_int_equal(counted(&sum, TKR_COUNTER_TOTAL), 5);
+    assert_int_equal(counted(&sum, TKR_COUNTER_PROMPT), 5);
+    assert_int_equal(counted(&sum, TKR_COUNTER_COMPLETION), 0);
+    assert_int_equal(counted(&sum, TKR_COUNTER_ESTIMATED), 5);
+    tkr_callback_release(detailed);
+}
+
+/* What a total has beyond its parts is charged: thoughts that a provider reports nowhere, or outside of the completion. */
+static void test_detailed_total_above_its_parts_is_charged_as_reported(void **state)
+{
+    tkr_callback *detailed = detailed_for(NULL);
+    tkr_response response = response_of(623, 20, 198);
+    tkr_call_error error = TKR_CALL_ERROR_INIT;
+    tkr_callback_context context = context_for("alice");
+    struct drained sum;
+
+    (void)state;
+    response.reasoning_tokens = 405;
+    error.response = &response;
+    assert_int_equal(call_through(detailed, &response), 0);
+    assert_int_equal(tkr_on_llm_start(detailed, NULL, 0, &context), 0);
+    assert_int_equal(tkr_on_llm_error(detailed, &error, &context), 0);
+    sum = found();
+    assert_int_equal(counted(&sum, TKR_COUNTER_TOTAL), 2 * 623);
+    assert_int_equal(counted(&sum, TKR_COUNTER_PROMPT), 2 * 20);
+    assert_int_equal(counted(&sum, TKR_COUNTER_COMPLETION), 2 * 198);
+    assert_int_equal(counted(&sum, TKR_COUNTER_REASONING), 2 * 405);
+    assert_int_equal(counted(&sum, TKR_COUNTER_ESTIMATED), 0);
+    tkr_callback_release(detailed);
+}
+
+static void test_contradictions_are_counted_by_cause(void **state)
+{
+    static const struct {
+        int64_t total, prompt, completion, cached, reasoning;
+        size_t field; /* of tkr_callback_stat, that grows */
+    } cases[] = {
+        {0, 0, 0, TKR_ABSENT, TKR_ABSENT, offsetof(tkr_callback_stat, zero_usage)},
+        {10, 10, 0, TKR_ABSENT, TKR_ABSENT, offsetof(tkr_callback_stat, zero_completion)},
+        {10, 0, 10, TKR_ABSENT, TKR_ABSENT, offsetof(tkr_callback_stat, zero_prompt)},
+        {31, 10, 20, TKR_ABSENT, TKR_ABSENT, offsetof(tkr_callback_stat, total_above_parts)},
+        {29, 10, 20, TKR_ABSENT, TKR_ABSENT, offsetof(tkr_callback_stat, total_below_parts)},
+        {30, 10, 20, 11, TKR_ABSENT, offsetof(tkr_callback_stat, cached_above_prompt)},
+        {30, 10, 20, TKR_ABSENT, 21, offsetof(tkr_callback_stat, reasoning_above_completion)},
+        {TKR_ABSENT, TKR_TOKENS_MAX, TKR_TOKENS_MAX, TKR_ABSENT, TKR_ABSENT, offsetof(tkr_callback_stat, sum_above_max)},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < 2 * sizeof(cases) / sizeof(cases[0]); i++) {
+        size_t of = i / 2;
+        tkr_callback *callback = i % 2 == 0 ? detailed_for(NULL) : token_for(NULL);
+        tkr_response response = response_of(cases[of].total, cases[of].prompt, cases[of].completion);
+        tkr_callback_stat stat;
+        uint64_t sum = 0;
+        response.content = "An answer.";
+        response.content_len = 10;
+        response.cached_tokens = cases[of].cached;
+        response.reasoning_tokens = cases[of].reasoning;
+        for (int call = 0; call < 3; call++)
+            (void)call_through(callback, &response);
+        stat = callback_stat(callback);
+        for (size_t at = offsetof(tkr_callback_stat, zero_usage); at < sizeof(stat); at += sizeof(uint64_t))
+            sum += *(const uint64_t *)(const void *)((const char *)&stat + at);
+        assert_int_equal(*(const uint64_t *)(const void *)((const char *)&stat + cases[of].field), 3);
+        assert_int_equal(sum, 3); /* and no other */
+        tkr_callback_release(callback);
+    }
+}
+
+/* A caller of the first version gets as much as it has room for. */
+static void test_stat_of_an_older_size_is_filled_so_far(void **state)
+{
+    tkr_callback *token = token_for("alice");
+    tkr_callback_stat stat = TKR_CALLBACK_STAT_INIT;
+    tkr_callback_context context = context_for("alice");
+    tkr_response response = response_of(5, TKR_ABSENT, TKR_ABSENT);
+
+    (void)state;
+    assert_int_equal(tkr_on_llm_end(token, &response, &context), 1);
+    stat.size = offsetof(tkr_callback_stat, dropped_thread);
+    stat.unmatched = 77;
+    assert_int_equal(tkr_callback_stat_read(token, &stat), TKR_OK);
+    assert_int_equal(stat.size, offsetof(tkr_callback_stat, dropped_thread));
+    assert_int_equal(stat.unmatched, 77);
+    stat.size = 8;
+    assert_int_equal(tkr_callback_stat_read(token, &stat), TKR_ESIZE);
+    assert_int_equal(callback_stat(token).unmatched, 1);
+    tkr_callback_release(token);
 }
 
 static void test_error_records_kind_and_duration_and_what_is_reported(void **state)
@@ -258,6 +415,11 @@ int main(void)
         CALLBACK_TEST(test_token_without_usage_counts_the_call_and_says_so),
         CALLBACK_TEST(test_detailed_adds_parts_and_their_sum),
         CALLBACK_TEST(test_detailed_call_is_open_from_start_to_end),
+        CALLBACK_TEST(test_ends_without_a_start_are_told_and_not_charged),
+        CALLBACK_TEST(test_detailed_total_below_the_estimate_is_charged_as_reported),
+        CALLBACK_TEST(test_detailed_total_above_its_parts_is_charged_as_reported),
+        CALLBACK_TEST(test_contradictions_are_counted_by_cause),
+        CALLBACK_TEST(test_stat_of_an_older_size_is_filled_so_far),
         CALLBACK_TEST(test_error_records_kind_and_duration_and_what_is_reported),
         CALLBACK_TEST(test_account_and_cycle_of_the_handler_go_before_the_context),
         CALLBACK_TEST(test_options_that_are_no_good_are_refused),

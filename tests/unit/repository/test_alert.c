@@ -10,11 +10,20 @@
 
 #include "base/clock.h"
 #include "repository/watch.h"
+#include "support/light.h"
+#include "support/process.h"
 #include "tokenring/alert.h"
 #include "unit/repository/fixture.h"
 
 #define WAIT_NS (20 * TKR_NS_PER_S)
 #define ROUNDS_SEEN 30 /* of the interval: nothing more comes */
+
+/* What the sanitizers of gcc 12 allow in the child of a process that has threads; unit/callback/test_fork.c says why. */
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+enum { CHILD_HAS_THREADS = 0 };
+#else
+enum { CHILD_HAS_THREADS = 1 };
+#endif
 
 /* What all handlers of a test have said. */
 static struct {
@@ -196,29 +205,114 @@ static void test_alert_waits_for_a_redis_that_is_away(void **state)
     tkr_callback_release(callback);
 }
 
-/* A child has no thread that looks: calls end all the same, and nothing waits when it gives its handler back. */
-static void test_alert_in_a_forked_child_says_nothing(void **state)
+/* Waits for a child, but not for ever. */
+static void collect(pid_t child)
+{
+    long deadline = process_now_ms() + WAIT_NS / TKR_NS_PER_MS;
+    int status = 0;
+    pid_t pid;
+
+    while ((pid = waitpid(child, &status, WNOHANG)) == 0 && process_now_ms() < deadline)
+        process_sleep_ms(1);
+    if (pid == 0) {
+        (void)kill(child, SIGKILL);
+        (void)waitpid(child, NULL, 0);
+        fail_msg("a child hangs");
+    }
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+        fail_msg("a child ended with status %#x", (unsigned)status);
+}
+
+static int say_in_child(tkr_callback *callback, int times)
+{
+    call(callback, "alice");
+    wait_times(times);
+    tkr_callback_release(callback);
+    return 0;
+}
+
+/* A handler made before a fork looks in the child too, by a thread and a connection of the child's own. */
+static void test_alert_in_a_forked_child_is_said_there(void **state)
 {
     struct fixture *fixture = *state;
     tkr_callback *callback;
-    int status;
     pid_t child;
 
     memset(&said, 0, sizeof(said));
     callback = alert_of(fixture->repository);
     limit(fixture, "alice", 100);
-    fixture_count(fixture, "alice", 90, 10);
+    fixture_count(fixture, "alice", 70, 10); /* 50 and 80 are reached */
     child = fork();
     assert_true(child >= 0);
-    if (child == 0) {
-        (void)alarm(20);
-        call(callback, "alice");
-        tkr_callback_release(callback);
-        _exit(atomic_load(&said.times));
-    }
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_int_equal(status, 0);
+    if (child == 0)
+        _exit(say_in_child(callback, 2));
+    collect(child);
     assert_no_more(0); /* the parent has seen no call */
+    assert_int_equal(test_contribute(fixture->sink, "alice", test_record(1, 70, 10), test_record(1, 70, 30), NULL),
+                     TKR_OUTCOME_APPLIED);
+    call(callback, "alice");
+    wait_times(1); /* 100: what the child has said is claimed */
+    assert_int_equal(said.last.percent, 100);
+    tkr_callback_release(callback);
+}
+
+/* The handler's thread waits for Redis, and holds the repository, when a child begins: it is not the child's wait, nor its
+ * connection. */
+static void test_alert_thread_that_asks_at_a_fork_does_not_hold_the_child(void **state)
+{
+    struct fixture *fixture = *state;
+    tkr_callback *callback;
+    pid_t child;
+
+    memset(&said, 0, sizeof(said));
+    callback = alert_of(fixture->repository);
+    limit(fixture, "alice", 100);
+    fixture_count(fixture, "alice", 60, 0);
+    process_signal(&fixture->server.process, SIGSTOP);
+    call(callback, "bob");
+    assert_no_more(0); /* so many intervals later it asks */
+    child = fork();
+    assert_true(child >= 0);
+    if (child == 0)
+        _exit(say_in_child(callback, 1));
+    process_signal(&fixture->server.process, SIGCONT);
+    collect(child);
+    tkr_callback_release(callback);
+}
+
+/* As many forks, each at another point of what the handler's thread does with the sink: the ledger opened, asked, closed. */
+static void test_forks_while_the_thread_asks_leave_children_that_ask(void **state)
+{
+    enum { FORKS = 30 };
+    struct fixture *fixture = *state;
+    const tkr_account alice = account_of("alice");
+    tkr_limit_status status = TKR_LIMIT_STATUS_INIT;
+    tkr_callback *callback;
+
+    memset(&said, 0, sizeof(said));
+    callback = alert_of(fixture->repository);
+    fixture_count(fixture, "alice", 3, 4);
+    for (int i = 0; i < test_light(FORKS); i++) {
+        pid_t child;
+        for (int n = 0; n < 20; n++) {
+            char id[32];
+            (void)snprintf(id, sizeof(id), "user-%d", n);
+            call(callback, id);
+        }
+        tkr_clock_sleep_ns(TKR_NS_PER_MS * (i % 11));
+        child = fork();
+        assert_true(child >= 0);
+        if (child == 0) {
+            call(callback, "alice");
+            if (tkr_repository_check_usage_limit(fixture->repository, &alice, CYCLE, &status) != TKR_OK ||
+                status.current_usage != 7)
+                _exit(1);
+            tkr_callback_release(callback);
+            tkr_repository_close(fixture->repository);
+            _exit(0);
+        }
+        collect(child);
+    }
     tkr_callback_release(callback);
 }
 
@@ -358,13 +452,21 @@ int main(void)
         IN_BOTH(test_alert_says_nothing_without_a_limit_and_sees_one_that_comes),
         IN_BOTH(test_alert_may_be_said_again_after_a_reset),
         IN_REDIS(test_alert_waits_for_a_redis_that_is_away),
-        IN_BOTH(test_alert_in_a_forked_child_says_nothing),
         IN_REDIS(test_alert_options_that_are_no_good_are_refused),
         cmocka_unit_test(test_watch_looks_less_and_less_often_until_the_next_call),
         cmocka_unit_test(test_watch_that_is_full_lets_those_long_idle_go),
         cmocka_unit_test(test_watch_round_reaches_all),
     };
+    const struct CMUnitTest with_children[] = {
+        IN_BOTH(test_alert_in_a_forked_child_is_said_there),
+        IN_REDIS(test_alert_thread_that_asks_at_a_fork_does_not_hold_the_child),
+        IN_BOTH(test_forks_while_the_thread_asks_leave_children_that_ask),
+    };
+    int failed;
 
     redis_server_require();
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    failed = cmocka_run_group_tests(tests, NULL, NULL);
+    if (CHILD_HAS_THREADS)
+        failed += cmocka_run_group_tests(with_children, NULL, NULL);
+    return failed;
 }

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A repository as a guest in its host: many threads, a sink that goes away and comes back, signals, a fork. */
+#include <dirent.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -201,10 +203,27 @@ static void test_ledger_away_is_told_and_back_it_answers(void **state)
     assert_int_equal(status.current_usage, 7);
 }
 
-static int check_in_child(struct fixture *fixture)
+/* Sockets that this process has open. */
+static int sockets(void)
+{
+    DIR *listing = opendir("/proc/self/fd");
+    int count = 0;
+
+    for (struct dirent *entry; listing != NULL && (entry = readdir(listing)) != NULL;) {
+        struct stat status;
+        count += fstat(atoi(entry->d_name), &status) == 0 && S_ISSOCK(status.st_mode);
+    }
+    if (listing != NULL)
+        (void)closedir(listing);
+    return count;
+}
+
+static int check_in_child(struct fixture *fixture, int inherited)
 {
     tkr_limit_status status;
 
+    if (sockets() != inherited)
+        return 2;
     for (int i = 0; i < 20; i++) {
         if (check(fixture->repository, "alice", &status) != TKR_OK || status.current_usage != 7)
             return 1;
@@ -218,14 +237,16 @@ static void test_child_of_a_fork_asks_on_a_connection_of_its_own(void **state)
     struct fixture *fixture = *state;
     tkr_limit_status status;
     int exit_status = -1;
+    int before;
     pid_t child;
 
     fixture_count(fixture, "alice", 3, 4);
+    before = sockets();
     assert_int_equal(check(fixture->repository, "alice", &status), TKR_OK);
     child = fork();
     assert_true(child >= 0);
     if (child == 0)
-        _exit(check_in_child(fixture));
+        _exit(check_in_child(fixture, before)); /* the parent's connection is closed there */
     for (int i = 0; i < 20; i++) {
         assert_int_equal(check(fixture->repository, "alice", &status), TKR_OK);
         assert_int_equal(status.current_usage, 7);
