@@ -51,6 +51,7 @@ struct tkr_holdings {
     uint32_t cycle;   /* 0: only the account's standing limit */
     int64_t limit;    /* of the cycle; -1: none; what else is not above 0 was written by somebody, and is none */
     bool marked;      /* a backup that was asked for was restored into it */
+    uint64_t restored; /* the highest chunk number known to a backup that was restored into it; 0: none was, or it does not say */
     bool forgotten;   /* somebody had it forgotten (sink/sink.h) */
     uint32_t foreign; /* fields that are none of ours */
     uint32_t count;
