@@ -24,14 +24,14 @@ struct tkr_delivery {
     uint32_t parcel_count;
     bool connected;
     struct tkr_parking parking;
-    struct tkr_told told; /* zeroed: nobody */
-    int64_t recheck_ns;   /* next chunk of a recheck */
-    int64_t scrub_ns;     /* next entries to scrub */
-    int64_t round_ns;     /* the scrub's next round */
-    uint32_t scrubbed;    /* outlets, in this round */
+    struct tkr_told told;      /* zeroed: nobody */
+    int64_t recheck_ns;        /* next chunk of a recheck */
+    int64_t scrub_ns;          /* next entries to scrub */
+    int64_t round_ns;          /* the scrub's next round */
+    uint32_t scrubbed;         /* outlets, in this round */
     struct tkr_repair *repair; /* as many as a parcel carries */
-    int64_t advice_ns;    /* next question about the sink's settings */
-    tkr_message advice;   /* its answer: what of them endangers what the sink holds, or empty */
+    int64_t advice_ns;         /* next question about the sink's settings */
+    tkr_message advice;        /* its answer: what of them endangers what the sink holds, or empty */
 };
 
 /* Delivers from the shards to the sink, which becomes its own. false: no memory; to be closed all the same. */

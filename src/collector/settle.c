@@ -11,7 +11,7 @@
 
 #define RESENDS_MAX 8 /* of one entry in a row, before it is parked */
 
-const char tkr_settle_record_lost[] = 
+const char tkr_settle_record_lost[] =
     "the sink has lost this collector's record of it, although it has not gone back so far; tokenring verify tells what is known";
 
 static const char doubtful[] = "the sink has gone back, and may have its total without its record";

@@ -159,8 +159,7 @@ static int take_repair(struct verification *v, const struct tkr_repair *missing,
 
 static int repair_missing(struct verification *v, bool in_order, tkr_message *ret_message)
 {
-    const struct tkr_repair_terms terms = {
-        .choice = v->options->choice, .lost = !in_order, .dry_run = !v->options->repair};
+    const struct tkr_repair_terms terms = {.choice = v->options->choice, .lost = !in_order, .dry_run = !v->options->repair};
 
     if (v->missing_count == 0)
         return 0;

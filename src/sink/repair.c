@@ -39,8 +39,8 @@ static const tkr_counts *counted(const struct tkr_repair *repair)
     const tkr_counts *known = &repair->item->known.counts;
     const tkr_counts *unexplained = &repair->unexplained;
 
-    if (unexplained->value[TKR_COUNTER_CALLS] > known->value[TKR_COUNTER_CALLS] &&
-        tkr_counts_nowhere_above(known, unexplained) && tkr_counts_nowhere_above(unexplained, &repair->item->now.counts))
+    if (unexplained->value[TKR_COUNTER_CALLS] > known->value[TKR_COUNTER_CALLS] && tkr_counts_nowhere_above(known, unexplained) &&
+        tkr_counts_nowhere_above(unexplained, &repair->item->now.counts))
         return unexplained;
     return known;
 }

@@ -183,7 +183,7 @@ struct tkr_dataset;       /* sink/dataset.h */
 struct tkr_restore_terms; /* sink/restore.h */
 struct tkr_restored;
 struct tkr_source_seen;
-struct tkr_repair_terms;  /* sink/repair.h */
+struct tkr_repair_terms; /* sink/repair.h */
 struct tkr_repair;
 
 /* Called once an account and cycle, and once a standing limit (of cycle 0); with why, the reason, where it cannot be read: then

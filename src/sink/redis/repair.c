@@ -17,12 +17,11 @@
  * KEYS: as for the snapshot. ARGV: its digest; which of them has the record, 2 or 4; its field and value. Answer: 1; 0: it is another
  * one by now. A forget of an account of which nothing is there does not show in the digest.
  */
-static const char write_script[] =
-    "local _,digest=hashes(KEYS,true)\n"
-    "if digest~=ARGV[1] then return 0 end\n"
-    "if redis.call('HGET','tr1:{0}:forgotten:'..redis.sha1hex(KEYS[1]),'at') then return 0 end\n"
-    "redis.call('HSET',KEYS[tonumber(ARGV[2])],ARGV[3],ARGV[4])\n"
-    "return 1\n";
+static const char write_script[] = "local _,digest=hashes(KEYS,true)\n"
+                                   "if digest~=ARGV[1] then return 0 end\n"
+                                   "if redis.call('HGET','tr1:{0}:forgotten:'..redis.sha1hex(KEYS[1]),'at') then return 0 end\n"
+                                   "redis.call('HSET',KEYS[tonumber(ARGV[2])],ARGV[3],ARGV[4])\n"
+                                   "return 1\n";
 
 struct repairing {
     redisContext *context;
@@ -177,8 +176,7 @@ static int repair_all(struct repairing *r)
             rc = take_writes(r);
     }
     for (uint32_t i = 0; rc == 0 && i < r->pending_count; i++)
-        tkr_repair_decide(&r->repair[r->pending[i]], r->source, r->terms, NULL, NULL,
-                          "it was changed by others at each try");
+        tkr_repair_decide(&r->repair[r->pending[i]], r->source, r->terms, NULL, NULL, "it was changed by others at each try");
     return rc;
 }
 

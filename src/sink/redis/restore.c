@@ -163,7 +163,8 @@ static void put_own_records(struct restoring *r)
 {
     char value[48];
 
-    (void)snprintf(value, sizeof(value), "%" PRId64 " %" PRIu64, tkr_clock_unix_ns() / TKR_NS_PER_S, tkr_restore_newest(r->terms));
+    (void)snprintf(value, sizeof(value), "%" PRId64 " %" PRIu64, tkr_clock_unix_ns() / TKR_NS_PER_S,
+                   tkr_restore_newest(r->terms));
     tkr_redis_wire_number(&r->wire, r->plan.holding[0].share_count + 1);
     put_records(r, &r->plan.holding[0]);
     tkr_redis_wire_text(&r->wire, r->terms->mark);

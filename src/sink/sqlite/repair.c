@@ -87,8 +87,7 @@ static int add(struct repairing *r, const struct tkr_contribution *item, const c
                const tkr_counts *counts)
 {
     sqlite3_stmt *statement = item->model_len > 0 ? r->put_model : r->put;
-    bool bound = bind_item(statement, item) &&
-                 sqlite3_bind_text(statement, SOURCE, source, -1, SQLITE_TRANSIENT) == SQLITE_OK &&
+    bool bound = bind_item(statement, item) && sqlite3_bind_text(statement, SOURCE, source, -1, SQLITE_TRANSIENT) == SQLITE_OK &&
                  sqlite3_bind_int64(statement, LIFE, (sqlite3_int64)life) == SQLITE_OK;
     int rc = 0;
 
