@@ -30,21 +30,6 @@ static bool take_figures(struct tkr_repair *repair, const struct tkr_holding *ho
            tkr_counts_subtract(&repair->unexplained, &repair->others);
 }
 
-/*
- * What of the contribution the total has, where somebody says that it has it. That is what was acknowledged, unless the total shows
- * that a reply was lost: each contribution raises `calls`, which other programs do not write, and all else fits, too.
- */
-static const tkr_counts *counted(const struct tkr_repair *repair)
-{
-    const tkr_counts *known = &repair->item->known.counts;
-    const tkr_counts *unexplained = &repair->unexplained;
-
-    if (unexplained->value[TKR_COUNTER_CALLS] > known->value[TKR_COUNTER_CALLS] && tkr_counts_nowhere_above(known, unexplained) &&
-        tkr_counts_nowhere_above(unexplained, &repair->item->now.counts))
-        return unexplained;
-    return known;
-}
-
 static void conclude(struct tkr_repair *repair, enum tkr_repair_verdict verdict, const tkr_counts *counts)
 {
     repair->verdict = verdict;
@@ -53,15 +38,25 @@ static void conclude(struct tkr_repair *repair, enum tkr_repair_verdict verdict,
         repair->record.counts = *counts;
 }
 
+/* Is what no other record explains a part of what was counted? */
+static bool is_part(const struct tkr_repair *repair)
+{
+    static const tkr_counts zero;
+
+    return tkr_counts_nowhere_above(&zero, &repair->unexplained) &&
+           tkr_counts_nowhere_above(&repair->unexplained, &repair->item->now.counts);
+}
+
 static void choose(struct tkr_repair *repair, enum tkr_repair_choice choice)
 {
-    repair->chosen = choice != TKR_REPAIR_REFUSE;
+    repair->verdict = TKR_REPAIR_UNKNOWN;
     if (choice == TKR_REPAIR_RECORD)
-        conclude(repair, TKR_REPAIR_COUNTED, counted(repair));
+        conclude(repair, TKR_REPAIR_COUNTED, &repair->item->known.counts);
+    else if (choice == TKR_REPAIR_UNEXPLAINED && is_part(repair))
+        conclude(repair, TKR_REPAIR_COUNTED, &repair->unexplained);
     else if (choice == TKR_REPAIR_RESEND)
         conclude(repair, TKR_REPAIR_LACKING, NULL);
-    else
-        repair->verdict = TKR_REPAIR_UNKNOWN;
+    repair->chosen = repair->verdict != TKR_REPAIR_UNKNOWN;
 }
 
 /* Was a backup restored into the account after the sink went back, that cannot have had anything of it? */

@@ -21,7 +21,7 @@
  * too.
  *
  * A repair never adds. It only writes the record, as a statement of what of the contribution the total has: K or N where it is
- * COUNTED, zeros where it is LACKING. What is missing then is added by the same conditional step that flushes
+ * COUNTED (or U, by choice), zeros where it is LACKING. What is missing then is added by the same conditional step that flushes
  * (sink/contribution.h), by whoever comes first: the collector, which may run meanwhile, or the command. So
  *
  *   P1  Totals and records are read, decided on and written in one step, or, if they changed in between, read anew. A record
@@ -48,8 +48,9 @@ enum tkr_repair_verdict {
 /* What to do where it cannot be known. */
 enum tkr_repair_choice {
     TKR_REPAIR_REFUSE,
-    TKR_REPAIR_RECORD, /* the total has it */
-    TKR_REPAIR_RESEND  /* the total lacks it */
+    TKR_REPAIR_RECORD,      /* the total has what was acknowledged: the record of K */
+    TKR_REPAIR_UNEXPLAINED, /* nobody else is in U: the record of U, where it is a part of N; else it stays unknown */
+    TKR_REPAIR_RESEND       /* the total lacks it: the record of nothing */
 };
 
 struct tkr_repair_terms {

@@ -28,8 +28,12 @@ static const char help[] =
     "  --repair           send what is not flushed yet, and repair missing records. Where the total has what the record\n"
     "                     stood for, the record is written anew and nothing is added; where the total lacks it, it is\n"
     "                     added. What is unknown is left as it is. Nothing is ever subtracted or added twice\n"
-    "  --repair=record    the same; and of what is unknown the totals have it: write the records, add nothing\n"
-    "  --repair=resend    the same; and of what is unknown the totals lack it: add it. If they have it, it is added twice\n"
+    "  --repair=record    the same; and where it is unknown, the total has what was acknowledged: write the record of that,\n"
+    "                     add only what was counted since. What the total lacks stays lost\n"
+    "  --repair=unexplained  the same; and where it is unknown, nobody else wrote what other records do not explain: write\n"
+    "                     the record of that, add what lacks to what was counted. Left as it is where that cannot be\n"
+    "  --repair=resend    the same; and where it is unknown, the total lacks it: add it all. What the total has of it is\n"
+    "                     then there twice\n"
     "  --kind KIND        only accounts of this kind; default all\n"
     "  --cycle CYCLE      YYYY-MM-DD, a cycle's first day; or all (default)\n" TKR_COMMAND_LOOK_HELP
     "  --json             print one JSON object\n"
@@ -73,7 +77,7 @@ static void print_line(const struct tkr_verify_report *report, const char *sink,
                  report->accounts, report->shards, report->shards == 1 ? "" : "s", sink, report->agree, report->unflushed,
                  report->missing, report->forgotten, report->ahead, report->poison, report->repaired);
     if (report->undecided > 0)
-        (void)printf("%" PRIu64 " of the missing left as they are, see --repair=record and --repair=resend; ", report->undecided);
+        (void)printf("%" PRIu64 " of the missing left as they are; ", report->undecided);
     (void)printf("the law %s\n", law ? "holds" : "DOES NOT HOLD");
 }
 
@@ -126,10 +130,13 @@ static int take_repair(struct wanted *wanted)
         wanted->verify.choice = TKR_REPAIR_REFUSE;
     else if (strcmp(optarg, "record") == 0)
         wanted->verify.choice = TKR_REPAIR_RECORD;
+    else if (strcmp(optarg, "unexplained") == 0)
+        wanted->verify.choice = TKR_REPAIR_UNEXPLAINED;
     else if (strcmp(optarg, "resend") == 0)
         wanted->verify.choice = TKR_REPAIR_RESEND;
     else
-        return tkr_command_wrong(wanted->command, "--repair=%.40s: allowed are record and resend, or --repair alone", optarg);
+        return tkr_command_wrong(wanted->command, "--repair=%.40s: allowed are record, unexplained and resend, or --repair alone",
+                                 optarg);
     return 0;
 }
 

@@ -81,18 +81,37 @@ static void tell_known(const struct tkr_command_missing *to, const char *who, co
         (void)tkr_command_failed(to->command, "%s: its record is missing; the total lacks it: --repair adds %s", who, what);
 }
 
+/* The rest of the counted, if the record is of so much. */
+static void less(const tkr_counts *counted, const tkr_counts *recorded, tkr_counts *ret_rest)
+{
+    for (int i = 0; i < TKR_COUNTER_COUNT; i++)
+        ret_rest->value[i] = counted->value[i] - recorded->value[i]; /* of a life: recorded is nowhere above */
+}
+
 static void tell_unknown(const struct tkr_command_missing *to, const char *who, const struct tkr_repair *missing)
 {
+    const tkr_counts *counted = &missing->item->now.counts;
+    static const tkr_counts zero;
     char known[FIGURES_BYTES];
+    char all[FIGURES_BYTES];
+    char since[FIGURES_BYTES];
+    char lacks[FIGURES_BYTES + 128] = "";
     char what[FIGURES_BYTES];
+    tkr_counts rest;
 
     figures(missing, known);
-    amounts(&missing->item->now.counts, what);
-    (void)tkr_command_failed(
-        to->command,
-        "%s: its record is missing, and whether the total has it is unknown (%s). If it has: --repair=record writes the record "
-        "and adds nothing that was acknowledged. If it lacks it: --repair=resend adds %s",
-        who, known, what);
+    amounts(counted, all);
+    less(counted, &missing->item->known.counts, &rest);
+    amounts(&rest, since);
+    if (tkr_counts_nowhere_above(&zero, &missing->unexplained) && tkr_counts_nowhere_above(&missing->unexplained, counted)) {
+        less(counted, &missing->unexplained, &rest);
+        amounts(&rest, what);
+        (void)snprintf(lacks, sizeof(lacks), " If nobody else wrote what is unexplained: --repair=unexplained adds %s.", what);
+    }
+    (void)tkr_command_failed(to->command,
+                             "%s: its record is missing, and whether the total has it is unknown (%s). If it has what was "
+                             "acknowledged: --repair=record adds %s.%s If it lacks it: --repair=resend adds %s",
+                             who, known, since, lacks, all);
 }
 
 static void tell(const struct tkr_command_missing *to, const struct tkr_repair *missing, bool repaired)
