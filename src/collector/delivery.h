@@ -2,9 +2,9 @@
 /*
  * Delivery: all outlets to one sink, with a window of chunks in flight.
  *
- * Three kinds of work, in this order: the queues; the records of forgotten entries; after the sink has gone back, comparing
- * everything with it, a chunk at a time and at a pace that leaves the sink most of its time. The last two go out while nothing
- * else is in flight. When the sink fails, all that was in flight is queued again: whether it arrived is found out by sending it.
+ * Four kinds of work, in this order: the queues; the records of forgotten entries; after the sink has gone back, comparing
+ * everything with it, a chunk at a time and at a pace that leaves the sink most of its time; scrubbing, which is to look now and then
+ * whether the records of idle entries are still there. The last three go out while nothing else is in flight. When the sink fails, all that was in flight is queued again: whether it arrived is found out by sending it.
  * Once a connection, and once a minute where it answers, the sink is asked whether its settings endanger what it holds.
  *
  * Threads: the flusher's alone.
@@ -24,10 +24,14 @@ struct tkr_delivery {
     uint32_t parcel_count;
     bool connected;
     struct tkr_parking parking;
-    struct tkr_told told; /* zeroed: nobody */
-    int64_t recheck_ns;   /* next chunk of a recheck */
-    int64_t advice_ns;    /* next question about the sink's settings */
-    tkr_message advice;   /* its answer: what of them endangers what the sink holds, or empty */
+    struct tkr_told told;      /* zeroed: nobody */
+    int64_t recheck_ns;        /* next chunk of a recheck */
+    int64_t scrub_ns;          /* next entries to scrub */
+    int64_t round_ns;          /* the scrub's next round */
+    uint32_t scrubbed;         /* outlets, in this round */
+    struct tkr_repair *repair; /* as many as a parcel carries */
+    int64_t advice_ns;         /* next question about the sink's settings */
+    tkr_message advice;        /* its answer: what of them endangers what the sink holds, or empty */
 };
 
 /* Delivers from the shards to the sink, which becomes its own. false: no memory; to be closed all the same. */

@@ -535,7 +535,8 @@ uint64_t tkr_flusher_finish(struct tkr_flusher *flusher, uint32_t deadline_ms)
         (void)pthread_join(flusher->thread, NULL);
     flusher->started = false;
     flusher->not_before_ns = 0;
-    while (!pass(flusher, true) && count_left(flusher) > 0 && tkr_clock_monotonic_ns() < deadline) {
+    while ((!pass(flusher, true) || tkr_delivery_rechecking(&flusher->delivery)) && count_left(flusher) > 0 &&
+           tkr_clock_monotonic_ns() < deadline) {
         const struct timespec pause = {.tv_nsec = POLL_NS};
         (void)nanosleep(&pause, NULL);
     }

@@ -104,7 +104,7 @@ static uint64_t get(const _Atomic uint64_t *word)
     return atomic_load_explicit(word, memory_order_relaxed); /* the flusher's own words */
 }
 
-void tkr_outlet_recheck_begin(struct tkr_outlet *outlet)
+void tkr_outlet_recheck_begin(struct tkr_outlet *outlet, uint64_t seen_found)
 {
     struct tkr_shard_header *header = outlet->shard->header;
     /* Entries below are whole and committed. Those of the batch under way might be taken back, and would then be counted. */
@@ -112,8 +112,13 @@ void tkr_outlet_recheck_begin(struct tkr_outlet *outlet)
 
     outlet->healed = 0;
     outlet->rechecks++;
-    atomic_store_explicit(&header->recheck_at, 0, memory_order_relaxed);
+    outlet->awaiting = 0; /* those are compared, too */
+    /* Of two in a row, the later: what came back in between may have been in a chunk behind the earlier one. 0 first: it tells
+     * nothing of entries that are still to be compared with an earlier number, should we die before the end of this. */
+    atomic_store_explicit(&header->recheck_seen, 0, memory_order_relaxed);
+    atomic_store_explicit(&header->recheck_at, 0, memory_order_release);
     atomic_store_explicit(&header->recheck_end, end, memory_order_release); /* before header->seen, for a kill */
+    atomic_store_explicit(&header->recheck_seen, seen_found, memory_order_release);
 }
 
 bool tkr_outlet_rechecking(const struct tkr_outlet *outlet)
@@ -152,6 +157,36 @@ uint32_t tkr_outlet_recheck_next(const struct tkr_outlet *outlet, uint32_t max, 
 void tkr_outlet_recheck_advance(struct tkr_outlet *outlet, uint64_t next)
 {
     atomic_store_explicit(&outlet->shard->header->recheck_at, next, memory_order_relaxed);
+    if (!tkr_outlet_rechecking(outlet))
+        outlet->awaiting = 0;
+}
+
+static bool is_acknowledged(const struct tkr_entry_copy *copy)
+{
+    return copy->life != 0 && copy->known_life == copy->life && memcmp(&copy->known, &copy->counts, sizeof(copy->known)) == 0;
+}
+
+uint32_t tkr_outlet_scrub_next(struct tkr_outlet *outlet, uint32_t max, struct tkr_outlet_item *ret_items,
+                               struct tkr_entry_copy *ret_copies)
+{
+    const struct tkr_shard_header *header = outlet->shard->header;
+    uint64_t used = atomic_load_explicit(&header->arena_committed, memory_order_acquire); /* table/layout.h, I5 */
+    uint64_t at = outlet->scrub_at;
+    uint32_t count = 0;
+
+    while (at < used && count < max) {
+        uint32_t reference = (uint32_t)(at / TKR_ENTRY_UNIT) + 1;
+        const struct tkr_entry *entry = tkr_shard_entry(outlet->shard, reference);
+        uint64_t bytes = tkr_entry_size(entry);
+        if (bytes == 0)
+            break; /* damaged: no kill leaves this */
+        if (!tkr_outlet_has(outlet, reference) && !tkr_outlet_unchecked(outlet, reference) &&
+            tkr_entry_copy_read(header, entry, &ret_copies[count]) && is_acknowledged(&ret_copies[count]))
+            ret_items[count++] = (struct tkr_outlet_item){.reference = reference};
+        at += bytes;
+    }
+    outlet->scrub_at = count > 0 ? at : 0;
+    return count;
 }
 
 bool tkr_outlet_add(struct tkr_outlet *outlet, struct tkr_outlet_queue *queue, struct tkr_outlet_item item)
@@ -170,7 +205,8 @@ uint64_t tkr_outlet_left(const struct tkr_outlet *outlet)
 {
     uint64_t queued = outlet->queue.count - outlet->queue.first;
 
-    return queued + tkr_outlet_parked(outlet) + outlet->life_count + (outlet->taken != NULL ? outlet->taken->count : 0);
+    return queued + tkr_outlet_parked(outlet) + outlet->awaiting + outlet->life_count +
+           (outlet->taken != NULL ? outlet->taken->count : 0);
 }
 
 void tkr_outlet_close(struct tkr_outlet *outlet)

@@ -51,6 +51,8 @@ struct tkr_outlet {
     uint64_t forget_at; /* where in the arena to look on for idle entries */
     uint64_t rechecks;  /* begun in this process */
     uint64_t healed;    /* entries that the sink had otherwise, in this recheck */
+    uint64_t awaiting;  /* at most so many entries have changed, and left the queues until they are compared */
+    uint64_t scrub_at;  /* where in the arena to look on for records that were deleted */
 };
 
 /* Adds at the end of one of its queues. false: no memory. */
@@ -86,10 +88,10 @@ static inline uint64_t tkr_outlet_parked(const struct tkr_outlet *outlet)
 }
 
 /*
- * The sink has gone back: from now on every entry that is there is to be compared with the sink, from the arena's start.
+ * The sink has gone back, to that number: from now on every entry that is there is to be compared with the sink, from the arena's start.
  * Survives the collector's death; must be called before header->seen says what was found.
  */
-void tkr_outlet_recheck_begin(struct tkr_outlet *outlet);
+void tkr_outlet_recheck_begin(struct tkr_outlet *outlet, uint64_t seen_found);
 
 /* Is there something left to compare? */
 bool tkr_outlet_rechecking(const struct tkr_outlet *outlet);
@@ -97,12 +99,25 @@ bool tkr_outlet_rechecking(const struct tkr_outlet *outlet);
 /* Was this entry acknowledged before the sink went back, and not compared since? What the sink then lacks was lost. */
 bool tkr_outlet_unchecked(const struct tkr_outlet *outlet, uint32_t reference);
 
+/* Of an entry that is not compared since: did the sink go back to before this life, so that it cannot have had anything of it? */
+static inline bool tkr_outlet_lost(const struct tkr_outlet *outlet, uint64_t life)
+{
+    return tkr_seen_before(atomic_load_explicit(&outlet->shard->header->recheck_seen, memory_order_relaxed), life); /* its own */
+}
+
 /* References of the next entries to compare, up to max, and where the next ones begin. Returns their number. */
 uint32_t tkr_outlet_recheck_next(const struct tkr_outlet *outlet, uint32_t max, struct tkr_outlet_item *ret_items,
                                  uint64_t *ret_next);
 
 /* Those before next have been compared. */
 void tkr_outlet_recheck_advance(struct tkr_outlet *outlet, uint64_t next);
+
+/*
+ * Looks for entries that the sink has acknowledged whole and that nobody is about to send, from outlet->scrub_at on: copies up to max
+ * of them and their references. Returns their number; 0: the arena's end is reached, and the next time it begins anew.
+ */
+uint32_t tkr_outlet_scrub_next(struct tkr_outlet *outlet, uint32_t max, struct tkr_outlet_item *ret_items,
+                               struct tkr_entry_copy *ret_copies);
 
 /* Adds an entry to one of the outlet's queues unless it is in the outlet already. false: no memory. */
 bool tkr_outlet_add(struct tkr_outlet *outlet, struct tkr_outlet_queue *queue, struct tkr_outlet_item item);

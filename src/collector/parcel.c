@@ -91,6 +91,35 @@ bool tkr_parcel_fill_recheck(struct tkr_parcel *parcel, struct tkr_outlet *outle
     return true;
 }
 
+void tkr_parcel_fill_doubtful(struct tkr_parcel *parcel)
+{
+    parcel->chunk.count = parcel->doubtful;
+    for (uint32_t i = 0; i < parcel->doubtful; i++)
+        fill_contribution(&parcel->chunk.item[i], &parcel->copy[i], i);
+}
+
+void tkr_parcel_fill_bare(struct tkr_parcel *parcel)
+{
+    tkr_parcel_fill_doubtful(parcel);
+    parcel->purpose = TKR_PARCEL_RECHECK;
+    for (uint32_t i = 0; i < parcel->chunk.count; i++) {
+        parcel->chunk.item[i].known = (struct tkr_record){0};
+        parcel->chunk.item[i].bare = true;
+    }
+}
+
+bool tkr_parcel_fill_scrub(struct tkr_parcel *parcel, struct tkr_outlet *outlet)
+{
+    uint32_t count = tkr_outlet_scrub_next(outlet, parcel->chunk.count_max, parcel->origin, parcel->copy);
+
+    parcel->outlet = outlet;
+    parcel->purpose = TKR_PARCEL_SCRUB;
+    parcel->chunk.count = count;
+    for (uint32_t i = 0; i < count; i++)
+        fill_contribution(&parcel->chunk.item[i], &parcel->copy[i], i);
+    return count > 0;
+}
+
 void tkr_parcel_fill_removal(struct tkr_parcel *parcel, struct tkr_outlet *outlet)
 {
     uint32_t most = parcel->chunk.count_max;
@@ -107,11 +136,17 @@ void tkr_parcel_fill_removal(struct tkr_parcel *parcel, struct tkr_outlet *outle
 }
 
 /* Grows from chunk to chunk, over restarts too: a number that the sink was left with by one past is never that of another. */
-static uint64_t next_seen(struct tkr_outlet *outlet)
+static uint64_t next_seen(const struct tkr_parcel *parcel)
 {
-    uint64_t now = (uint64_t)tkr_clock_unix_ns();
+    struct tkr_outlet *outlet = parcel->outlet;
+    uint64_t above = (uint64_t)tkr_clock_unix_ns() - 1;
 
-    outlet->seen_sent = now > outlet->seen_sent ? now : outlet->seen_sent + 1;
+    for (uint32_t i = 0; i < parcel->chunk.count; i++) {
+        uint64_t life = parcel->chunk.item[i].now.life;
+        if (life > above && life < TKR_LIFE_TIMED_END)
+            above = life;
+    }
+    outlet->seen_sent = (above > outlet->seen_sent ? above : outlet->seen_sent) + 1;
     return outlet->seen_sent;
 }
 
@@ -122,9 +157,11 @@ void tkr_parcel_number(struct tkr_parcel *parcel)
 
     memcpy(chunk->source, outlet->source, sizeof(chunk->source));
     chunk->seen_expected = outlet->seen_expected;
-    chunk->seen_next = chunk->count > 0 || outlet->announce ? next_seen(outlet) : chunk->seen_expected;
-    outlet->seen_expected = chunk->seen_next;
+    chunk->seen_next = chunk->seen_expected;
     outlet->probe = false; /* every chunk is one */
+    if (parcel->purpose == TKR_PARCEL_SCRUB || (chunk->count == 0 && !outlet->announce))
+        return;
+    outlet->seen_expected = chunk->seen_next = next_seen(parcel);
     outlet->announce = false;
 }
 

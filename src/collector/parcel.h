@@ -13,7 +13,8 @@
 enum tkr_parcel_purpose {
     TKR_PARCEL_QUEUED,  /* entries off the outlet's queue */
     TKR_PARCEL_RECHECK, /* entries to compare, which may be in the outlet besides */
-    TKR_PARCEL_REMOVAL  /* records of entries that are no more */
+    TKR_PARCEL_REMOVAL, /* records of entries that are no more */
+    TKR_PARCEL_SCRUB    /* entries whose records should be there: only to look */
 };
 
 struct tkr_parcel {
@@ -24,6 +25,7 @@ struct tkr_parcel {
     struct tkr_outlet_item *origin;
     bool in_flight;
     enum tkr_parcel_purpose purpose;
+    uint32_t doubtful; /* of a recheck that was settled: the first so many copies and origins are doubtful (collector/settle.h) */
 };
 
 /* Room for so many contributions. false: no memory; to be closed all the same. */
@@ -36,10 +38,22 @@ void tkr_parcel_fill(struct tkr_parcel *parcel, struct tkr_outlet *outlet);
 /* Takes the next entries to compare. false: the worker is stopped in the middle of a batch; later. */
 bool tkr_parcel_fill_recheck(struct tkr_parcel *parcel, struct tkr_outlet *outlet, uint64_t *ret_next);
 
+/* Takes the doubtful ones of a recheck once more: they are added only to totals that have nothing (sink/sink.h, bare). */
+void tkr_parcel_fill_bare(struct tkr_parcel *parcel);
+
+/* Makes the contributions of the doubtful ones as they are in the table: for the sink's repair. */
+void tkr_parcel_fill_doubtful(struct tkr_parcel *parcel);
+
+/* Takes entries whose records should be there. false: this outlet has no more, or none. */
+bool tkr_parcel_fill_scrub(struct tkr_parcel *parcel, struct tkr_outlet *outlet);
+
 /* Takes forgotten entries whose records are to go, where they still are as they were. */
 void tkr_parcel_fill_removal(struct tkr_parcel *parcel, struct tkr_outlet *outlet);
 
-/* Gives the chunk the number that the sink should have, and its own. */
+/*
+ * Gives the chunk the number that the sink should have, and its own: above all before, and above the lives that it carries. What only
+ * looks has none of its own.
+ */
 void tkr_parcel_number(struct tkr_parcel *parcel);
 
 /* Queues what it carried once more; what a recheck looks at is not of the queue and is looked at again anyway. */

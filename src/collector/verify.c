@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/crash.h"
 #include "collector/folder.h"
 #include "sink/contribution.h"
 #include "table/reader.h"
@@ -15,13 +16,16 @@
 
 /* A verification under way: a chunk of copies and what is asked about them. */
 struct verification {
+    const struct tkr_verify_options *options;
     tkr_sink *sink;
-    bool repair;
     struct tkr_chunk chunk;
     uint64_t acknowledged; /* the shard's last chunk that was: below it, the sink has gone back */
     struct tkr_entry_copy *copy;
-    struct tkr_chunk mending; /* of the one contribution `mend` */
-    struct tkr_contribution mend;
+    struct tkr_repair *missing; /* records of which it is to be asked what the total has */
+    uint32_t *missing_copy;     /* whose */
+    uint32_t missing_count;
+    struct tkr_chunk sending; /* of the one contribution `sent` */
+    struct tkr_contribution sent;
     struct tkr_verify_report *report;
 };
 
@@ -39,31 +43,41 @@ static void ask(struct tkr_contribution *item, const struct tkr_entry_copy *copy
     item->known = *known;
 }
 
-/* Sends the contribution of item until the sink has it; the chunk then holds nothing else. */
-static int repair(struct verification *v, const struct tkr_entry_copy *copy, struct tkr_record known, tkr_message *ret_message)
+/*
+ * Sends a contribution, of which the sink is believed to have `known`, until it has all of it. *ret_sent: it has. No record of a life
+ * that was acknowledged is ever expected to be none here, but where that is known.
+ */
+static int send(struct verification *v, const struct tkr_entry_copy *copy, struct tkr_record known, bool *ret_sent,
+                tkr_message *ret_message)
 {
-    struct tkr_contribution *item = &v->mend;
+    struct tkr_contribution *item = &v->sent;
     enum tkr_decision decision = TKR_DECIDE_RESEND;
+    const bool none = known.life == 0;
     struct tkr_chunk *chunk;
 
-    v->mending.item = item;
-    v->mending.count = v->mending.count_max = 1;
-    memcpy(v->mending.source, v->chunk.source, sizeof(v->mending.source));
+    v->sending.item = item;
+    v->sending.count = v->sending.count_max = 1;
+    memcpy(v->sending.source, v->chunk.source, sizeof(v->sending.source));
     for (int tries = 0; tries < REPAIRS_MAX && decision == TKR_DECIDE_RESEND; tries++) {
         ask(item, copy, &known);
-        if (v->sink->ops->submit(v->sink, &v->mending, ret_message) != 0 ||
+        if (v->sink->ops->submit(v->sink, &v->sending, ret_message) != 0 ||
             v->sink->ops->collect(v->sink, &chunk, ret_message) != 0)
             return -1;
-        decision = tkr_contribution_decide(item, false); /* somebody has decided that the record is lost */
+        if (item->outcome == TKR_OUTCOME_FOUND && item->found.life == 0 && !none)
+            break; /* deleted again just now */
+        decision = tkr_contribution_decide(item, false);
         known = item->known;
     }
-    v->report->repaired += decision == TKR_DECIDE_ACKNOWLEDGED;
+    *ret_sent = decision == TKR_DECIDE_ACKNOWLEDGED;
+    v->report->repaired += *ret_sent;
     return 0;
 }
 
-/* Sorts one answer into the report. Returns whether it is one to repair. */
-static bool sort(const struct tkr_contribution *item, const struct tkr_entry_copy *copy, bool in_order,
-                 struct tkr_verify_report *report)
+enum finding { FINE, UNFLUSHED, MISSING };
+
+/* Sorts one answer into the report. */
+static enum finding sort(const struct tkr_contribution *item, const struct tkr_entry_copy *copy, bool in_order,
+                         struct tkr_verify_report *report)
 {
     bool same_life = item->found.life == copy->life;
     bool known_lost =
@@ -72,25 +86,91 @@ static bool sort(const struct tkr_contribution *item, const struct tkr_entry_cop
     report->accounts++;
     if (item->outcome == TKR_OUTCOME_POISON) {
         report->poison++;
-        return false;
+        return FINE;
     }
     if (item->outcome == TKR_OUTCOME_APPLIED) {
         report->agree++;
-        return false;
+        return FINE;
     }
     if (item->found.life > copy->life || (same_life && !tkr_counts_nowhere_above(&item->found.counts, &copy->counts))) {
         report->ahead++;
-        return false;
+        return FINE;
     }
     if (known_lost && item->erased && in_order) {
         report->forgotten++;
-        return false;
+        return FINE;
     }
-    if (known_lost)
-        report->missing++;
-    else
+    if (!known_lost) {
         report->unflushed++;
-    return true;
+        return UNFLUSHED;
+    }
+    report->missing++;
+    return MISSING;
+}
+
+/* What the sink has, or lost for certain, is sent from there; of records that are missing it is to be asked what the totals have. */
+static int take_answer(struct verification *v, uint32_t i, bool in_order, tkr_message *ret_message)
+{
+    struct tkr_contribution *item = &v->chunk.item[i];
+    const struct tkr_entry_copy *copy = &v->copy[i];
+    enum finding finding = sort(item, copy, in_order, v->report);
+    bool sent = false;
+
+    if (finding == FINE || (finding == UNFLUSHED && !v->options->repair))
+        return 0;
+    if (finding == MISSING && item->found.life == 0 && (in_order || !tkr_seen_before(v->chunk.seen_found, copy->life))) {
+        item->known = (struct tkr_record){copy->known_life, copy->known};
+        v->missing_copy[v->missing_count] = i;
+        v->missing[v->missing_count++].item = item;
+        return 0;
+    }
+    if (v->options->repair && send(v, copy, item->found, &sent, ret_message) != 0)
+        return -1;
+    v->report->left += finding == MISSING && !sent;
+    return 0;
+}
+
+/* Acts on what came of one that was asked about. */
+static int take_repair(struct verification *v, const struct tkr_repair *missing, const struct tkr_entry_copy *copy,
+                       tkr_message *ret_message)
+{
+    const struct tkr_record lost = {copy->known_life, copy->known};
+    bool sent = false;
+    int rc = 0;
+
+    if (missing->verdict == TKR_REPAIR_FORGOTTEN) {
+        v->report->missing--;
+        v->report->forgotten++;
+        return 0;
+    }
+    if (v->options->repair && tkr_repair_writes(missing))
+        rc = send(v, copy, missing->record, &sent, ret_message);
+    else if (v->options->repair && missing->verdict == TKR_REPAIR_NEEDLESS)
+        rc = send(v, copy, lost, &sent, ret_message);
+    if (rc != 0)
+        return -1;
+    TKR_CRASH(REPAIR_ADDED);
+    v->report->undecided += missing->verdict == TKR_REPAIR_UNKNOWN || missing->verdict == TKR_REPAIR_UNREADABLE;
+    v->report->left += !sent;
+    if (v->options->tell != NULL)
+        v->options->tell(missing, sent, v->options->arg);
+    return 0;
+}
+
+static int repair_missing(struct verification *v, bool in_order, tkr_message *ret_message)
+{
+    const struct tkr_repair_terms terms = {.choice = v->options->choice, .lost = !in_order, .dry_run = !v->options->repair};
+
+    if (v->missing_count == 0)
+        return 0;
+    if (v->sink->ops->repair(v->sink, v->chunk.source, &terms, v->missing, v->missing_count, ret_message) != 0)
+        return -1;
+    for (uint32_t i = 0; i < v->missing_count; i++) {
+        if (take_repair(v, &v->missing[i], &v->copy[v->missing_copy[i]], ret_message) != 0)
+            return -1;
+    }
+    v->missing_count = 0;
+    return 0;
 }
 
 /* Asks about the copies collected, sorts the answers, and repairs. */
@@ -105,12 +185,17 @@ static int verify_chunk(struct verification *v, tkr_message *ret_message)
         return -1;
     in_order = v->chunk.seen_found >= v->acknowledged;
     for (uint32_t i = 0; i < v->chunk.count; i++) {
-        if (sort(&v->chunk.item[i], &v->copy[i], in_order, v->report) && v->repair &&
-            repair(v, &v->copy[i], v->chunk.item[i].found, ret_message) != 0)
+        if (take_answer(v, i, in_order, ret_message) != 0)
             return -1;
     }
     v->chunk.count = 0;
-    return 0;
+    return repair_missing(v, in_order, ret_message);
+}
+
+static bool is_asked(const struct tkr_usage_query *query, const struct tkr_entry_copy *copy)
+{
+    return (query->any_kind || query->kind == copy->kind) && (query->cycle == 0 || query->cycle == copy->cycle) &&
+           (query->id == NULL || (query->id_len == copy->id_len && memcmp(query->id, copy->id, copy->id_len) == 0));
 }
 
 static int verify_shard(struct verification *v, struct tkr_reader *reader, tkr_message *ret_message)
@@ -122,6 +207,8 @@ static int verify_shard(struct verification *v, struct tkr_reader *reader, tkr_m
     v->acknowledged = atomic_load_explicit(&header->seen, memory_order_relaxed); /* a hint, as everywhere */
     while (tkr_reader_next(reader, &copy)) {
         struct tkr_record counted = {copy.life, copy.counts};
+        if (!is_asked(&v->options->query, &copy))
+            continue;
         v->copy[v->chunk.count] = copy;
         ask(&v->chunk.item[v->chunk.count], &v->copy[v->chunk.count], &counted);
         if (++v->chunk.count == v->chunk.count_max && verify_chunk(v, ret_message) != 0)
@@ -154,17 +241,19 @@ static int open_verification(struct verification *v, const struct tkr_sink_confi
     v->chunk.count_max = v->sink->chunk_items_max;
     v->chunk.item = calloc(v->chunk.count_max, sizeof(*v->chunk.item));
     v->copy = calloc(v->chunk.count_max, sizeof(*v->copy));
-    if (v->chunk.item == NULL || v->copy == NULL)
+    v->missing = calloc(v->chunk.count_max, sizeof(*v->missing));
+    v->missing_copy = calloc(v->chunk.count_max, sizeof(*v->missing_copy));
+    if (v->chunk.item == NULL || v->copy == NULL || v->missing == NULL || v->missing_copy == NULL)
         return tkr_message_set(ret_message, "no memory to verify");
     return v->sink->ops->connect(v->sink, ret_message);
 }
 
-int tkr_verify(const char *runtime_dir, const struct tkr_sink_config *config, bool repair_too,
+int tkr_verify(const struct tkr_verify_options *options, const struct tkr_sink_config *config,
                struct tkr_verify_report *ret_report, tkr_message *ret_message)
 {
-    struct verification v = {.repair = repair_too, .report = ret_report};
+    struct verification v = {.options = options, .report = ret_report};
     struct tkr_folder at;
-    int result = tkr_folder_open(runtime_dir, &at, ret_message) == 1 ? open_verification(&v, config, ret_message) : -1;
+    int result = tkr_folder_open(options->runtime_dir, &at, ret_message) == 1 ? open_verification(&v, config, ret_message) : -1;
 
     memset(ret_report, 0, sizeof(*ret_report));
     if (result == 0)
@@ -173,6 +262,8 @@ int tkr_verify(const char *runtime_dir, const struct tkr_sink_config *config, bo
         v.sink->ops->close(v.sink);
     free(v.chunk.item);
     free(v.copy);
+    free(v.missing);
+    free(v.missing_copy);
     tkr_folder_close(&at);
     return result;
 }

@@ -88,6 +88,7 @@ bool tkr_holdings_begin(struct tkr_holdings *holdings, uint64_t kind, const char
     holdings->limit = -1;
     holdings->marked = holdings->forgotten = false;
     holdings->foreign = 0;
+    holdings->restored = 0;
     holdings->count = 0;
     return add_holding(holdings, NULL, 0) != NULL;
 }

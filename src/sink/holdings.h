@@ -48,11 +48,12 @@ struct tkr_holdings {
     uint64_t kind;
     char id[TKR_ID_BYTES_MAX];
     uint32_t id_len;
-    uint32_t cycle;   /* 0: only the account's standing limit */
-    int64_t limit;    /* of the cycle; -1: none; what else is not above 0 was written by somebody, and is none */
-    bool marked;      /* a backup that was asked for was restored into it */
-    bool forgotten;   /* somebody had it forgotten (sink/sink.h) */
-    uint32_t foreign; /* fields that are none of ours */
+    uint32_t cycle;    /* 0: only the account's standing limit */
+    int64_t limit;     /* of the cycle; -1: none; what else is not above 0 was written by somebody, and is none */
+    bool marked;       /* a backup that was asked for was restored into it */
+    uint64_t restored; /* the highest chunk number known to a backup that was restored into it; 0: none was, or it does not say */
+    bool forgotten;    /* somebody had it forgotten (sink/sink.h) */
+    uint32_t foreign;  /* fields that are none of ours */
     uint32_t count;
     uint32_t max;
     struct tkr_holding *holding; /* the first is the account's own; the others by model, once finished */

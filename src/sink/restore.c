@@ -22,7 +22,20 @@ static const char too_much[] = "its totals would be above 2^63-1";
 
 uint64_t tkr_restore_seen(uint64_t seen)
 {
-    return tkr_seen_retired(seen) ? seen : TKR_SEEN_RESTORED;
+    if (tkr_seen_retired(seen) || tkr_seen_restored(seen))
+        return seen;
+    return seen / 1000 | TKR_SEEN_RESTORED; /* odd: no whole second */
+}
+
+uint64_t tkr_restore_newest(const struct tkr_restore_terms *terms)
+{
+    uint64_t newest = 1;
+
+    for (uint32_t i = 0; i < terms->source_count; i++) {
+        uint64_t seen = tkr_seen_ns(terms->source[i].seen);
+        newest = seen > newest && seen < TKR_LIFE_TIMED_END ? seen : newest;
+    }
+    return newest;
 }
 
 void tkr_restore_leave(struct tkr_restored *restored, const char *why)

@@ -95,10 +95,13 @@ enum tkr_restore_verdict tkr_restore_plan(const struct tkr_restore_terms *terms,
                                           const struct tkr_holdings *now, struct tkr_holdings *ret_plan,
                                           struct tkr_restored *ret_restored);
 
+/* The highest number of a chunk that the backup knew of, at least 1. It goes with the mark: lives above it are in no backup's rest. */
+uint64_t tkr_restore_newest(const struct tkr_restore_terms *terms);
+
 /* Leaves the account alone for this reason. */
 void tkr_restore_leave(struct tkr_restored *restored, const char *why);
 
-/* The number that a restore leaves for a source that has none: that of its retirement, else TKR_SEEN_RESTORED. */
+/* The number that a restore leaves for a source that has none: that of its retirement, else one that says so (sink/sink.h). */
 uint64_t tkr_restore_seen(uint64_t seen);
 
 #endif

@@ -15,6 +15,9 @@
  *
  * A `now` of life 0 removes the record in the same way; the totals stay.
  *
+ * A contribution that is `bare` expects no record, and totals that have none of the counters that it would change; otherwise it finds
+ * no record. So it adds nothing where the totals may have it already, its record being lost.
+ *
  * so sending the same contribution again, late or in any order can never add it twice. What FOUND means is decided in
  * one place for all sinks: sink/contribution.h.
  *
@@ -39,9 +42,36 @@
 
 #define TKR_PERCENT_MAX 200u
 
-/* Numbers of chunks are a clock's nanoseconds. Those of whole seconds were put in their place when a collector was taken for dead
- * (collector/retire.h); this one by a restore (sink/restore.h): it is below all others. */
+/*
+ * Numbers of chunks are a clock's nanoseconds, and above the lives that the chunk carries: so a life above a number that the sink
+ * has was never in a chunk that is older than that. Those of whole seconds were put in their place when a collector was taken for dead
+ * (collector/retire.h). Those below 2^53 were put there by a restore (sink/restore.h), and are the backup's in microseconds: below
+ * all others. TKR_SEEN_RESTORED is one of a backup that knew none.
+ */
 #define TKR_SEEN_RESTORED UINT64_C(1)
+#define TKR_SEEN_RESTORED_END (UINT64_C(1) << 53)
+
+#define TKR_LIFE_TIMED_END (UINT64_C(1) << 62) /* lives from here on are no clock's, and numbers are not kept above them */
+
+static inline bool tkr_seen_restored(uint64_t seen)
+{
+    return seen != 0 && seen < TKR_SEEN_RESTORED_END;
+}
+
+/* In nanoseconds, whoever wrote it. */
+static inline uint64_t tkr_seen_ns(uint64_t seen)
+{
+    return tkr_seen_restored(seen) ? 1000 * seen + 999 : seen;
+}
+
+/*
+ * Is a life of the source surely not in the sink whose number of the source is `seen`, if it has no record of it? 0, no number,
+ * tells nothing: somebody may have deleted it.
+ */
+static inline bool tkr_seen_before(uint64_t seen, uint64_t life)
+{
+    return seen != 0 && life < TKR_LIFE_TIMED_END && life > tkr_seen_ns(seen);
+}
 
 static inline bool tkr_seen_retired(uint64_t seen)
 {
@@ -71,6 +101,7 @@ struct tkr_contribution {
     uint64_t tag;                  /* the caller's own */
     struct tkr_record now;         /* life 0: the record is to go, the totals stay */
     struct tkr_record known;       /* what the sink is believed to have recorded; only a hint */
+    bool bare;                     /* known is none; apply only if nothing is in the totals that could be of it (sink/repair.h) */
     struct tkr_record found;       /* out */
     enum tkr_outcome outcome;      /* out */
     bool erased;                   /* out: found no record, because the account was forgotten (ops->forget) */
@@ -152,6 +183,8 @@ struct tkr_dataset;       /* sink/dataset.h */
 struct tkr_restore_terms; /* sink/restore.h */
 struct tkr_restored;
 struct tkr_source_seen;
+struct tkr_repair_terms; /* sink/repair.h */
+struct tkr_repair;
 
 /* Called once an account and cycle, and once a standing limit (of cycle 0); with why, the reason, where it cannot be read: then
  * only its name is there. Anything but 0 stops the visit. */
@@ -261,6 +294,15 @@ struct tkr_sink_ops {
      */
     int (*restore)(tkr_sink *sink, const struct tkr_restore_terms *terms, const struct tkr_holdings *accounts, uint32_t count,
                    struct tkr_restored *ret_restored, tkr_message *ret_message);
+
+    /*
+     * Decides what is to be done about records of this source that are missing, at most chunk_items_max of them, and writes those
+     * of which it is known what the totals have of them; adds nothing. What is done is decided by sink/repair.h. Chunks may be in
+     * flight meanwhile. Connects by itself, and stays so.
+     * 0 with what came of each, or -1 with the reason: each of them may have been written or not, and may be asked again.
+     */
+    int (*repair)(tkr_sink *sink, const char *source, const struct tkr_repair_terms *terms, struct tkr_repair *repairs,
+                  uint32_t count, tkr_message *ret_message);
 
     /* Frees everything; accepts a sink that never connected. */
     void (*close)(tkr_sink *sink);

@@ -117,6 +117,7 @@ static uint64_t carry_entries(const struct tkr_shard_header *older, unsigned cha
     }
     atomic_store_explicit(&header->recheck_at, recheck_at, memory_order_relaxed); /* a copy of our own */
     atomic_store_explicit(&header->recheck_end, recheck_end, memory_order_relaxed);
+    atomic_store_explicit(&header->recheck_seen, get(&older->recheck_seen), memory_order_relaxed); /* 0 in layouts without it */
     return used;
 }
 

@@ -115,6 +115,7 @@ static void print_shard(void)
     FIELD(tkr_shard_header, marks);
     FIELD(tkr_shard_header, mark_boot_s);
     FIELD(tkr_shard_header, mark_batch);
+    FIELD(tkr_shard_header, recheck_seen);
 }
 
 static void print_law(void)

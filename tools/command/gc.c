@@ -108,7 +108,7 @@ static int by_sign_of_life(const void *left, const void *right)
 /* A restore knows of a collector from its backup: when it was heard last, it does not. */
 static bool was_heard(const struct collector *collector)
 {
-    return collector->seen > TKR_SEEN_RESTORED;
+    return collector->seen >= TKR_SEEN_RESTORED_END;
 }
 
 static json_t *list_json(const struct list *list)

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "sink/queue.h"
+#include "sink/repair.h"
 #include "sink/sink.h"
 
 #define CHUNK_ITEMS_MAX 100
@@ -191,6 +192,19 @@ static int null_restore(tkr_sink *sink, const struct tkr_restore_terms *terms, c
     return tkr_message_set(ret_message, "%s", keeps_nothing);
 }
 
+/* No record is ever missing here. */
+static int null_repair(tkr_sink *sink, const char *source, const struct tkr_repair_terms *terms, struct tkr_repair *repairs,
+                       uint32_t count, tkr_message *ret_message)
+{
+    (void)sink;
+    (void)source;
+    (void)terms;
+    (void)ret_message;
+    for (uint32_t i = 0; i < count; i++)
+        repairs[i] = (struct tkr_repair){.item = repairs[i].item, .verdict = TKR_REPAIR_NEEDLESS};
+    return 0;
+}
+
 static void null_close(tkr_sink *sink)
 {
     free(sink);
@@ -217,6 +231,7 @@ static const struct tkr_sink_ops null_ops = {
     .holdings = null_holdings,
     .sources_set = null_sources_set,
     .restore = null_restore,
+    .repair = null_repair,
     .close = null_close,
 };
 

@@ -24,6 +24,7 @@
 #include "sink/redis/lookup.h"
 #include "sink/redis/read.h"
 #include "sink/redis/records.h"
+#include "sink/redis/repair.h"
 #include "sink/redis/reset.h"
 #include "sink/redis/restore.h"
 #include "sink/redis/script.h"
@@ -152,7 +153,7 @@ static void put_arguments(struct tkr_redis_wire *wire, const struct tkr_contribu
     size_t len;
     int n;
 
-    (void)tkr_contribution_delta(item, &delta); /* screen() asked already */
+    (void)tkr_contribution_delta(item, &delta); /* screen() asked already; of one that is bare, all of it */
     n = changed_counters(&delta, counter);
     for (int i = 0; i < n; i++)
         mask[i] = tkr_counter_letter[counter[i]];
@@ -162,7 +163,10 @@ static void put_arguments(struct tkr_redis_wire *wire, const struct tkr_contribu
         memcpy(mask + len, item->model, item->model_len);
         len += item->model_len;
     }
-    put_record(wire, &item->known);
+    if (item->bare)
+        tkr_redis_wire_bytes(wire, "", 1); /* no record begins with a NUL */
+    else
+        put_record(wire, &item->known);
     put_record(wire, &item->now);
     tkr_redis_wire_bytes(wire, mask, len);
     for (int i = 0; i < n; i++)
@@ -422,6 +426,9 @@ struct question {
     const struct tkr_restore_terms *terms;
     const struct tkr_holdings *holdings;
     struct tkr_restored *restored;
+    const char *source;
+    const struct tkr_repair_terms *repair_terms;
+    struct tkr_repair *repairs;
 };
 
 typedef int asking(redisContext *context, const struct question *question, tkr_message *ret_message);
@@ -449,6 +456,11 @@ static int ask_sources_set(redisContext *context, const struct question *questio
 static int ask_restore(redisContext *context, const struct question *question, tkr_message *ret_message)
 {
     return tkr_redis_restore(context, question->terms, question->holdings, question->count, question->restored, ret_message);
+}
+
+static int ask_repair(redisContext *context, const struct question *question, tkr_message *ret_message)
+{
+    return tkr_redis_repair(context, question->source, question->repair_terms, question->repairs, question->count, ret_message);
 }
 
 /* Asks on the connection that is kept; one that has died since it was used last is replaced, once. One that gives no answer in time
@@ -571,6 +583,14 @@ static int redis_restore(tkr_sink *sink, const struct tkr_restore_terms *terms, 
     return ask_aside(sink, ask_restore, &question, ret_message);
 }
 
+static int redis_repair(tkr_sink *sink, const char *source, const struct tkr_repair_terms *terms, struct tkr_repair *repairs,
+                        uint32_t count, tkr_message *ret_message)
+{
+    const struct question question = {.source = source, .repair_terms = terms, .repairs = repairs, .count = count};
+
+    return ask_aside(sink, ask_repair, &question, ret_message);
+}
+
 static void redis_close(tkr_sink *sink)
 {
     redis_disconnect(sink);
@@ -601,6 +621,7 @@ static const struct tkr_sink_ops redis_ops = {
     .holdings = redis_holdings,
     .sources_set = redis_sources_set,
     .restore = redis_restore,
+    .repair = redis_repair,
     .close = redis_close,
 };
 

@@ -158,13 +158,17 @@ static void put_own_totals(struct restoring *r)
     }
 }
 
-/* With the mark, whose value is the time, for people. */
+/* With the mark, whose value is the time, for people, and how new the backup is, for a repair. */
 static void put_own_records(struct restoring *r)
 {
+    char value[48];
+
+    (void)snprintf(value, sizeof(value), "%" PRId64 " %" PRIu64, tkr_clock_unix_ns() / TKR_NS_PER_S,
+                   tkr_restore_newest(r->terms));
     tkr_redis_wire_number(&r->wire, r->plan.holding[0].share_count + 1);
     put_records(r, &r->plan.holding[0]);
     tkr_redis_wire_text(&r->wire, r->terms->mark);
-    put_integer(&r->wire, tkr_clock_unix_ns() / TKR_NS_PER_S);
+    tkr_redis_wire_text(&r->wire, value);
 }
 
 static void put_models(struct restoring *r)

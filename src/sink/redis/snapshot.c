@@ -141,12 +141,24 @@ static int add_record(struct taking *t, struct tkr_holding *holding, const char 
     return tkr_holding_add(holding, source, source_len, &record) ? 0 : no_memory(t);
 }
 
+/* "time number"; an earlier version wrote the time alone. */
+static void note_restored(struct tkr_holdings *holdings, const redisReply *value)
+{
+    const char *blank = memchr(value->str, ' ', value->len);
+    int64_t number;
+
+    if (blank != NULL && strlen(value->str) == value->len && tkr_parse_integer(blank + 1, 1, INT64_MAX, &number) &&
+        (uint64_t)number > holdings->restored)
+        holdings->restored = (uint64_t)number;
+}
+
 static int take_record(struct taking *t, const redisReply *field, const redisReply *value)
 {
     struct tkr_holdings *holdings = &t->snapshot->holdings;
 
     if (!begins(field, TKR_MARK_PREFIX))
         return add_record(t, &holdings->holding[0], field->str, field->len, value);
+    note_restored(holdings, value);
     holdings->marked = holdings->marked || (t->mark != NULL && is(field->str, field->len, t->mark));
     return 0;
 }

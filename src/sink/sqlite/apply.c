@@ -7,6 +7,7 @@
 #include "base/crash.h"
 #include "base/cycle.h"
 #include "sink/contribution.h"
+#include "sink/holdings.h"
 #include "sink/sqlite/forget.h"
 
 /* Parameters of the statements by number. */
@@ -71,6 +72,7 @@ static const char sql_seen_put[] = "INSERT INTO seen (source, number) VALUES (?1
 struct standing {
     struct tkr_record own;  /* of this source */
     struct tkr_record base; /* of older lives */
+    bool more;              /* something that was added is in no record: older lives, removed records, what was restored */
     tkr_counts total;       /* of all sources */
     const char *fault;      /* NULL, or why it cannot be added to */
 };
@@ -171,6 +173,7 @@ static void take_row(sqlite3_stmt *row, const char *source, struct standing *sta
         standing->fault = "the ledger holds something that is not an integer for this account";
         return;
     }
+    standing->more = standing->more || name[0] == '\0' || strncmp(name, TKR_MARK_PREFIX, strlen(TKR_MARK_PREFIX)) == 0;
     if (name[0] == '\0')
         standing->base = record;
     else if (strcmp(name, source) == 0)
@@ -238,7 +241,7 @@ static bool decide(struct tkr_contribution *item, struct standing *standing)
         item->outcome = TKR_OUTCOME_APPLIED;
         return tkr_contribution_delta(item, &delta) && add_counts(&standing->base.counts, &delta);
     }
-    if (!tkr_record_same(&standing->own, &item->known)) {
+    if (!tkr_record_same(&standing->own, &item->known) || (item->bare && standing->more)) {
         item->outcome = TKR_OUTCOME_FOUND;
         item->found = standing->own;
         return false;

@@ -5,7 +5,8 @@
  *     contribution        account, kind, cycle 'YYYY-MM-DD', source, life, and a column for each counter of
  *                         base/counters.def. One row per source, and a base row with source '' and life 0, which holds what
  *                         older lives of all sources came to. Resets are a row of source 'reset', negative. What a restore
- *                         added that no source had recorded is a row of source 'backup.ID' (sink/restore.h).
+ *                         added that no source had recorded is a row of source 'backup.ID' (sink/restore.h), its
+ *                         life the highest chunk number that the backup knew.
  *     model_contribution  the same for models of accounts: a column `model` besides, and such rows for each model
  *     seen                source, number of its last chunk
  *     usage_limit         kind, account, cycle ('' for a standing limit), tokens

@@ -76,7 +76,7 @@ static int put(struct restoring *r, const struct tkr_holding *of, const char *so
     return step_done(r, statement, bound);
 }
 
-/* The mark is the account's own, whatever there is to add; a model needs a row of it only to add to. */
+/* The life of a mark is how new the backup is. It is the account's own, whatever there is to add; a model needs a row of it only to add to. */
 static int write_holding(struct restoring *r, const struct tkr_holding *plan)
 {
     int rc = 0;
@@ -84,7 +84,7 @@ static int write_holding(struct restoring *r, const struct tkr_holding *plan)
     for (uint32_t i = 0; i < plan->share_count && rc == 0; i++)
         rc = put(r, plan, plan->share[i].source, plan->share[i].record.life, &plan->share[i].record.counts);
     if (rc == 0 && (plan->model_len == 0 || !tkr_counts_zero(&plan->rest)))
-        rc = put(r, plan, r->terms->mark, 1, &plan->rest);
+        rc = put(r, plan, r->terms->mark, tkr_restore_newest(r->terms), &plan->rest);
     return rc;
 }
 

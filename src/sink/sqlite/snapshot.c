@@ -107,6 +107,9 @@ static int take_row(struct tkr_ledger_snapshot *snapshot, sqlite3_stmt *row, con
         return unreadable(snapshot, "it has too many models, or there is no memory");
     if (!tkr_counts_add(&holding->total, &record.counts))
         return unreadable(snapshot, "its totals are above 2^63-1");
+    if (strncmp(source, TKR_MARK_PREFIX, strlen(TKR_MARK_PREFIX)) == 0 && record.life > snapshot->holdings.restored &&
+        record.life > 1) /* an earlier version wrote 1 */
+        snapshot->holdings.restored = record.life;
     snapshot->holdings.marked = snapshot->holdings.marked || (mark != NULL && strcmp(source, mark) == 0);
     if (is_record(source, &record) && !tkr_holding_add(holding, source, strlen(source), &record))
         return tkr_message_set(ret_message, "out of memory");

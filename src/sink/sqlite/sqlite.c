@@ -12,6 +12,7 @@
 #include "sink/sqlite/limits.h"
 #include "sink/sqlite/read.h"
 #include "sink/sqlite/records.h"
+#include "sink/sqlite/repair.h"
 #include "sink/sqlite/reset.h"
 #include "sink/sqlite/restore.h"
 
@@ -188,6 +189,13 @@ static int sqlite_restore(tkr_sink *sink, const struct tkr_restore_terms *terms,
                               ret_message);
 }
 
+static int sqlite_repair(tkr_sink *sink, const char *source, const struct tkr_repair_terms *terms, struct tkr_repair *repairs,
+                         uint32_t count, tkr_message *ret_message)
+{
+    return tkr_ledger_repair(of(sink)->config.ledger, of(sink)->config.command_timeout_ms, source, terms, repairs, count,
+                             ret_message);
+}
+
 static void sqlite_close(tkr_sink *sink)
 {
     sqlite_disconnect(sink);
@@ -216,6 +224,7 @@ static const struct tkr_sink_ops sqlite_ops = {
     .holdings = sqlite_holdings,
     .sources_set = sqlite_sources_set,
     .restore = sqlite_restore,
+    .repair = sqlite_repair,
     .close = sqlite_close,
 };
 

@@ -275,7 +275,11 @@ static void test_number_of_a_retirement_is_kept_and_others_fall_to_the_lowest(vo
 {
     (void)state;
     assert_int_equal(tkr_restore_seen(UINT64_C(1795000000) * SECOND), UINT64_C(1795000000) * SECOND);
-    assert_int_equal(tkr_restore_seen(SEEN), 1);
+    assert_int_equal(tkr_restore_seen(SEEN), SEEN / 1000 | 1);
+    assert_true(tkr_seen_restored(tkr_restore_seen(SEEN)));
+    assert_false(tkr_seen_retired(tkr_restore_seen(SEEN)));
+    assert_int_equal(tkr_restore_seen(tkr_restore_seen(SEEN)), SEEN / 1000 | 1); /* of a backup that was made after a restore */
+    assert_int_equal(tkr_restore_seen(0), TKR_SEEN_RESTORED);
     assert_false(tkr_seen_retired(TKR_SEEN_RESTORED));
 }
 

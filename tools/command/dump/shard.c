@@ -61,6 +61,7 @@ static void put_header(struct tkr_dump *dump, const struct tkr_shard_header *hea
     tkr_dump_set(object, "seen", get(&header->seen));
     tkr_dump_set(object, "recheck_at", get(&header->recheck_at));
     tkr_dump_set(object, "recheck_end", get(&header->recheck_end));
+    tkr_dump_set(object, "recheck_seen", get(&header->recheck_seen));
     tkr_dump_set_text(object, "last_mark", when);
     (void)json_object_set_new(dump->object, "header", object);
     if (header->bytes > dump->bytes)
