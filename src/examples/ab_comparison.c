@@ -2,6 +2,8 @@
 /*
  * Two configurations side by side: calls carry the attribute "variant", a performance handler groups by it, and after a while says
  * which one is faster and which one fails less, and whether chance would explain that.
+ *
+ *     cc -std=c17 -o ab_comparison ab_comparison.c $(pkg-config --cflags --libs tokenring)
  */
 #define _POSIX_C_SOURCE 200809L /* nanosleep */
 #include <stdio.h>
