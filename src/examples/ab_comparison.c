@@ -16,7 +16,7 @@
 /* The new prompt's answers are shorter; the old one's provider fails once in eight calls, the new one's once in forty. */
 static int ask_provider(const char *variant, int i)
 {
-    const struct timespec pause = {.tv_nsec = strcmp(variant, "old") == 0 ? 300000 : 100000};
+    const struct timespec pause = {.tv_nsec = strcmp(variant, "old") == 0 ? 3000000 : 1000000};
 
     (void)nanosleep(&pause, NULL);
     return i % (strcmp(variant, "old") == 0 ? 8 : 40) != 0;
