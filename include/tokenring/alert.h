@@ -48,9 +48,9 @@ typedef struct tkr_alert_options {
     uint32_t percent_count;                   /* 0: 50, 80 and 100 */
     uint32_t accounts_max;                    /* looked at, 1..1,000,000; 0: 10,000. Those long idle make room */
 } tkr_alert_options;
-#define TKR_ALERT_OPTIONS_INIT            \
-    {                                     \
-        .size = sizeof(tkr_alert_options) \
+#define TKR_ALERT_OPTIONS_INIT                                    \
+    {                                                             \
+        sizeof(tkr_alert_options), 0, NULL, NULL, NULL, {0}, 0, 0 \
     }
 
 /*

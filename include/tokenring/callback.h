@@ -73,10 +73,9 @@ typedef struct tkr_response {
     int64_t cost_nano_usd;
     int64_t first_token_ns; /* Unix time of the first token */
 } tkr_response;
-#define TKR_RESPONSE_INIT                                                                                                   \
-    {                                                                                                                       \
-        .size = sizeof(tkr_response), .tokens_used = -1, .prompt_tokens = -1, .completion_tokens = -1, .cached_tokens = -1, \
-        .cache_write_tokens = -1, .reasoning_tokens = -1, .cost_nano_usd = -1, .first_token_ns = -1                         \
+#define TKR_RESPONSE_INIT                                                      \
+    {                                                                          \
+        sizeof(tkr_response), 0, NULL, 0, NULL, -1, -1, -1, -1, -1, -1, -1, -1 \
     }
 
 /* Why a call failed. */
@@ -87,9 +86,9 @@ typedef struct tkr_call_error {
     size_t message_len;           /* bytes */
     const tkr_response *response; /* what it used and gave all the same; NULL: nothing is known */
 } tkr_call_error;
-#define TKR_CALL_ERROR_INIT                                     \
-    {                                                           \
-        .size = sizeof(tkr_call_error), .kind = TKR_ERROR_OTHER \
+#define TKR_CALL_ERROR_INIT                                    \
+    {                                                          \
+        sizeof(tkr_call_error), TKR_ERROR_OTHER, NULL, 0, NULL \
     }
 
 /* Something the gateway knows of the call, for handlers that ask for it by its key. */
@@ -108,9 +107,12 @@ typedef struct tkr_callback_context {
     tkr_start start; /* accounts, model, provider, call id and attempt, cycle, start time, reserve; as for tkr_call_begin */
     uint64_t own[14];
 } tkr_callback_context;
-#define TKR_CALLBACK_CONTEXT_INIT                                     \
-    {                                                                 \
-        .size = sizeof(tkr_callback_context), .start = TKR_START_INIT \
+#define TKR_CALLBACK_CONTEXT_INIT                              \
+    {                                                          \
+        sizeof(tkr_callback_context), 0, NULL, TKR_START_INIT, \
+        {                                                      \
+            0                                                  \
+        }                                                      \
     }
 
 /* --- calling handlers --- */
@@ -164,9 +166,9 @@ typedef struct tkr_callback_stat {
     uint64_t reasoning_above_completion; /* reasoning is above the completion */
     uint64_t sum_above_max;              /* prompt and completion are together above what one call can use */
 } tkr_callback_stat;
-#define TKR_CALLBACK_STAT_INIT            \
-    {                                     \
-        .size = sizeof(tkr_callback_stat) \
+#define TKR_CALLBACK_STAT_INIT                                     \
+    {                                                              \
+        sizeof(tkr_callback_stat), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 \
     }
 
 /* Reads them: as many as the size that the caller states has room for. Results: 0; TKR_EINVAL, TKR_ESIZE. */
@@ -184,9 +186,9 @@ typedef struct tkr_callback_options {
     tkr_account account;           /* id NULL: the context's accounts are charged; an empty id is refused */
     const char *cycle;             /* "YYYY-MM-DD", a real date; NULL: the context's, else the default of the producer */
 } tkr_callback_options;
-#define TKR_CALLBACK_OPTIONS_INIT            \
-    {                                        \
-        .size = sizeof(tkr_callback_options) \
+#define TKR_CALLBACK_OPTIONS_INIT                                    \
+    {                                                                \
+        sizeof(tkr_callback_options), 0, NULL, {0, NULL, 0, 0}, NULL \
     }
 
 /*
@@ -272,9 +274,9 @@ typedef struct tkr_asynchronous_options {
     uint32_t close_timeout_ms; /* how long the last release waits for what is queued and under way; 0: 1000 */
     uint32_t pad;
 } tkr_asynchronous_options;
-#define TKR_ASYNCHRONOUS_OPTIONS_INIT            \
-    {                                            \
-        .size = sizeof(tkr_asynchronous_options) \
+#define TKR_ASYNCHRONOUS_OPTIONS_INIT                \
+    {                                                \
+        sizeof(tkr_asynchronous_options), 0, 0, 0, 0 \
     }
 
 /*
@@ -308,9 +310,9 @@ typedef struct tkr_performance_options {
     void (*on_slow)(void *user, const tkr_slow_call *call); /* NULL: none; on the thread that ends the call */
     void *user;
 } tkr_performance_options;
-#define TKR_PERFORMANCE_OPTIONS_INIT            \
-    {                                           \
-        .size = sizeof(tkr_performance_options) \
+#define TKR_PERFORMANCE_OPTIONS_INIT                               \
+    {                                                              \
+        sizeof(tkr_performance_options), 0, NULL, NULL, NULL, NULL \
     }
 
 /* Of calls of one model, provider and label, or of several together. Durations are by a histogram: at most 1/16 too high. */
@@ -327,9 +329,9 @@ typedef struct tkr_performance {
     int64_t p99_ns;
     int64_t max_ns;
 } tkr_performance;
-#define TKR_PERFORMANCE_INIT            \
-    {                                   \
-        .size = sizeof(tkr_performance) \
+#define TKR_PERFORMANCE_INIT                                  \
+    {                                                         \
+        sizeof(tkr_performance), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 \
     }
 
 /* Two configurations side by side: b against a. */
@@ -343,9 +345,9 @@ typedef struct tkr_comparison {
     double success_difference; /* b's success rate less a's */
     double success_z;          /* z of the two-proportion test; beyond +-1.96 chance explains it in less than 5 % */
 } tkr_comparison;
-#define TKR_COMPARISON_INIT            \
-    {                                  \
-        .size = sizeof(tkr_comparison) \
+#define TKR_COMPARISON_INIT                                                                                         \
+    {                                                                                                               \
+        sizeof(tkr_comparison), 0, {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, 0, 0, 0, 0 \
     }
 
 /*
@@ -381,9 +383,9 @@ typedef struct tkr_callback_functions {
     int (*on_llm_error)(void *user, const tkr_call_error *error, tkr_callback_context *context);
     void (*destroy)(void *user); /* with the last reference */
 } tkr_callback_functions;
-#define TKR_CALLBACK_FUNCTIONS_INIT            \
-    {                                          \
-        .size = sizeof(tkr_callback_functions) \
+#define TKR_CALLBACK_FUNCTIONS_INIT                                     \
+    {                                                                   \
+        sizeof(tkr_callback_functions), 0, NULL, NULL, NULL, NULL, NULL \
     }
 
 /*
@@ -411,9 +413,9 @@ typedef struct tkr_callback_settings {
     uint32_t performance;          /* ENABLE_PERFORMANCE_MONITORING, true or false; 1 */
     uint32_t slow_ms;              /* PERFORMANCE_LOG_THRESHOLD, 1..86,400,000; 1000 */
 } tkr_callback_settings;
-#define TKR_CALLBACK_SETTINGS_INIT            \
-    {                                         \
-        .size = sizeof(tkr_callback_settings) \
+#define TKR_CALLBACK_SETTINGS_INIT             \
+    {                                          \
+        sizeof(tkr_callback_settings), 0, 0, 0 \
     }
 
 /*

@@ -63,9 +63,9 @@ typedef struct tkr_repository_options {
     int32_t anchor_day;         /* of the default cycle: day of the month on which it begins, 1..31, clamped; 0: 1 */
     int32_t utc_offset_minutes; /* zone of the default cycle, -1440..1440; ignored with TKR_CYCLE_DAY */
 } tkr_repository_options;
-#define TKR_REPOSITORY_OPTIONS_INIT            \
-    {                                          \
-        .size = sizeof(tkr_repository_options) \
+#define TKR_REPOSITORY_OPTIONS_INIT                   \
+    {                                                 \
+        sizeof(tkr_repository_options), 0, NULL, 0, 0 \
     }
 
 /* What the sink has of an account in a cycle. Counters are 0..2^63-1; one that was never counted is 0. */
@@ -88,9 +88,9 @@ typedef struct tkr_usage_stats {
     int64_t cost_nano_usd; /* billionths of a US dollar */
     int64_t duration_ms;   /* of all calls together */
 } tkr_usage_stats;
-#define TKR_USAGE_STATS_INIT            \
-    {                                   \
-        .size = sizeof(tkr_usage_stats) \
+#define TKR_USAGE_STATS_INIT                                                    \
+    {                                                                           \
+        sizeof(tkr_usage_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 \
     }
 
 /* How an account stands with its limit. */
@@ -101,9 +101,9 @@ typedef struct tkr_limit_status {
     int64_t limit;         /* the cycle's own, else the standing one; TKR_UNLIMITED: neither */
     int64_t remaining;     /* limit - current_usage, at least 0; TKR_UNLIMITED: no limit */
 } tkr_limit_status;
-#define TKR_LIMIT_STATUS_INIT            \
-    {                                    \
-        .size = sizeof(tkr_limit_status) \
+#define TKR_LIMIT_STATUS_INIT                \
+    {                                        \
+        sizeof(tkr_limit_status), 0, 0, 0, 0 \
     }
 
 /*

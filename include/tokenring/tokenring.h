@@ -25,9 +25,10 @@
  *  - Message text is never taken, so it can never leak: give identifiers only.
  *
  * Conventions
- *  - Every structure begins with its size in bytes; set it with the TKR_*_INIT macros. A smaller structure (an older
- *    caller) leaves the missing fields at their defaults; a larger one (a newer caller) is accepted when all bytes
- *    unknown here are zero, and refused with TKR_ESIZE otherwise.
+ *  - Every structure begins with its size in bytes; set it with the TKR_*_INIT macros. They give every field a value, in
+ *    order, so that C11 and C++11 and later compile them without a warning. A smaller structure (an older caller) leaves the
+ *    missing fields at their defaults; a larger one (a newer caller) is accepted when all bytes unknown here are zero, and
+ *    refused with TKR_ESIZE otherwise.
  *  - Absent numbers are -1. Times are nanoseconds since the Unix epoch. Inputs are borrowed for the call only.
  *  - Results are 0 or one of the negative TKR_E* codes; outputs are named ret_* and untouched on failure.
  *  - Every refusal with a producer at hand is also counted by its code (`tokenring stat`).
@@ -144,9 +145,9 @@ typedef struct tkr_options {
     uint32_t limit_warn_percent; /* part of a limit from which it is TKR_LIMIT_SOFT, 1..100; 0: 80 */
     uint32_t limit_max_age_ms;   /* figures older than that are not known, 1..86,400,000; 0: 10,000 */
 } tkr_options;
-#define TKR_OPTIONS_INIT            \
-    {                               \
-        .size = sizeof(tkr_options) \
+#define TKR_OPTIONS_INIT                                  \
+    {                                                     \
+        sizeof(tkr_options), 0, 0, 0, 0, NULL, 0, 0, 0, 0 \
     }
 
 /* What is known when a call begins. account_count accounts are read; the rest is optional. */
@@ -165,9 +166,9 @@ typedef struct tkr_start {
     int64_t prompt_estimate; /* tokens; 0 or TKR_ABSENT: none. Settles a call whose process died */
     int64_t reserve;         /* tokens to hold against the limits of all accounts until the end; 0 or TKR_ABSENT: none */
 } tkr_start;
-#define TKR_START_INIT            \
-    {                             \
-        .size = sizeof(tkr_start) \
+#define TKR_START_INIT                                                                \
+    {                                                                                 \
+        sizeof(tkr_start), 0, {{0, NULL, 0, 0}}, NULL, NULL, 0, 0, {0}, 0, 0, 0, 0, 0 \
     }
 
 /*
@@ -196,10 +197,9 @@ typedef struct tkr_usage {
     int64_t first_token_ns; /* Unix time of the first token; TKR_ABSENT or 0: not known */
     int64_t end_ns;         /* Unix time of the end; TKR_ABSENT or 0: now for tkr_call_end, not known for tkr_record */
 } tkr_usage;
-#define TKR_USAGE_INIT                                                                                           \
-    {                                                                                                            \
-        .size = sizeof(tkr_usage), .prompt = -1, .completion = -1, .total = -1, .cached = -1, .cache_write = -1, \
-        .reasoning = -1, .cost_nano_usd = -1, .first_token_ns = -1, .end_ns = -1                                 \
+#define TKR_USAGE_INIT                                                 \
+    {                                                                  \
+        sizeof(tkr_usage), 0, 0, 0, -1, -1, -1, -1, -1, -1, -1, -1, -1 \
     }
 
 /* The law's numbers for this process, in calls: offered = counted + in_lanes + dropped. */
@@ -213,9 +213,9 @@ typedef struct tkr_stat {
     uint64_t open_calls;      /* begun, not ended */
     int64_t collector_age_ns; /* since the collector last looked at this process; TKR_ABSENT: never */
 } tkr_stat;
-#define TKR_STAT_INIT            \
-    {                            \
-        .size = sizeof(tkr_stat) \
+#define TKR_STAT_INIT                         \
+    {                                         \
+        sizeof(tkr_stat), 0, 0, 0, 0, 0, 0, 0 \
     }
 
 /*
@@ -319,9 +319,9 @@ typedef struct tkr_limit {
     int64_t remaining; /* limit - used - reserved, at least 0; TKR_ABSENT without a limit */
     int64_t age_ns;    /* since the last look at the sink */
 } tkr_limit;
-#define TKR_LIMIT_INIT                                                                                    \
-    {                                                                                                     \
-        .size = sizeof(tkr_limit), .limit = -1, .used = -1, .reserved = -1, .remaining = -1, .age_ns = -1 \
+#define TKR_LIMIT_INIT                           \
+    {                                            \
+        sizeof(tkr_limit), 0, -1, -1, -1, -1, -1 \
     }
 
 /*

@@ -2,6 +2,8 @@
 /*
  * Two configurations side by side: calls carry the attribute "variant", a performance handler groups by it, and after a while says
  * which one is faster and which one fails less, and whether chance would explain that.
+ *
+ *     cc -std=c17 -o ab_comparison ab_comparison.c $(pkg-config --cflags --libs tokenring)
  */
 #define _POSIX_C_SOURCE 200809L /* nanosleep */
 #include <stdio.h>
@@ -14,7 +16,7 @@
 /* The new prompt's answers are shorter; the old one's provider fails once in eight calls, the new one's once in forty. */
 static int ask_provider(const char *variant, int i)
 {
-    const struct timespec pause = {.tv_nsec = strcmp(variant, "old") == 0 ? 300000 : 100000};
+    const struct timespec pause = {.tv_nsec = strcmp(variant, "old") == 0 ? 3000000 : 1000000};
 
     (void)nanosleep(&pause, NULL);
     return i % (strcmp(variant, "old") == 0 ? 8 : 40) != 0;

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Detailed counting and alerts, composed: every call of the gateway is told to both. alice may use 1,000 tokens in this cycle; when
- * half, four fifths and all of it are gone, warn() is called, once, whichever host's gateway notices first.
+ * Detailed counting and alerts, composed: every call of the gateway is told to both. dave may use 1,000 tokens in this cycle; when
+ * half, four fifths and all of it are gone, warn() is called, once, whichever host's gateway notices first. The cycle is reset
+ * first, so that the example can be run again.
+ *
+ *     cc -std=c17 -o composite_alert composite_alert.c $(pkg-config --cflags --libs tokenring_repository)
  */
 #define _POSIX_C_SOURCE 200809L /* nanosleep */
 #include <stdatomic.h>
@@ -64,7 +67,7 @@ static int call(tkr_callback *handlers, const tkr_account *account)
 
 int main(void)
 {
-    const tkr_account alice = {.id = "alice", .len = 5};
+    const tkr_account dave = {.id = "dave", .len = 4};
     const struct timespec pause = {.tv_nsec = 10000000};
     tkr_repository *repository = NULL;
     tkr_producer *producer = NULL;
@@ -75,13 +78,15 @@ int main(void)
     if (result == 0)
         result = tkr_repository_open(NULL, &repository);
     if (result == 0)
-        result = tkr_repository_set_usage_limit(repository, &alice, 0, 1000);
+        result = tkr_repository_reset_usage(repository, &dave, 0, 0);
+    if (result == 0)
+        result = tkr_repository_set_usage_limit(repository, &dave, 0, 1000);
     if (result == 0)
         result = tkr_composite_callback(&handlers);
     if (result == 0)
         result = compose(producer, repository, &percent, handlers);
     for (int i = 0; result == 0 && i < CALLS; i++)
-        if (call(handlers, &alice) != 0)
+        if (call(handlers, &dave) != 0)
             printf("a handler failed\n");
     for (int ms = 0; result == 0 && atomic_load(&percent) < 100 && ms < WAIT_MS; ms += 10)
         (void)nanosleep(&pause, NULL); /* a gateway would go on with its work */

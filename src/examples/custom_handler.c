@@ -2,6 +2,8 @@
 /*
  * A handler of one's own beside the detailed token handler: it keeps the start of each call, and prints a line when the call ends.
  * What it answers concerns nobody but its counters: here it fails for calls without a model, and the usage is counted all the same.
+ *
+ *     cc -std=c17 -o custom_handler custom_handler.c $(pkg-config --cflags --libs tokenring)
  */
 #include <stdio.h>
 #include <tokenring/callback.h>
@@ -44,7 +46,7 @@ static void call(tkr_callback *handlers, const char *model, uint32_t model_len)
     int failed;
 
     context.start.account_count = 1;
-    context.start.account[0] = (tkr_account){.id = "alice", .len = 5};
+    context.start.account[0] = (tkr_account){.id = "carol", .len = 5};
     context.start.model = model;
     context.start.model_len = model_len;
     failed = tkr_on_llm_start(handlers, messages, 2, &context);

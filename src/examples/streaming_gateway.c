@@ -2,6 +2,8 @@
 /*
  * A gateway that streams: a call is begun before the request goes to the provider, told of its progress while the answer comes, and
  * ended whichever way it ends. Should the gateway die in between, the collector settles the call by what it was told last.
+ *
+ *     cc -std=c17 -o streaming_gateway streaming_gateway.c $(pkg-config --cflags --libs tokenring)
  */
 #include <stdio.h>
 #include <string.h>

@@ -20,6 +20,12 @@ mkdir "$work/run" "$work/state"
 export TOKENRING_RUNTIME_DIR="$work/run" TOKENRING_STATE_DIR="$work/state" TOKENRING_SINK=sqlite TOKENRING_FLUSH_INTERVAL_MS=50
 "$bin/tokenringd" 2> "$work/log" &
 collector=$!
+tries=0
+until "$bin/tokenring" health > "$work/health" 2>&1; do # an example may end before a collector on a busy machine is there
+    tries=$((tries + 1))
+    [ "$tries" -lt 600 ] || { echo "after a minute the collector is not healthy:"; cat "$work/health" "$work/log"; exit 1; }
+    sleep 0.1
+done
 
 "$program" > "$work/out" 2>&1 || { echo "exit status $?"; cat "$work/out" "$work/log"; exit 1; }
 cat "$work/out"

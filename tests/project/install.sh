@@ -23,7 +23,13 @@ run() {
 }
 
 quiet "$cmake" --install "$build" --prefix "$work/first"
-mv "$work/first" "$work/prefix" # nothing may remember where it was installed
+if [ -x "$build/bin/tokenringd" ]; then
+    for unit in tokenringd tokenring-backup; do # but the units, which start what was installed
+        grep -qE "^ExecStart=.*$work/first/bin/tokenring" "$work/first/lib/systemd/system/$unit.service" ||
+            { echo "$unit.service does not start what was installed:"; grep ExecStart= "$work/first/lib/systemd/system/$unit.service"; exit 1; }
+    done
+fi
+mv "$work/first" "$work/prefix" # nothing else may remember where it was installed
 for program in tokenringd tokenring; do
     [ ! -x "$build/bin/$program" ] || [ -x "$work/prefix/bin/$program" ] || { echo "bin/$program: not installed"; exit 1; }
 done

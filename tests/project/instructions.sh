@@ -1,11 +1,14 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# instructions.sh PROGRAM: instructions per call, counted by callgrind, against what they may be: a guard against what makes the
-# paths of every call slower, on any machine. The bounds are what was counted with gcc 12 on x86-64, and a tenth.
+# instructions.sh PROGRAM VERSION: instructions per call, counted by callgrind, against what they may be: a guard against what makes
+# the paths of every call slower, on any machine. The bounds are what was counted with gcc 12 on x86-64, and a tenth; VERSION is the
+# gcc that compiled the program.
 set -eu
 program=$1
+version=$2
 calls=20000
 command -v valgrind > /dev/null || { echo "skipped: valgrind is not installed"; exit 77; }
+[ "${version%%.*}" -eq 12 ] || { echo "skipped: the bounds are of gcc 12, and this is $version"; exit 77; }
 [ "$(uname -m)" = x86_64 ] || { echo "skipped: the bounds are of x86-64"; exit 77; }
 runtime=$(mktemp -d /dev/shm/tokenring-test-XXXXXX)
 trap 'rm -rf "$runtime"' EXIT

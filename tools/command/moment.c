@@ -20,8 +20,10 @@ const char *tkr_command_moment(int64_t unix_ns, char ret_text[TKR_COMMAND_MOMENT
 const char *tkr_command_moment_ms(int64_t unix_ns, char ret_text[TKR_COMMAND_MOMENT_BYTES])
 {
     unsigned ms = (unsigned)(unix_ns / TKR_NS_PER_MS % 1000) % 1000u; /* of what lies before 1970, anything */
-    char *z = strchr(tkr_command_moment(unix_ns, ret_text), 'Z');
+    char *z;
 
+    (void)tkr_command_moment(unix_ns, ret_text);
+    z = strchr(ret_text, 'Z');
     if (z != NULL)
         (void)snprintf(z, TKR_COMMAND_MOMENT_BYTES - (size_t)(z - ret_text), ".%03uZ", ms);
     return ret_text;

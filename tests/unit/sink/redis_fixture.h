@@ -42,13 +42,6 @@ static inline int fixture_server_start(void **state)
     return redis_server_start(&server, NULL);
 }
 
-static inline int fixture_server_stop(void **state)
-{
-    (void)state;
-    redis_server_stop(&server);
-    return 0;
-}
-
 static inline int fixture_sink_close(void **state)
 {
     tkr_sink *sink = *state;

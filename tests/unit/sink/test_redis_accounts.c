@@ -342,7 +342,10 @@ int main(void)
         CASE(test_redis_read_takes_what_it_understands),
         CASE(test_redis_read_of_thousands_gives_each_once),
     };
+    int failed;
 
     redis_server_require();
-    return cmocka_run_group_tests(tests, fixture_server_start, fixture_server_stop);
+    failed = cmocka_run_group_tests(tests, fixture_server_start, NULL);
+    redis_server_stop(&server);
+    return failed;
 }

@@ -316,7 +316,10 @@ int main(void)
         REDIS_TEST(test_redis_out_of_memory_restores_nothing),
         REDIS_TEST(test_redis_many_accounts_are_all_visited),
     };
+    int failed;
 
     redis_server_require();
-    return cmocka_run_group_tests(tests, fixture_server_start, fixture_server_stop);
+    failed = cmocka_run_group_tests(tests, fixture_server_start, NULL);
+    redis_server_stop(&server);
+    return failed;
 }

@@ -85,7 +85,10 @@ int main(void)
                                         fixture_sink_close),
         cmocka_unit_test_setup_teardown(test_chunk_with_a_higher_number_is_not_late, set_up, fixture_sink_close),
     };
+    int failed;
 
     redis_server_require();
-    return cmocka_run_group_tests(tests, fixture_server_start, fixture_server_stop);
+    failed = cmocka_run_group_tests(tests, fixture_server_start, NULL);
+    redis_server_stop(&server);
+    return failed;
 }

@@ -22,7 +22,7 @@ enum tkr_top_part {
 
 extern const char *const tkr_top_part_name[TKR_TOP_PART_COUNT];
 
-#define TKR_TOP_DROPS_MAX (TKR_DROP_COUNT + TKR_RESULT_COUNT + 1)
+#define TKR_TOP_DROPS_MAX ((size_t)TKR_DROP_COUNT + TKR_RESULT_COUNT + 1)
 
 /* Calls that were not counted, by why. */
 struct tkr_top_drop {
