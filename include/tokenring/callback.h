@@ -166,9 +166,9 @@ typedef struct tkr_callback_stat {
     uint64_t reasoning_above_completion; /* reasoning is above the completion */
     uint64_t sum_above_max;              /* prompt and completion are together above what one call can use */
 } tkr_callback_stat;
-#define TKR_CALLBACK_STAT_INIT                                     \
-    {                                                              \
-        sizeof(tkr_callback_stat), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 \
+#define TKR_CALLBACK_STAT_INIT                                                                   \
+    {                                                                                            \
+        sizeof(tkr_callback_stat), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 \
     }
 
 /* Reads them: as many as the size that the caller states has room for. Results: 0; TKR_EINVAL, TKR_ESIZE. */

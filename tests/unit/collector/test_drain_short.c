@@ -188,7 +188,7 @@ static void test_open_call_of_a_new_account_waits_to_be_settled(void **state)
     for (uint32_t i = 0; i < 3; i++) {
         tkr_start start = start_of(&ids[i], 1);
         start.prompt_estimate = 100;
-        (void)tkr_call_slot_begin(&hand.region.slots[i], i, hand.region.identity, &start, CYCLE, 1793000000000000000);
+        (void)tkr_call_slot_begin(&hand.region.slots[i], i, hand.region.identity, &start, CYCLE, 1793000000000000000, 0);
     }
     hand_close(&hand);
     (void)bench_drain(bench);
