@@ -7,14 +7,17 @@
 #include <net/if.h>
 #include <netinet/in.h>
 #include <poll.h>
-#include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "support/process.h"
@@ -116,11 +119,11 @@ struct question {
     long due_ms;
 };
 
+/* In memory that the test and the server, a process of its own, share: only the test's thread is in the test's process. */
 struct network_name_server {
     int fd;
     int delay_ms;
-    pthread_t thread;
-    atomic_bool stop;
+    pid_t pid;
     _Atomic uint64_t questions;
     size_t waiting;
     struct question question[WAITING_MAX];
@@ -192,35 +195,45 @@ static void answer_due(struct network_name_server *server)
     }
 }
 
-static void *serve(void *argument)
+static void serve(struct network_name_server *server)
 {
-    struct network_name_server *server = argument;
     struct pollfd ready = {.fd = server->fd, .events = POLLIN};
 
-    while (!atomic_load(&server->stop)) {
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    for (;;) {
         if (poll(&ready, 1, 5) > 0)
             take_question(server);
         answer_due(server);
     }
-    return NULL;
+}
+
+/* false: with errno. */
+static bool start_serving(struct network_name_server *server)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(DNS_PORT)};
+    pid_t child;
+
+    (void)inet_pton(AF_INET, NETWORK_NAME_SERVER, &address.sin_addr);
+    server->fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (server->fd < 0 || bind(server->fd, (const struct sockaddr *)&address, sizeof(address)) != 0)
+        return false;
+    child = fork();
+    if (child == 0)
+        serve(server);
+    server->pid = child; /* the child sees this, too: it writes nothing there */
+    return child > 0;
 }
 
 struct network_name_server *network_name_server_start(int delay_ms)
 {
-    struct network_name_server *server = calloc(1, sizeof(*server));
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(DNS_PORT)};
+    struct network_name_server *server = mmap(NULL, sizeof(*server), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
-    if (server == NULL)
+    if (server == MAP_FAILED)
         return NULL;
     server->delay_ms = delay_ms;
-    (void)inet_pton(AF_INET, NETWORK_NAME_SERVER, &address.sin_addr);
-    server->fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (server->fd >= 0 && bind(server->fd, (const struct sockaddr *)&address, sizeof(address)) == 0 &&
-        pthread_create(&server->thread, NULL, serve, server) == 0)
+    if (start_serving(server))
         return server;
-    if (server->fd >= 0)
-        (void)close(server->fd);
-    free(server);
+    network_name_server_stop(server);
     return NULL;
 }
 
@@ -233,10 +246,13 @@ void network_name_server_stop(struct network_name_server *server)
 {
     if (server == NULL)
         return;
-    atomic_store(&server->stop, true);
-    (void)pthread_join(server->thread, NULL);
-    (void)close(server->fd);
-    free(server);
+    if (server->pid > 0) {
+        (void)kill(server->pid, SIGKILL);
+        (void)waitpid(server->pid, NULL, 0);
+    }
+    if (server->fd >= 0)
+        (void)close(server->fd);
+    (void)munmap(server, sizeof(*server));
 }
 
 /* --- a host that does not answer --- */

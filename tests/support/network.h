@@ -24,7 +24,7 @@ int network_set_hosts(const char *text);
 /* Names that are not in /etc/hosts are asked of NETWORK_NAME_SERVER, which is waited for 30 s, twice. 0, or -1 with errno. */
 int network_use_name_server(void);
 
-/* A name server: thread and socket. */
+/* A name server: a process and its socket. */
 struct network_name_server;
 
 /*

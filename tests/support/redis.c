@@ -122,6 +122,23 @@ redisReply *redis_server_command(const struct redis_server *server, const char *
     return reply;
 }
 
+const char *redis_server_script_denial(const struct redis_server *server)
+{
+    redisReply *reply = redis_server_command(server, "INFO server");
+    const char *version = reply != NULL && reply->type == REDIS_REPLY_STRING ? strstr(reply->str, "redis_version:") : NULL;
+    int major = 0;
+    int minor = 0;
+    bool newer;
+
+    if (version != NULL)
+        (void)sscanf(version, "redis_version:%d.%d", &major, &minor);
+    newer = major > 7 || (major == 7 && minor >= 2);
+    freeReplyObject(reply);
+    if (version == NULL)
+        return "";
+    return newer ? "ERR ACL failure in script: User " : "ERR The user executing the script can't run this command";
+}
+
 const char *redis_server_hget(const struct redis_server *server, const char *key, const char *field)
 {
     static char text[256];

@@ -48,6 +48,10 @@ redisContext *redis_server_context(const struct redis_server *server);
  */
 redisReply *redis_server_command(const struct redis_server *server, const char *format, ...);
 
+/* Begins what the server's scripts are told of a command that the user may not run: Redis 7.2 and later say it in other words. "" when
+ * the server does not answer. */
+const char *redis_server_script_denial(const struct redis_server *server);
+
 /* The value of a hash's field as text in a static buffer, "" when it is not there. Not for threads. */
 const char *redis_server_hget(const struct redis_server *server, const char *key, const char *field);
 
