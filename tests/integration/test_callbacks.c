@@ -158,10 +158,87 @@ static void test_what_handlers_say_is_logged_and_summed(void **state)
     assert_counted(stage);
 }
 
+/* Times that a text stands in the log. */
+static int times_said(struct stage *stage, const char *text)
+{
+    int times = 0;
+
+    for (const char *at = process_text(&stage->collector, PROCESS_STDERR); (at = strstr(at, text)) != NULL; at++)
+        times++;
+    return times;
+}
+
+/* A call of carol as Gemini reports it, thoughts outside of the completion, that is ended twice. Returns how many failed. */
+static int make_contradictory_call(tkr_callback *composite)
+{
+    tkr_callback_context context = TKR_CALLBACK_CONTEXT_INIT;
+    tkr_response response = TKR_RESPONSE_INIT;
+    int failed;
+
+    context.start.account_count = 1;
+    context.start.account[0] = (tkr_account){.id = "carol", .len = 5};
+    context.start.cycle = STAGE_CYCLE;
+    response.prompt_tokens = 20;
+    response.completion_tokens = 198;
+    response.reasoning_tokens = 405;
+    response.tokens_used = 623;
+    failed = tkr_on_llm_start(composite, NULL, 0, &context);
+    failed += tkr_on_llm_end(composite, &response, &context);
+    return failed + tkr_on_llm_end(composite, &response, &context);
+}
+
+/* Contradictions are told once per account, a second end each time, also of a composite, which has no producer of its own. */
+static void test_contradictions_are_told_once_and_second_ends_are_told(void **state)
+{
+    struct stage *stage = *state;
+    tkr_callback_options options = TKR_CALLBACK_OPTIONS_INIT;
+    long end = process_now_ms() + STAGE_DEADLINE_MS;
+    tkr_callback *composite = NULL;
+    tkr_callback *detailed = NULL;
+    struct stage_rows *rows;
+    tkr_counts carol;
+    json_t *said;
+    int failed = 0;
+
+    stage_collector_start(stage, "1");
+    options.producer = stage_producer(stage);
+    assert_non_null(options.producer);
+    assert_int_equal(tkr_composite_callback(&composite), TKR_OK);
+    assert_int_equal(tkr_detailed_token_callback(&options, &detailed), TKR_OK);
+    assert_int_equal(tkr_composite_add(composite, detailed, TKR_CALLBACK_OWN), TKR_OK);
+    for (int i = 0; i < CALLS; i++)
+        failed += make_contradictory_call(composite);
+    assert_int_equal(failed, CALLS); /* the second ends */
+    assert_int_equal(tkr_sync(options.producer, STAGE_DEADLINE_MS), TKR_OK);
+    tkr_callback_release(composite);
+    tkr_close(options.producer);
+    while (told(said = handlers_read(stage), "composite", "unmatched") < CALLS && process_now_ms() < end) {
+        json_decref(said);
+        process_sleep_ms(10);
+    }
+    assert_int_equal(told(said, "composite", "unmatched"), CALLS);
+    assert_int_equal(told(said, "detailed", "total_above_parts"), 1); /* until a minute is over */
+    assert_int_equal(told(said, "detailed", "reasoning_above_completion"), 1);
+    assert_int_equal(told(said, "detailed", "total_below_parts"), 0);
+    json_decref(said);
+    stage_collector_end(stage, 0);
+    assert_int_equal(times_said(stage, "contradictory usage, the total is above prompt and completion: 1; user carol"), 1);
+    assert_true(times_said(stage, "composite: an end without a start, or a second end or start, not counted; user carol") >= 1);
+    rows = stage_read(stage);
+    carol = stage_counts(rows, TKR_KIND_USER, "carol", 5);
+    assert_int_equal(carol.value[TKR_COUNTER_CALLS], CALLS);
+    assert_int_equal(carol.value[TKR_COUNTER_TOTAL], CALLS * 623);
+    assert_int_equal(carol.value[TKR_COUNTER_PROMPT], CALLS * 20);
+    assert_int_equal(carol.value[TKR_COUNTER_COMPLETION], CALLS * 198);
+    free(rows);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_what_handlers_say_is_logged_and_summed, stage_set_up, stage_tear_down),
+        cmocka_unit_test_setup_teardown(test_contradictions_are_told_once_and_second_ends_are_told, stage_set_up,
+                                        stage_tear_down),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

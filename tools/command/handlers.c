@@ -31,7 +31,7 @@ const char *tkr_command_notice_key(unsigned notice)
 
 static const char *text_of(unsigned notice)
 {
-    return notice < TKR_NOTICE_CONTRADICTORY ? texts[notice] : tkr_contradiction_text[notice - TKR_NOTICE_CONTRADICTORY];
+    return notice < TKR_NOTICE_CONTRADICTORY ? texts[notice] : tkr_command_notice_key(notice);
 }
 
 static json_t *json_handler(const struct tkr_health_handler *handler)

@@ -224,8 +224,7 @@ static int use_beside_the_queue(tkr_callback *callback, tkr_callback_context *be
     UNLESS(tkr_on_llm_end(callback, &response, begun) == 1, 1); /* its start is the parent's */
     UNLESS(callback_stat(callback).unmatched == 1, 2);
     UNLESS(call_through(callback, &response) == 0, 3);
-    tkr_callback_release(callback);
-    UNLESS(atomic_load(&member.ends) == ends + 1, 4);
+    UNLESS(reaches(&member.ends, ends + 1), 4);
     return 0;
 }
 
@@ -498,7 +497,7 @@ int main(void)
         failed += cmocka_run_group_tests(without_fork, NULL, NULL);
     if (CHILD_HAS_THREADS)
         failed += cmocka_run_group_tests(with_threads, NULL, NULL);
-    if (CHILD_ALLOCATES)
+    if (CHILD_ALLOCATES && !fixture_under_memcheck()) /* to which what the parent's threads had in hand is lost */
         failed += cmocka_run_group_tests(with_all, NULL, NULL);
     return failed;
 }
