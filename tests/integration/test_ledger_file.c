@@ -165,18 +165,43 @@ static void wait_health(struct stage *stage, const char *grade, const char *word
     }
 }
 
-/* On a disk: the log of it is larger than what a small /dev/shm has. A table of ours is written over and over, which is quick. */
+static char on_disk[] = "/var/tmp/tokenring-test-XXXXXX"; /* what is larger than the room of a small /dev/shm */
+
+static int set_up_on_disk(void **state)
+{
+    struct stage *stage;
+
+    if (stage_set_up(state) != 0 || mkdtemp(on_disk) == NULL)
+        return -1;
+    stage = *state;
+    (void)snprintf(stage->ledger, sizeof(stage->ledger), "%s/l.db", on_disk);
+    stage_env(stage, "TOKENRING_LEDGER", stage->ledger);
+    return 0;
+}
+
+static int tear_down_on_disk(void **state)
+{
+    static const char *const suffix[] = {"", "-wal", "-shm"};
+    struct stage *stage = *state;
+    char path[STAGE_PATH_BYTES + 8];
+
+    process_end(&stage->collector);
+    for (int i = 0; i < 3; i++) {
+        (void)snprintf(path, sizeof(path), "%s%s", stage->ledger, suffix[i]);
+        (void)unlink(path); /* the last two may be gone */
+    }
+    (void)rmdir(on_disk);
+    return stage_tear_down(state);
+}
+
+/* A table of ours is written over and over, which is quick. */
 static void test_ledger_whose_log_a_reader_lets_grow_is_degraded_until_it_ends(void **state)
 {
-    char path[] = "/var/tmp/tokenring-test-XXXXXX";
     struct stage *stage = *state;
     char where[WHERE_BYTES];
     sqlite3 *reader;
     sqlite3 *writer;
 
-    assert_non_null(mkdtemp(path));
-    (void)snprintf(stage->ledger, sizeof(stage->ledger), "%s/l.db", path);
-    stage_env(stage, "TOKENRING_LEDGER", stage->ledger);
     start_collector(stage, where);
     record(stage, 1);
     wait_exact(stage);
@@ -197,12 +222,6 @@ static void test_ledger_whose_log_a_reader_lets_grow_is_degraded_until_it_ends(v
     wait_health(stage, "healthy\n", "");
     wait_said(stage, "the ledger's write-ahead log is small again");
     end_exact(stage);
-    for (const char *const *suffix = (const char *const[]){"", "-wal", "-shm", NULL}; *suffix != NULL; suffix++) {
-        char file[2 * STAGE_PATH_BYTES];
-        (void)snprintf(file, sizeof(file), "%s%s", stage->ledger, *suffix);
-        (void)unlink(file); /* the last two may be gone */
-    }
-    assert_int_equal(rmdir(path), 0);
 }
 
 /* However many tries may fail before the sink is called failing. */
@@ -331,7 +350,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         LEDGER_TEST(test_ledger_locked_for_long_by_a_writer_is_waited_for),
         LEDGER_TEST(test_ledger_read_in_one_long_transaction_is_written_all_the_same),
-        LEDGER_TEST(test_ledger_whose_log_a_reader_lets_grow_is_degraded_until_it_ends),
+        cmocka_unit_test_setup_teardown(test_ledger_whose_log_a_reader_lets_grow_is_degraded_until_it_ends, set_up_on_disk,
+                                        tear_down_on_disk),
         LEDGER_TEST(test_ledger_that_cannot_be_written_is_told_at_the_start),
         LEDGER_TEST(test_ledger_deleted_under_the_collector_is_made_anew_and_whole),
         LEDGER_TEST(test_older_copy_of_the_ledger_put_back_ends_exact),
