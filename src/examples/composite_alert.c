@@ -2,7 +2,7 @@
 /*
  * Detailed counting and alerts, composed: every call of the gateway is told to both. dave may use 1,000 tokens in this cycle; when
  * half, four fifths and all of it are gone, warn() is called, once, whichever host's gateway notices first. The cycle is reset
- * first, so that the example can be run again.
+ * first, so that the example can be run again, once all is flushed (a second).
  *
  *     cc -std=c17 -o composite_alert composite_alert.c $(pkg-config --cflags --libs tokenring_repository)
  */

@@ -2,7 +2,7 @@
 /*
  * A gateway that keeps to limits: erin may use 1,000 tokens in this cycle. It asks before a call whether there is room, and each
  * call reserves what it may use at most, so that two at once cannot both take the last of it. The cycle is reset first, so that the
- * example can be run again.
+ * example can be run again, once all is flushed (a second).
  *
  *     cc -std=c17 -o limited_gateway limited_gateway.c $(pkg-config --cflags --libs tokenring_repository)
  */

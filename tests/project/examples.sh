@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # examples.sh CMAKE BUILD SOURCE: installs the build into a prefix, compiles every example with the command at its head, and runs them
-# one after the other, twice over, with one collector and one ledger: each ends well each time.
+# one after the other, twice over, in one ledger: each ends well each time.
 set -eu
 cmake=$1
 build=$2
@@ -32,11 +32,12 @@ for name in $examples; do
 done
 
 export TOKENRING_RUNTIME_DIR="$work/run" TOKENRING_STATE_DIR="$work/state" TOKENRING_SINK=sqlite TOKENRING_HTTP=off
-"$work/prefix/bin/tokenringd" 2> "$work/log" &
-collector=$!
 for time in first second; do
+    "$work/prefix/bin/tokenringd" 2>> "$work/log" &
+    collector=$!
     for name in $examples; do
         "./$name" > "$work/output" 2>&1 || { echo "$name, the $time time: exit status $?"; cat "$work/output" "$work/log"; exit 1; }
     done
     echo "the $time time: all end well"
+    kill "$collector" && wait "$collector" && collector= # all is flushed
 done
