@@ -23,6 +23,7 @@
 #include <stdlib.h>
 
 #include "callback/claims.h"
+#include "callback/ending.h"
 
 #define SPINS_BEFORE_YIELD 100
 
@@ -168,12 +169,17 @@ static struct list *list_of(struct tkr_callback *callback, tkr_callback_context 
 static int end(struct tkr_callback *callback, const tkr_response *response, tkr_callback_context *context)
 {
     struct list *list = list_of(callback, context);
+    struct tkr_ending ending;
+    bool outermost;
     int failed = 0;
 
     if (list == NULL)
         return 0;
+    outermost = tkr_ending_begin(&ending, context);
     for (uint32_t i = 0; i < list->count; i++)
         failed += tkr_callback_run_end(list->member[i], response, context);
+    if (outermost)
+        tkr_ending_finish(&ending);
     list_release(list);
     return failed;
 }
@@ -181,12 +187,17 @@ static int end(struct tkr_callback *callback, const tkr_response *response, tkr_
 static int error(struct tkr_callback *callback, const tkr_call_error *call_error, tkr_callback_context *context)
 {
     struct list *list = list_of(callback, context);
+    struct tkr_ending ending;
+    bool outermost;
     int failed = 0;
 
     if (list == NULL)
         return 0;
+    outermost = tkr_ending_begin(&ending, context);
     for (uint32_t i = 0; i < list->count; i++)
         failed += tkr_callback_run_error(list->member[i], call_error, context);
+    if (outermost)
+        tkr_ending_finish(&ending);
     list_release(list);
     return failed;
 }

@@ -175,6 +175,7 @@ static int start_workers(struct tkr_collector *collector, tkr_message *ret_messa
         worker->stop = &collector->stop_workers;
         worker->notices = &collector->notices;
         worker->keeper = collector->keeper;
+        worker->reaper = collector->reaper;
         worker->meter = collector->monitor.meter[i];
         worker->pulse = &collector->monitor.worker[i];
         if (pthread_create(&worker->thread, NULL, tkr_worker_run, worker) != 0)

@@ -23,6 +23,7 @@ static void start(struct tkr_drain *drain, const struct tkr_shard *shard)
     drain->split = shard->models_max > 0;
     drain->events = 0;
     drain->notices = 0;
+    drain->releases = 0;
     drain->charges = 0;
     drain->spans = 0;
     drain->bytes = 0;
@@ -117,7 +118,7 @@ static void add_event(struct tkr_drain *drain, const struct tkr_event *event)
 static bool has_room_for_event(const struct tkr_drain *drain)
 {
     return drain->events < TKR_DRAIN_EVENTS_MAX && drain->charges <= TKR_BATCH_CHARGES_MAX - TKR_DRAIN_CHARGES_MAX &&
-           drain->notices < TKR_DRAIN_NOTICES_MAX;
+           drain->notices < TKR_DRAIN_NOTICES_MAX && drain->releases < TKR_DRAIN_RELEASES_MAX;
 }
 
 /* --- frames out of lanes --- */
@@ -149,6 +150,8 @@ static bool take_frame(struct tkr_drain *drain, struct tkr_drain_span *span, con
         span->event_count++;
     } else if (event.type == TKR_FRAME_NOTICE || event.type == TKR_FRAME_WATCH) {
         add_notice(drain, &event);
+    } else if (event.type == TKR_FRAME_RELEASE) {
+        drain->release[drain->releases++] = event.release;
     } else if (event.type != TKR_FRAME_PADDING) {
         span->unknown++; /* of a later version */
     }
@@ -321,7 +324,7 @@ int tkr_drain_batch(struct tkr_drain *drain, struct tkr_shard *shard, struct tkr
         return 0;
     TKR_CRASH(DRAIN_COPIED);
     if (!tkr_batch_begin(shard)) {
-        drain->charges = drain->events = 0; /* of these, nothing is counted */
+        drain->charges = drain->events = drain->releases = drain->spans = 0; /* of these, nothing is counted */
         return -1;
     }
     tkr_batch_apply(shard, drain->charge, drain->charges);

@@ -28,7 +28,8 @@ struct tkr_drain_span {
     bool broken;       /* what follows is no frame */
 };
 
-#define TKR_DRAIN_NOTICES_MAX 64u /* of a batch */
+#define TKR_DRAIN_NOTICES_MAX 64u   /* of a batch */
+#define TKR_DRAIN_RELEASES_MAX 512u /* of a batch */
 
 /* A notice of a batch, or a watch: account and cycle alone; it points into the buffer. */
 struct tkr_drain_notice {
@@ -60,6 +61,8 @@ struct tkr_drain_call {
 struct tkr_drain {
     uint32_t notices;
     struct tkr_drain_notice notice[TKR_DRAIN_NOTICES_MAX];
+    uint32_t releases;
+    struct tkr_frame_release release[TKR_DRAIN_RELEASES_MAX]; /* of what was counted in this batch or before */
     uint32_t events;
     uint32_t charges;
     uint32_t spans;

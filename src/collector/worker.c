@@ -32,6 +32,7 @@ static void take_inbox(struct tkr_post *post)
             tkr_post_give(post, feed);
             continue;
         }
+        tkr_feed_obeyed_all(feed);
         feed->next = post->feeds;
         post->feeds = feed;
     }
@@ -79,6 +80,7 @@ static bool bury(struct tkr_worker *worker, struct tkr_post *post, struct tkr_fe
         *ret_more |= !settled;
         if (!settled)
             return false;
+        tkr_reaper_bury(worker->reaper, feed->view);
     }
     tkr_meter_look(worker->meter, feed);
     tkr_feed_reclaim(post->shard, feed);
@@ -131,6 +133,7 @@ static bool serve(struct tkr_worker *worker, struct tkr_post *post)
     tkr_keeper_resolve(worker->keeper, post->number);
     events = tkr_drain_batch(&worker->drain, post->shard, post->feeds, &more);
     tkr_keeper_count(worker->keeper, post->number, &worker->drain);
+    tkr_reaper_obey(worker->reaper, &worker->drain);
     tkr_meter_count(worker->meter, &worker->drain);
     tkr_notices_take(worker->notices, &worker->drain);
     settling = look_after(worker, post);

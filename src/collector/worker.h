@@ -12,6 +12,7 @@
 #include "collector/keeper.h"
 #include "collector/monitor.h"
 #include "collector/notices.h"
+#include "collector/reaper.h"
 
 /* A shard with its feeds. */
 struct tkr_post {
@@ -32,6 +33,7 @@ struct tkr_worker {
     const atomic_bool *stop;
     struct tkr_notices *notices; /* of all workers; NULL: nobody wants them */
     struct tkr_keeper *keeper;   /* of limits; NULL: there is none */
+    struct tkr_reaper *reaper;   /* the same */
     struct tkr_meter *meter;     /* its own; NULL: nobody wants it */
     struct tkr_pulse *pulse;     /* that it moves; may be NULL */
     struct tkr_drain drain;

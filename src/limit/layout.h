@@ -22,7 +22,7 @@
  * carries the same generation.
  *
  * Who writes: header, bits, key and figures of entries: the collector's keeper (one thread); `counted`: its workers (atomic
- * additions); `epoch`: its main thread; cells: any gateway, and the collector's main thread; `asked_s`: any gateway.
+ * additions); `epoch`: its main thread; cells: any gateway, and the collector's workers and main thread; `asked_s`: any gateway.
  *
  * Invariants
  *   I1  seq of an entry is even  =>  its key is whole, and the same as long as seq is.
@@ -34,7 +34,7 @@
  *   I3  An entry changes hands only while both its cells are 0.
  *   I5  No account that is on the board is farther from its home than the home's reach: it is raised before the account's seq is
  *       even, and lowered after it is odd.
- *   I4  What a cell that is not of the entry's epoch has beyond what slots of living processes hold there is drift (limit/hold.h).
+ *   I4  What a cell that is not of the entry's epoch has beyond what slots and releases in lanes vouch for is drift (limit/hold.h I5).
  *
  * Barrier pairs
  *   P1  key, then seq (release); a reader loads seq (acquire), key (acquire), seq: as table/layout.h P1.
@@ -43,6 +43,8 @@
  *   P3  seq made odd, then cells looked at (both sequentially consistent); a gateway adds to a cell, then looks at seq (the
  *       same). One of the two sees the other: an entry that changes hands is either kept, or the gateway gives back what it
  *       added.
+ *   P5  counted, then cells: a worker adds what it has counted of a call, then takes off what the call held (release); a reader
+ *       loads cells (acquire, and more), then base, then counted. So what a call held and then used is in one of them at least.
  *   P4  epoch changed, then slots looked at, with a fence between; a gateway writes its slot, adds, and then looks at epoch again,
  *       with the addition as its fence: a slot that was not seen carries the new epoch.
  *

@@ -40,7 +40,7 @@
 #include "event/frame.h"
 #include "ring/lane.h"
 
-_Static_assert(TKR_FRAME_BYTES_MAX <= TKR_LANE_BYTES_MIN / 8, "a frame is at most an eighth of its lane");
+_Static_assert(TKR_FRAME_PAIR_BYTES_MAX <= TKR_LANE_BYTES_MIN / 8, "frames that are put at once are at most an eighth of a lane");
 _Static_assert((int)TKR_FRAME_PADDING == TKR_LANE_PADDING && TKR_FRAME_ALIGN == TKR_LANE_ALIGN &&
                    offsetof(struct tkr_frame_header, bytes) == 0 && offsetof(struct tkr_frame_header, type) == 4,
                "lanes and frames mean the same by padding");
@@ -48,7 +48,7 @@ _Static_assert((int)TKR_FRAME_PADDING == TKR_LANE_PADDING && TKR_FRAME_ALIGN == 
 #define TKR_REGION_MAGIC UINT64_C(0x314e4f4947455254)         /* "TREGION1" */
 #define TKR_REGION_MAGIC_RETIRED UINT64_C(0x314552494f474552) /* all of it is counted: nothing is ever read from it again */
 #define TKR_REGION_MAJOR 2u                                   /* 2: increments, which a collector must not pass over */
-#define TKR_REGION_MINOR 2u                                   /* 2.1: watches, and what a call holds; 2.2: what handlers take */
+#define TKR_REGION_MINOR 3u                                   /* 2.1: watches, holds; 2.2: what handlers take; 2.3: releases */
 #define TKR_REGION_MAJOR_OLDEST 1u                            /* that is still read: the previous, once there is one */
 #define TKR_REGION_PREFIX "region-"
 #define TKR_REGION_PREFIX_NEW ".region-"
