@@ -127,14 +127,23 @@ static void drop_files(int directory, const struct part part[2])
     }
 }
 
+static void describe(uint32_t accounts_max, struct part ret_part[2])
+{
+    uint32_t places = tkr_board_places(accounts_max);
+
+    ret_part[0] =
+        (struct part){TKR_BOARD_NAME, NAME_NEW TKR_BOARD_NAME, BOARD_MODE, tkr_board_bytes(places), MAP_FAILED};
+    ret_part[1] = (struct part){TKR_RESERVATIONS_NAME, NAME_NEW TKR_RESERVATIONS_NAME, RESERVATIONS_MODE,
+                                tkr_reservations_bytes(places), MAP_FAILED};
+}
+
 int tkr_board_make(int runtime, uint32_t accounts_max, struct tkr_board *ret_board, tkr_message *ret_message)
 {
-    struct part part[2] = {
-        {TKR_BOARD_NAME, NAME_NEW TKR_BOARD_NAME, BOARD_MODE, tkr_board_bytes(tkr_board_places(accounts_max)), MAP_FAILED},
-        {TKR_RESERVATIONS_NAME, NAME_NEW TKR_RESERVATIONS_NAME, RESERVATIONS_MODE,
-         tkr_reservations_bytes(tkr_board_places(accounts_max)), MAP_FAILED}};
-    int failure = make_files(runtime, part);
+    struct part part[2];
+    int failure;
 
+    describe(accounts_max, part);
+    failure = make_files(runtime, part);
     if (failure == 0)
         failure = format(part, accounts_max);
     retire_last(runtime); /* also when there is no new one: nobody goes on with what is kept no more */
@@ -150,6 +159,57 @@ int tkr_board_make(int runtime, uint32_t accounts_max, struct tkr_board *ret_boa
     TKR_CRASH(BOARD_NAMED);
     tkr_board_lay(ret_board, part[0].base, part[1].base, part[0].base);
     return 0;
+}
+
+/* --- taking over --- */
+
+/* Opens one of them that is ours and whole, and copies its header. false: it is not. */
+static bool open_ours(int directory, struct part *part, int *ret_fd, struct tkr_board_header *ret_header)
+{
+    struct stat status;
+    int fd = openat(directory, part->name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+
+    *ret_fd = fd;
+    if (fd < 0 || fstat(fd, &status) != 0 || !S_ISREG(status.st_mode) || status.st_uid != geteuid() ||
+        (status.st_mode & 07777) != part->mode || (uint64_t)status.st_size != part->bytes ||
+        (uint64_t)status.st_blocks * 512 < part->bytes)
+        return false;
+    return pread(fd, ret_header, sizeof(*ret_header), 0) == (ssize_t)sizeof(*ret_header);
+}
+
+static bool both_fit(const struct part part[2], const struct tkr_board_header header[2], uint32_t accounts_max)
+{
+    uint8_t boot_id[TKR_BOOT_ID_BYTES];
+
+    return tkr_boot_id(boot_id) && tkr_board_fits(&header[0], part[0].bytes, &header[1], part[1].bytes, boot_id) &&
+           header[0].accounts_max == accounts_max && atomic_load_explicit(&header[0].retired, memory_order_relaxed) == 0;
+}
+
+int tkr_board_take_over(int runtime, uint32_t accounts_max, struct tkr_board *ret_board, tkr_message *ret_message)
+{
+    struct part part[2];
+    struct tkr_board_header header[2];
+    int fd[2] = {-1, -1};
+    int result = 0;
+
+    describe(accounts_max, part);
+    if (open_ours(runtime, &part[0], &fd[0], &header[0]) && open_ours(runtime, &part[1], &fd[1], &header[1]) &&
+        both_fit(part, header, accounts_max))
+        result = map_part(fd[0], &part[0]) == 0 && map_part(fd[1], &part[1]) == 0 ? 1 : -1;
+    for (int i = 0; i < 2; i++) {
+        if (fd[i] >= 0)
+            (void)close(fd[i]);
+        if (result != 1 && part[i].base != MAP_FAILED)
+            (void)munmap(part[i].base, part[i].bytes);
+    }
+    if (result == -1)
+        return tkr_message_set(ret_message, "no memory to map the board of limits");
+    if (result == 1) {
+        tkr_board_lay(ret_board, part[0].base, part[1].base, &header[0]);
+        tkr_board_resume(ret_board);
+        TKR_CRASH(BOARD_TAKEN);
+    }
+    return result;
 }
 
 void tkr_board_unmap(struct tkr_board *board)

@@ -454,6 +454,11 @@ static void sweep_limits(struct tkr_discovery *discovery)
     tkr_reaper_sweep_wait(discovery->reaper, show_slots(discovery));
 }
 
+void tkr_discovery_reap(struct tkr_discovery *discovery, struct tkr_reaper *reaper)
+{
+    discovery->reaper = reaper;
+}
+
 void tkr_discovery_look(struct tkr_discovery *discovery)
 {
     look_at_directory(discovery);

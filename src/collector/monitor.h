@@ -65,7 +65,7 @@ struct tkr_monitor {
     struct tkr_meter **meter; /* of each worker */
     struct tkr_ranking *ranking;
     struct tkr_flush_figures flush;
-    const struct tkr_guarded_board *board; /* NULL: there is none */
+    _Atomic(const struct tkr_guarded_board *) board; /* main; NULL: there is none, perhaps later */
 };
 
 /* Zeroed before. false: no memory; to be closed all the same. */

@@ -64,9 +64,7 @@ static void note_obeyed(const struct tkr_drain *drain)
 
 void tkr_reaper_obey(struct tkr_reaper *reaper, const struct tkr_drain *drain)
 {
-    if (reaper == NULL)
-        return;
-    if (drain->releases > 0) {
+    if (reaper != NULL && drain->releases > 0) {
         struct giving giving = {&reaper->guarded->board, drain->release, drain->releases};
         TKR_CRASH(HOLD_COUNTED);
         (void)tkr_guarded_board_call(reaper->guarded, give, &giving); /* given up: there is nothing to give back to */

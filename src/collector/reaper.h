@@ -46,7 +46,7 @@ int tkr_reaper_open(struct tkr_guarded_board *guarded, uint32_t accounts_max, st
 /* Accepts NULL. */
 void tkr_reaper_close(struct tkr_reaper *reaper);
 
-/* --- workers, each of its own regions; accept NULL --- */
+/* --- workers, each of its own regions; accept NULL: there is no board --- */
 
 /* Obeys the releases of a batch that is committed, and counted on the board (tkr_keeper_count); then its lanes are that far. */
 void tkr_reaper_obey(struct tkr_reaper *reaper, const struct tkr_drain *drain);

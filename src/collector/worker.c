@@ -142,10 +142,24 @@ static bool serve(struct tkr_worker *worker, struct tkr_post *post)
     return events > 0 || (more && events >= 0) || settling;
 }
 
+/* A board may be made while workers are at work. */
+static void look_for_limits(struct tkr_worker *worker)
+{
+    /* What it points to before it; pairs with the release in collector.c. */
+    const struct tkr_limit_services *limits =
+        worker->limits != NULL ? atomic_load_explicit(worker->limits, memory_order_acquire) : NULL;
+
+    if (limits != NULL) {
+        worker->keeper = limits->keeper;
+        worker->reaper = limits->reaper;
+    }
+}
+
 static bool serve_all(struct tkr_worker *worker)
 {
     bool busy = false;
 
+    look_for_limits(worker);
     for (uint32_t i = worker->first; i < worker->post_count; i += worker->stride)
         busy |= serve(worker, &worker->posts[i]);
     tkr_pulse_beat(worker->pulse);

@@ -22,6 +22,12 @@ struct tkr_post {
     struct tkr_feed *feeds;           /* the worker's */
 };
 
+/* What works on limits. */
+struct tkr_limit_services {
+    struct tkr_keeper *keeper;
+    struct tkr_reaper *reaper;
+};
+
 /* A thread and the posts that it serves: every `stride`th from `first` on. */
 struct tkr_worker {
     pthread_t thread;
@@ -32,8 +38,9 @@ struct tkr_worker {
     enum tkr_orphan_policy orphans;
     const atomic_bool *stop;
     struct tkr_notices *notices; /* of all workers; NULL: nobody wants them */
-    struct tkr_keeper *keeper;   /* of limits; NULL: there is none */
-    struct tkr_reaper *reaper;   /* the same */
+    const _Atomic(struct tkr_limit_services *) *limits; /* NULL in it: there is no board, perhaps later */
+    struct tkr_keeper *keeper;                           /* of them, as the worker has found it; NULL: none */
+    struct tkr_reaper *reaper;                           /* the same */
     struct tkr_meter *meter;     /* its own; NULL: nobody wants it */
     struct tkr_pulse *pulse;     /* that it moves; may be NULL */
     struct tkr_drain drain;

@@ -172,6 +172,13 @@ static inline void tkr_board_ask(const struct tkr_board *board, uint32_t number,
  */
 bool tkr_board_take(struct tkr_board *board, const struct tkr_board_key *key, uint32_t *ret_number);
 
+/*
+ * Keeper: takes up a board whose last keeper died anywhere, before anything is counted on it or taken off its cells: its accounts
+ * stay, with what is held of them, and nothing is known of them until it is published (fresh_ns 0). Whoever has found an entry
+ * before finds that it has changed hands. No cells are touched.
+ */
+void tkr_board_resume(struct tkr_board *board);
+
 /* Keeper: publishes what an entry says. */
 void tkr_board_publish(struct tkr_board *board, uint32_t number, int64_t limit, int64_t base, int64_t fresh_ns);
 

@@ -18,8 +18,9 @@
  * most is its reach, so that none that left need be remembered.
  *
  * Both are allocated whole before they are renamed into place, reservations first, and are never cut or written over by their
- * maker: a collector that starts makes both anew, marks the board that is there as retired, and renames. What belongs together
- * carries the same generation.
+ * maker. A collector that starts takes over the board that is there, if it is whole, of this boot, this layout and the size that is
+ * asked for: what calls hold stays, and all accounts are unknown until it has looked them up. Else it makes both anew, marks the
+ * board that is there as retired, and renames. What belongs together carries the same generation.
  *
  * Who writes: header, bits, key and figures of entries: the collector's keeper (one thread); `counted`: its workers (atomic
  * additions); `epoch`: its main thread; cells: any gateway, and the collector's workers and main thread; `asked_s`: any gateway.
@@ -45,11 +46,15 @@
  *       added.
  *   P5  counted, then cells: a worker adds what it has counted of a call, then takes off what the call held (release); a reader
  *       loads cells (acquire, and more), then base, then counted. So what a call held and then used is in one of them at least.
+ *   P6  seq raised by two and fresh_ns made 0, by a keeper that takes a board over, then all that its collector does to counted
+ *       and cells; a reader finds an entry, reads, and then looks at seq: what is of the new collector it takes for nothing.
  *   P4  epoch changed, then slots looked at, with a fence between; a gateway writes its slot, adds, and then looks at epoch again,
  *       with the addition as its fence: a slot that was not seen carries the new epoch.
  *
- * What a kill of the collector leaves: files under temporary names, which the next one removes; a board that is no longer fresh,
- * or retired: then accounts are unknown until the next collector has made one. What a kill of a gateway leaves: limit/hold.h.
+ * What a kill of the collector leaves: files under temporary names, which the next one removes; a board that grows old, with at most
+ * one entry that is changing hands, a count of accounts that may be off by one and reaches that may be too far (tkr_board_resume);
+ * or one that is retired: then accounts are unknown until the next collector has made one. What it had counted and not taken off
+ * the cells, and what a kill of a gateway leaves: limit/hold.h.
  *
  * Not promised: whoever may write the reservations can write nonsense to cells, and cut the file, which ends gateways that touch
  * it; the collector then gives the board up, and goes on.

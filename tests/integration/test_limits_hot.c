@@ -383,18 +383,25 @@ static void test_open_calls_go_on_with_the_board_of_the_next_collector(void **st
 {
     struct stage *stage = *state;
     tkr_producer *producer;
+    tkr_call other;
     tkr_call call;
 
     producer = start_with_alice(stage, 0);
     assert_int_equal(begin(producer, "alice", 600, &call), TKR_OK);
+    assert_int_equal(begin(producer, "alice", 200, &other), TKR_OK);
     process_signal(&stage->collector, SIGKILL);
     assert_int_equal(process_wait(&stage->collector, WAIT_MS), 0);
+    end(producer, other, 100); /* counted by the next one */
+    assert_int_equal(check(producer, "alice", 0).reserved, 700);
     stage_collector_start(stage, "1");
-    (void)wait_for_verdict(producer, "alice", 0, TKR_LIMIT_UNKNOWN);
+    wait_for_reserved(producer, "alice", 600, WAIT_MS);
     (void)wait_for_verdict(producer, "alice", 0, TKR_LIMIT_ALLOWED);
-    assert_int_equal(check(producer, "alice", 0).reserved, 0); /* held on the board before */
+    wait_for_used(producer, "alice", 100);
+    assert_int_equal(check(producer, "alice", 0).reserved, 600);
+    assert_int_equal(begin(producer, "alice", 301, &other), TKR_ELIMIT);
     end(producer, call, 10);
-    assert_int_equal(check(producer, "alice", 0).reserved, 0);
+    wait_for_reserved(producer, "alice", 0, WAIT_MS);
+    wait_for_used(producer, "alice", 110);
     tkr_close(producer);
     stage_collector_end(stage, 0);
 }
@@ -718,7 +725,7 @@ static void test_limits_go_on_and_tell_their_age_while_redis_is_away(void **stat
     assert_true(told_age_ms(stage, stat, "alice") >= waited_ms);
     end(producer, call, 500);
     assert_int_equal(tkr_sync(producer, WAIT_MS), TKR_OK);
-    assert_int_equal(check(producer, "alice", 0).reserved, 0);
+    wait_for_reserved(producer, "alice", 0, WAIT_MS);
     assert_int_equal(check(producer, "alice", 0).verdict, TKR_LIMIT_REFUSED);
     assert_int_equal(redis_server_restart(&stage->server), 0);
     while (check(producer, "alice", 0).age_ns > 200000000)
