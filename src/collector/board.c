@@ -74,24 +74,27 @@ static int make_part(int directory, struct part *part)
 }
 
 /*
- * The board that is there is replaced: its readers look for the next one. Somebody else's file there is none, and harms nobody.
+ * The board that is there is replaced: its readers look for the next one. Somebody else's file there is none, and harms nobody. false:
+ * there was none.
  */
-static void retire_last(int directory)
+static bool retire_last(int directory)
 {
     struct stat status;
     int fd = openat(directory, TKR_BOARD_NAME, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     struct tkr_board_header *header = MAP_FAILED;
 
     if (fd < 0)
-        return;
+        return false;
     if (fstat(fd, &status) == 0 && S_ISREG(status.st_mode) && status.st_uid == geteuid() &&
         status.st_size >= (off_t)TKR_BOARD_HEADER_BYTES)
         header = mmap(NULL, TKR_BOARD_HEADER_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     (void)close(fd);
     if (header == MAP_FAILED)
-        return;
+        return false;
     (void)tkr_guarded_store(&header->retired, 1);
+    atomic_thread_fence(memory_order_seq_cst); /* P7 */
     (void)munmap(header, TKR_BOARD_HEADER_BYTES);
+    return true;
 }
 
 static int place(int directory, const struct part *part)
@@ -131,8 +134,7 @@ static void describe(uint32_t accounts_max, struct part ret_part[2])
 {
     uint32_t places = tkr_board_places(accounts_max);
 
-    ret_part[0] =
-        (struct part){TKR_BOARD_NAME, NAME_NEW TKR_BOARD_NAME, BOARD_MODE, tkr_board_bytes(places), MAP_FAILED};
+    ret_part[0] = (struct part){TKR_BOARD_NAME, NAME_NEW TKR_BOARD_NAME, BOARD_MODE, tkr_board_bytes(places), MAP_FAILED};
     ret_part[1] = (struct part){TKR_RESERVATIONS_NAME, NAME_NEW TKR_RESERVATIONS_NAME, RESERVATIONS_MODE,
                                 tkr_reservations_bytes(places), MAP_FAILED};
 }
@@ -140,14 +142,18 @@ static void describe(uint32_t accounts_max, struct part ret_part[2])
 int tkr_board_make(int runtime, uint32_t accounts_max, struct tkr_board *ret_board, tkr_message *ret_message)
 {
     struct part part[2];
+    bool replaced;
     int failure;
 
     describe(accounts_max, part);
     failure = make_files(runtime, part);
     if (failure == 0)
         failure = format(part, accounts_max);
-    retire_last(runtime); /* also when there is no new one: nobody goes on with what is kept no more */
+    replaced = retire_last(runtime); /* also when there is no new one: nobody goes on with what is kept no more */
     TKR_CRASH(BOARD_RETIRED);
+    if (failure == 0)
+        atomic_store_explicit(&((struct tkr_board_header *)part[0].base)->waits, replaced,
+                              memory_order_relaxed); /* no name yet */
     if (failure == 0)
         failure = place(runtime, &part[1]);
     if (failure == 0)

@@ -33,12 +33,12 @@ struct tkr_collector {
     uint32_t workers_started;
     struct tkr_notices notices;
     struct tkr_monitor monitor;
-    struct tkr_shard **shard;       /* of the posts, for the keeper */
-    struct tkr_guarded_board board; /* of limits */
-    struct tkr_limit_services limits; /* NULL in it: there is no board */
+    struct tkr_shard **shard;                            /* of the posts, for the keeper */
+    struct tkr_guarded_board board;                      /* of limits */
+    struct tkr_limit_services limits;                    /* NULL in it: there is no board */
     _Atomic(struct tkr_limit_services *) limits_at_work; /* for workers; NULL: there is none yet */
-    int64_t limits_pause_ns; /* between tries to make a board; 0: none has failed */
-    int64_t limits_retry_ns; /* monotonic: of the next one */
+    int64_t limits_pause_ns;                             /* between tries to make a board; 0: none has failed */
+    int64_t limits_retry_ns;                             /* monotonic: of the next one */
     struct tkr_flusher *flusher;
     struct tkr_discovery *discovery;
     atomic_bool stop_workers;
@@ -88,8 +88,12 @@ static int find_board(struct tkr_collector *collector, uint32_t accounts, tkr_me
 
     if (result == 1)
         tkr_keeper_resume(collector->limits.keeper);
-    return result != 0 ? (result == 1 ? 0 : -1)
-                       : tkr_board_make(collector->home.runtime, accounts, &collector->board.board, ret_message);
+    else if (result == 0)
+        result = tkr_board_make(collector->home.runtime, accounts, &collector->board.board, ret_message);
+    if (result < 0)
+        return -1;
+    tkr_reaper_wait(collector->limits.reaper);
+    return 0;
 }
 
 /* The board last: it takes the place of the one that is there, and must not do so when nobody would look after it. */
@@ -124,7 +128,7 @@ static bool open_limits(struct tkr_collector *collector)
     close_limits(collector);
     if (collector->limits_pause_ns == 0)
         TKR_LOG(TKR_LOG_WARNING, "{error}; limits are not known to gateways; trying again", tkr_field_error(message.text));
-    collector->limits_pause_ns = collector->limits_pause_ns == 0                ? LIMITS_PAUSE_MIN_NS
+    collector->limits_pause_ns = collector->limits_pause_ns == 0                    ? LIMITS_PAUSE_MIN_NS
                                  : collector->limits_pause_ns < LIMITS_PAUSE_MAX_NS ? 2 * collector->limits_pause_ns
                                                                                     : LIMITS_PAUSE_MAX_NS;
     collector->limits_retry_ns = tkr_clock_monotonic_ns() + collector->limits_pause_ns;
@@ -192,8 +196,8 @@ int tkr_collector_open(const struct tkr_collector_config *config, struct tkr_col
                          ret_message) != 0)
         goto fail;
     (void)open_limits(collector);
-    if (tkr_discovery_open(&collector->home, collector->post, collector->post_count, NULL, &collector->discovery,
-                           ret_message) != 0)
+    if (tkr_discovery_open(&collector->home, collector->post, collector->post_count, NULL, &collector->discovery, ret_message) !=
+        0)
         goto fail;
     tkr_flusher_attach(collector->flusher, &collector->notices, &collector->monitor);
     *ret_collector = collector;

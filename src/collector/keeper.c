@@ -492,7 +492,10 @@ static void *run(void *argument)
         take_wanted(keeper, now_ns);
         if (keeper->resuming)
             resume_some(keeper, now_ns);
-        next_ns = now_ns < keeper->not_before_ns ? keeper->not_before_ns : look_up_due(keeper, now_ns);
+        if (atomic_load_explicit(&keeper->guarded->board.header->waits, memory_order_acquire) != 0) /* pairs in reaper.c */
+            next_ns = now_ns + SOON_NS;
+        else
+            next_ns = now_ns < keeper->not_before_ns ? keeper->not_before_ns : look_up_due(keeper, now_ns);
         if (keeper->resuming && next_ns > now_ns + SOON_NS)
             next_ns = now_ns + SOON_NS;
     }

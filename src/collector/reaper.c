@@ -10,6 +10,7 @@
 
 #define SLOT_TRIES 8 /* at a slot whose calls begin and end while it is read */
 #define SWEEP_NS (250 * TKR_NS_PER_MS)
+#define REPLACED_NS (60 * TKR_NS_PER_S) /* calls that are open for longer, on the board before, hold nothing */
 
 struct tkr_reaper {
     struct tkr_guarded_board *guarded;
@@ -17,6 +18,8 @@ struct tkr_reaper {
     int64_t sweep_ns; /* monotonic: of the next round */
     uint32_t swept;   /* what the last step of a round answered */
     bool waits;       /* a round has seen all slots, and waits for the lanes */
+    bool others;      /* it has seen one that names another board */
+    int64_t until_ns; /* monotonic: so long nothing is published at most, while slots name the board before */
 };
 
 /* --- slots --- */
@@ -125,14 +128,47 @@ bool tkr_reaper_sweep_waits(const struct tkr_reaper *reaper)
     return reaper != NULL && reaper->waits;
 }
 
+/* Has the board taken the place of another on which calls may hold something? */
+static bool replaced(const struct tkr_reaper *reaper)
+{
+    return atomic_load_explicit(&reaper->guarded->board.header->waits, memory_order_relaxed) != 0; /* the main thread's own */
+}
+
+void tkr_reaper_wait(struct tkr_reaper *reaper)
+{
+    if (!replaced(reaper))
+        return;
+    reaper->until_ns = tkr_clock_monotonic_ns() + REPLACED_NS;
+    tkr_log(TKR_LOG_INFO,
+            "the board of limits is new: limits are not known to gateways until the calls have ended that reserved on "
+            "the one before, for a minute at most");
+}
+
+/* A round has ended in which all lanes were obeyed, or nothing can be seen: is it over? */
+static void look_at_replaced(struct tkr_reaper *reaper, bool ended)
+{
+    bool late = tkr_clock_monotonic_ns() > reaper->until_ns;
+
+    if (!replaced(reaper) || !((ended && !reaper->others) || late))
+        return;
+    if (late)
+        tkr_log(TKR_LOG_WARNING,
+                "calls that reserved on the board before are still open: what they reserve is not held any more");
+    /* What the workers have counted before it; pairs with the acquire in keeper.c. */
+    atomic_store_explicit(&reaper->guarded->board.header->waits, 0, memory_order_release);
+}
+
 bool tkr_reaper_sweep_begin(struct tkr_reaper *reaper)
 {
     int64_t now_ns = tkr_clock_monotonic_ns();
 
+    if (reaper != NULL)
+        look_at_replaced(reaper, false);
     if (reaper == NULL || reaper->waits || now_ns < reaper->sweep_ns)
         return false;
     reaper->sweep_ns = now_ns + SWEEP_NS;
-    return tkr_guarded_board_call(reaper->guarded, begin_sweep, reaper) && reaper->swept != 0;
+    reaper->others = false;
+    return tkr_guarded_board_call(reaper->guarded, begin_sweep, reaper) && (reaper->swept != 0 || replaced(reaper));
 }
 
 bool tkr_reaper_sweep(struct tkr_reaper *reaper, const struct tkr_view *view)
@@ -147,8 +183,8 @@ bool tkr_reaper_sweep(struct tkr_reaper *reaper, const struct tkr_view *view)
         if (!read_slot(view, i, &hold))
             return true;
         whole &= hold.stable;
-        if (hold.word != 0)
-            tkr_sweep_note(&reaper->guarded->board, &reaper->sweep, hold.word, hold.more, hold.reserve);
+        if (hold.word != 0 && !tkr_sweep_note(&reaper->guarded->board, &reaper->sweep, hold.word, hold.more, hold.reserve))
+            reaper->others = true;
     }
     return whole;
 }
@@ -164,6 +200,7 @@ void tkr_reaper_sweep_end(struct tkr_reaper *reaper)
     if (tkr_guarded_board_call(reaper->guarded, end_sweep, reaper) && reaper->swept > 0)
         TKR_LOG(TKR_LOG_DEBUG, "{cells} cells of limits held what no open call vouches for; it is given back",
                 tkr_field_cells(reaper->swept));
+    look_at_replaced(reaper, true);
 }
 
 /* --- life --- */

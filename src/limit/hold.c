@@ -145,6 +145,8 @@ INLINE enum tkr_hold_result look(const struct tkr_board *board, const struct tkr
         if (figures.limit > 0 && figures.used > figures.limit - figures.reserved)
             result = TKR_HOLD_REFUSED;
     }
+    if (atomic_load_explicit(&board->header->retired, memory_order_seq_cst) != 0) /* P7 */
+        return TKR_HOLD_MOVED;
     return tkr_board_shown(board) ? result : TKR_HOLD_MOVED;
 }
 
@@ -282,12 +284,12 @@ static int64_t sum(int64_t held, int64_t tokens)
     return fits ? held + tokens : held;
 }
 
-void tkr_sweep_note(const struct tkr_board *board, struct tkr_sweep *sweep, uint64_t word, uint64_t more, int64_t tokens)
+bool tkr_sweep_note(const struct tkr_board *board, struct tkr_sweep *sweep, uint64_t word, uint64_t more, int64_t tokens)
 {
     struct tkr_hold hold;
 
     if (!tkr_hold_parse(board, word, more, &hold))
-        return;
+        return (word & TKR_HOLD_STATE_MASK) == TKR_HOLD_NONE;
     for (uint32_t i = 0; i < hold.count; i++) {
         struct tkr_sweep_entry *entry = &sweep->entry[hold.entry[i]];
         if (entry->draining != 1 + hold.cell[i])
@@ -295,6 +297,7 @@ void tkr_sweep_note(const struct tkr_board *board, struct tkr_sweep *sweep, uint
         entry->busy |= (word & TKR_HOLD_STATE_MASK) != TKR_HOLD_HELD;
         entry->held = sum(entry->held, tokens);
     }
+    return true;
 }
 
 /*

@@ -147,8 +147,8 @@ struct tkr_sweep {
  */
 bool tkr_sweep_begin(const struct tkr_board *board, struct tkr_sweep *sweep);
 
-/* Notes what a slot says: of all processes, the dead too. */
-void tkr_sweep_note(const struct tkr_board *board, struct tkr_sweep *sweep, uint64_t word, uint64_t more, int64_t tokens);
+/* Notes what a slot says: of all processes, the dead too. false: it names another board. */
+bool tkr_sweep_note(const struct tkr_board *board, struct tkr_sweep *sweep, uint64_t word, uint64_t more, int64_t tokens);
 
 /* Ends a round in which all slots were seen, and then all releases obeyed. Returns the cells that were mended. */
 uint32_t tkr_sweep_end(const struct tkr_board *board, struct tkr_sweep *sweep);

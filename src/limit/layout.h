@@ -20,7 +20,9 @@
  * Both are allocated whole before they are renamed into place, reservations first, and are never cut or written over by their
  * maker. A collector that starts takes over the board that is there, if it is whole, of this boot, this layout and the size that is
  * asked for: what calls hold stays, and all accounts are unknown until it has looked them up. Else it makes both anew, marks the
- * board that is there as retired, and renames. What belongs together carries the same generation.
+ * board that is there as retired, and renames; then all accounts are unknown until the calls have ended, and are counted, that hold on
+ * the one before, for a minute at most: those that are open for longer hold nothing any more. What belongs together carries the same
+ * generation.
  *
  * Who writes: header, bits, key and figures of entries: the collector's keeper (one thread); `counted`: its workers (atomic
  * additions); `epoch`: its main thread; cells: any gateway, and the collector's workers and main thread; `asked_s`: any gateway.
@@ -48,6 +50,9 @@
  *       loads cells (acquire, and more), then base, then counted. So what a call held and then used is in one of them at least.
  *   P6  seq raised by two and fresh_ns made 0, by a keeper that takes a board over, then all that its collector does to counted
  *       and cells; a reader finds an entry, reads, and then looks at seq: what is of the new collector it takes for nothing.
+ *   P7  retired, then slots looked at for those that name another board, with a fence between; a gateway writes its slot, adds, with
+ *       the addition as its fence, and then looks at retired. One of the two sees the other: so the collector knows when the last
+ *       call has ended that holds on the board before.
  *   P4  epoch changed, then slots looked at, with a fence between; a gateway writes its slot, adds, and then looks at epoch again,
  *       with the addition as its fence: a slot that was not seen carries the new epoch.
  *
@@ -79,7 +84,7 @@
 #define TKR_BOARD_MAGIC UINT64_C(0x314452414f425254)        /* "TRBOARD1" */
 #define TKR_RESERVATIONS_MAGIC UINT64_C(0x3156525345525254) /* "TRRESRV1" */
 #define TKR_BOARD_MAJOR 3u
-#define TKR_BOARD_MINOR 0u
+#define TKR_BOARD_MINOR 1u /* 3.1: waits */
 #define TKR_BOARD_NAME "board"
 #define TKR_RESERVATIONS_NAME "reservations"
 #define TKR_BOARD_HEADER_BYTES 4096u
@@ -102,6 +107,7 @@ struct tkr_board_header {
     uint32_t places;                       /* a power of two */
     alignas(128) _Atomic uint64_t retired; /* not 0: replaced, or about to be */
     _Atomic uint64_t accounts;             /* that are on it */
+    _Atomic uint64_t waits;                /* not 0: nothing is published while calls hold on the board before; 0: minor 0 */
 };
 _Static_assert(sizeof(struct tkr_board_header) <= TKR_BOARD_HEADER_BYTES, "the header fits its page");
 

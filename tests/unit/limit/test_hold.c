@@ -96,8 +96,8 @@ static uint32_t mend(struct fixture *f, const struct slot *slot, uint32_t count)
     if (!tkr_sweep_begin(&f->board, &f->sweep))
         return 0;
     for (uint32_t i = 0; i < count; i++)
-        tkr_sweep_note(&f->board, &f->sweep, atomic_load(&slot[i].word), atomic_load(&slot[i].more),
-                       atomic_load(&slot[i].tokens));
+        (void)tkr_sweep_note(&f->board, &f->sweep, atomic_load(&slot[i].word), atomic_load(&slot[i].more),
+                             atomic_load(&slot[i].tokens));
     return tkr_sweep_end(&f->board, &f->sweep);
 }
 
@@ -428,8 +428,8 @@ static void sweep_host(struct host *host)
         return;
     for (uint32_t i = 0; i < GATEWAYS; i++) {
         struct slot *slot = &host->slot[i];
-        tkr_sweep_note(&host->f->board, &host->f->sweep, atomic_load(&slot->word), atomic_load(&slot->more),
-                       atomic_load(&slot->tokens));
+        (void)tkr_sweep_note(&host->f->board, &host->f->sweep, atomic_load(&slot->word), atomic_load(&slot->more),
+                             atomic_load(&slot->tokens));
     }
     for (uint32_t i = 0; i < GATEWAYS; i++)
         head[i] = atomic_load_explicit(&host->ends[i].head, memory_order_acquire);
@@ -513,8 +513,8 @@ static void test_round_takes_off_only_what_no_slot_vouches_for(void **state)
     assert_int_equal(take(&f->board, &slot, f->claim, 1, 10), TKR_HOLD_OK);
     leave_behind(f, &leaving, TKR_HOLD_LEAVING, 1);
     assert_true(tkr_sweep_begin(&f->board, &f->sweep));
-    tkr_sweep_note(&f->board, &f->sweep, slot.word, slot.more, 10);
-    tkr_sweep_note(&f->board, &f->sweep, leaving.word, leaving.more, 50);
+    (void)tkr_sweep_note(&f->board, &f->sweep, slot.word, slot.more, 10);
+    (void)tkr_sweep_note(&f->board, &f->sweep, leaving.word, leaving.more, 50);
     (void)atomic_fetch_add(&cells->cell[0], 5);
     assert_int_equal(tkr_sweep_end(&f->board, &f->sweep), 1);
     assert_int_equal(held(f, 0), 60);
@@ -522,8 +522,8 @@ static void test_round_takes_off_only_what_no_slot_vouches_for(void **state)
     assert_int_equal(held(f, 0), 10);
     for (int64_t tokens = -1; tokens < 2; tokens += 2) {
         assert_true(tkr_sweep_begin(&f->board, &f->sweep));
-        tkr_sweep_note(&f->board, &f->sweep, slot.word, slot.more, tokens > 0 ? INT64_MAX : INT64_MIN);
-        tkr_sweep_note(&f->board, &f->sweep, slot.word, slot.more, 10);
+        (void)tkr_sweep_note(&f->board, &f->sweep, slot.word, slot.more, tokens > 0 ? INT64_MAX : INT64_MIN);
+        (void)tkr_sweep_note(&f->board, &f->sweep, slot.word, slot.more, 10);
         assert_int_equal(tkr_sweep_end(&f->board, &f->sweep), 0);
     }
     assert_int_equal(held(f, 0), 10);
@@ -541,8 +541,8 @@ static void test_round_in_which_a_call_ends_takes_off_nothing_of_it(void **state
         assert_int_equal(take(&f->board, &ended, f->claim, 1, 100), TKR_HOLD_OK);
         assert_int_equal(take(&f->board, &other, f->claim, 1, 40), TKR_HOLD_OK);
         assert_true(tkr_sweep_begin(&f->board, &f->sweep));
-        tkr_sweep_note(&f->board, &f->sweep, ended.word, ended.more, 100);
-        tkr_sweep_note(&f->board, &f->sweep, other.word, other.more, 40);
+        (void)tkr_sweep_note(&f->board, &f->sweep, ended.word, ended.more, 100);
+        (void)tkr_sweep_note(&f->board, &f->sweep, other.word, other.more, 40);
         word = tkr_hold_leave(words(&ended));
         tkr_hold_left(&f->board, words(&ended), 70);
         if (obeyed_first)
