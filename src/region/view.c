@@ -86,6 +86,7 @@ static enum tkr_view_result map_view(struct tkr_view *view, tkr_message *ret_mes
         (void)tkr_message_set(ret_message, "%s cannot be mapped: %s", view->name, strerror(errno));
         return TKR_VIEW_DENIED;
     }
+    (void)madvise(base, view->bytes, MADV_NOHUGEPAGE); /* else the kernel might fill its holes in the background (huge=always) */
     view->mapped = base;
     view->mapped_lanes = (struct tkr_lane *)((char *)base + TKR_REGION_HEADER_BYTES);
     return check_header(view, ret_message);
