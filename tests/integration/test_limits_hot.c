@@ -406,6 +406,35 @@ static void test_open_calls_go_on_with_the_board_of_the_next_collector(void **st
     stage_collector_end(stage, 0);
 }
 
+/* What stands in its way goes away; all else went on meanwhile. */
+static void test_board_that_could_not_be_made_is_tried_again(void **state)
+{
+    const char *const health[] = {TEST_BIN_DIR "/tokenring", "health", NULL};
+    struct stage *stage = *state;
+    struct process process;
+    tkr_producer *producer;
+    char path[2 * STAGE_PATH_BYTES];
+
+    set_limit(stage, "alice", 0, 1000);
+    (void)snprintf(path, sizeof(path), "%s/board", stage->runtime);
+    assert_int_equal(mkdir(path, 0700), 0);
+    stage_collector_start(stage, "1");
+    assert_int_equal(process_wait_text(&stage->collector, PROCESS_STDERR, "the board of limits cannot be made", WAIT_MS), 0);
+    producer = open_producer(stage, 0);
+    record(producer, "alice", 5); /* counting goes on */
+    assert_int_equal(check(producer, "alice", 0).verdict, TKR_LIMIT_UNKNOWN);
+    assert_int_equal(process_run(&process, health, stage->env_list, WAIT_MS), 0);
+    if (strstr(process_text(&process, PROCESS_STDOUT), "there is no board") == NULL)
+        fail_msg("health: %s", process_text(&process, PROCESS_STDOUT));
+    process_end(&process);
+    assert_int_equal(rmdir(path), 0);
+    assert_int_equal(process_wait_text(&stage->collector, PROCESS_STDERR, "the board of limits is made", WAIT_MS), 0);
+    (void)wait_for_verdict(producer, "alice", 0, TKR_LIMIT_ALLOWED);
+    wait_for_used(producer, "alice", 5);
+    tkr_close(producer);
+    stage_collector_end(stage, 0);
+}
+
 static void test_collector_outlives_reservations_that_somebody_cuts(void **state)
 {
     struct stage *stage = *state;
@@ -749,6 +778,7 @@ int main(void)
          stage_tear_down, NULL},
         IN_REDIS(test_limit_is_unknown_at_the_stated_age_while_the_collector_is_stopped_and_comes_back),
         IN_LEDGER(test_limit_is_unknown_at_the_stated_age_after_the_collector_died_and_comes_back),
+        IN_LEDGER(test_board_that_could_not_be_made_is_tried_again),
         IN_BOTH(test_collector_outlives_reservations_that_somebody_cuts),
         IN_BOTH(test_commands_show_what_gateways_see),
         IN_REDIS(test_limits_go_on_and_tell_their_age_while_redis_is_away),
