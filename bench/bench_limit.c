@@ -117,6 +117,14 @@ static void reserve_end(uint64_t count)
     stage.start.reserve = 0;
 }
 
+/* As most calls do: less than they reserve, which is given back at once. */
+static void reserve_more_end(uint64_t count)
+{
+    stage.start.reserve = 4 * (PROMPT + COMPLETION);
+    begin_end(count);
+    stage.start.reserve = 0;
+}
+
 static void reserve_in_turn(uint64_t count)
 {
     stage.in_turn = true;
@@ -270,7 +278,10 @@ static int set_up(void)
         return -1;
     if (tkr_open(&options, &stage.producer) != TKR_OK)
         return bench_wrong("no producer");
-    return bench_consumer_open(&stage.consumer, stage.runtime) == 0 ? make_board() : -1;
+    if (bench_consumer_open(&stage.consumer, stage.runtime) != 0)
+        return -1;
+    stage.consumer.board = &stage.board;
+    return make_board();
 }
 
 static void expect_reserved(int64_t tokens)
@@ -294,6 +305,8 @@ static void look_at_reserved(void)
     stage.start.reserve = 0;
     expect_reserved(PROMPT);
     stage.failed |= tkr_call_end(stage.producer, call, &stage.usage);
+    expect_reserved(PROMPT); /* until it is counted */
+    stage.failed |= bench_consumer_drain(&stage.consumer);
     expect_reserved(0);
 }
 
@@ -308,7 +321,8 @@ static void bench_hot(void)
                 {"check, any of 1,000,000 accounts", check_cold, false},
                 {"begin + end", begin_end, true},
                 {"begin with reserve + end", reserve_end, true},
-                {"begin with reserve + end, accounts in turn", reserve_in_turn, true}};
+                {"begin with reserve + end, accounts in turn", reserve_in_turn, true},
+                {"begin with reserve + end that used a quarter of it", reserve_more_end, true}};
     enum { WAYS = sizeof(ways) / sizeof(ways[0]) };
     struct bench_series ns[WAYS] = {{.count = 0}};
     struct bench_series ratio;

@@ -10,6 +10,7 @@
 
 #include "event/frame.h"
 #include "harness/bench.h"
+#include "limit/hold.h"
 #include "region/guard.h"
 #include "region/name.h"
 
@@ -69,6 +70,8 @@ static int take_frames(struct bench_consumer *consumer, uint32_t region, uint32_
         if (!tkr_frame_decode(bytes + at, length, &event))
             return bench_wrong("a frame that is none in lane %u", lane);
         at += length;
+        if (event.type == TKR_FRAME_RELEASE && consumer->board != NULL)
+            tkr_hold_release(consumer->board, event.release.word, event.release.more, event.release.tokens);
         if (event.type != TKR_FRAME_USAGE)
             continue;
         if (event.sequence != ++*sequence)

@@ -8,6 +8,7 @@
 
 #include <stdint.h>
 
+#include "limit/board.h"
 #include "region/view.h"
 
 #define BENCH_REGIONS_MAX 64
@@ -20,6 +21,7 @@ struct bench_consumer {
     uint64_t sequence[BENCH_REGIONS_MAX][TKR_REGION_LANES_MAX];
     uint64_t calls; /* seen so far */
     uint64_t tokens;
+    const struct tkr_board *board; /* on which releases are obeyed; NULL: on none */
 };
 
 /* 0, or -1 after bench_wrong, as all here. */

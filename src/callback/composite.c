@@ -31,6 +31,7 @@
 #include "base/process.h"
 #include "callback/claims.h"
 #include "callback/context.h"
+#include "callback/ending.h"
 
 #define SPINS_BEFORE_YIELD 100
 
@@ -216,14 +217,19 @@ static struct list *list_of(struct tkr_callback *callback, tkr_callback_context 
 static int end(struct tkr_callback *callback, const tkr_response *response, tkr_callback_context *context)
 {
     struct list *list = list_of(callback, context);
+    struct tkr_ending ending;
+    bool outermost;
     int failed = 0;
 
     if (list == NULL)
         return 0;
     if (list->generation != tkr_process_generation())
         return tkr_callback_unmatched(callback, context);
+    outermost = tkr_ending_begin(&ending, context);
     for (uint32_t i = 0; i < list->count; i++)
         failed += tkr_callback_run_end(list->member[i], response, context);
+    if (outermost)
+        tkr_ending_finish(&ending);
     list_release(list);
     return failed;
 }
@@ -231,14 +237,19 @@ static int end(struct tkr_callback *callback, const tkr_response *response, tkr_
 static int error(struct tkr_callback *callback, const tkr_call_error *call_error, tkr_callback_context *context)
 {
     struct list *list = list_of(callback, context);
+    struct tkr_ending ending;
+    bool outermost;
     int failed = 0;
 
     if (list == NULL)
         return 0;
     if (list->generation != tkr_process_generation())
         return tkr_callback_unmatched(callback, context);
+    outermost = tkr_ending_begin(&ending, context);
     for (uint32_t i = 0; i < list->count; i++)
         failed += tkr_callback_run_error(list->member[i], call_error, context);
+    if (outermost)
+        tkr_ending_finish(&ending);
     list_release(list);
     return failed;
 }

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Limit handlers: hold when a call starts, give back when it ends. What is held is a slot's (producer/limits.h), so a death gives
- * it back.
+ * Limit handlers: hold when a call starts, give back when it ends, in a composite after all its members have ended
+ * (callback/ending.h). What is held is a slot's (producer/limits.h), so a death gives it back.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "callback/charged.h"
 #include "callback/context.h"
+#include "callback/ending.h"
 #include "callback/extract.h"
 #include "producer/limits.h"
 
@@ -111,7 +112,7 @@ static int give_back(struct tkr_callback *callback, tkr_callback_context *contex
 
     if (kept == NULL)
         return 0;
-    tkr_limits_release(callback->producer, &kept->held);
+    tkr_ending_release(context, callback->producer, &kept->held);
     if (kept->refusal != NULL && tkr_context_refusal(context) == kept->refusal)
         tkr_context_refusal_set(context, NULL);
     if (kept->refusal != &no_figures)

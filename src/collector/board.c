@@ -75,24 +75,27 @@ static int make_part(int directory, struct part *part)
 }
 
 /*
- * The board that is there is replaced: its readers look for the next one. Somebody else's file there is none, and harms nobody.
+ * The board that is there is replaced: its readers look for the next one. Somebody else's file there is none, and harms nobody. false:
+ * there was none.
  */
-static void retire_last(int directory)
+static bool retire_last(int directory)
 {
     struct stat status;
     int fd = openat(directory, TKR_BOARD_NAME, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     struct tkr_board_header *header = MAP_FAILED;
 
     if (fd < 0)
-        return;
+        return false;
     if (fstat(fd, &status) == 0 && S_ISREG(status.st_mode) && status.st_uid == geteuid() &&
         status.st_size >= (off_t)TKR_BOARD_HEADER_BYTES)
         header = mmap(NULL, TKR_BOARD_HEADER_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     (void)close(fd);
     if (header == MAP_FAILED)
-        return;
+        return false;
     (void)tkr_guarded_store(&header->retired, 1);
+    atomic_thread_fence(memory_order_seq_cst); /* P7 */
     (void)munmap(header, TKR_BOARD_HEADER_BYTES);
+    return true;
 }
 
 static int place(int directory, const struct part *part)
@@ -141,18 +144,30 @@ uint32_t tkr_board_accounts_fit(const struct tkr_tmpfs *tmpfs, uint32_t wanted)
     return accounts < TKR_BOARD_ACCOUNTS_MIN ? TKR_BOARD_ACCOUNTS_MIN : accounts;
 }
 
+static void describe(uint32_t accounts_max, struct part ret_part[2])
+{
+    uint32_t places = tkr_board_places(accounts_max);
+
+    ret_part[0] = (struct part){TKR_BOARD_NAME, NAME_NEW TKR_BOARD_NAME, BOARD_MODE, tkr_board_bytes(places), MAP_FAILED};
+    ret_part[1] = (struct part){TKR_RESERVATIONS_NAME, NAME_NEW TKR_RESERVATIONS_NAME, RESERVATIONS_MODE,
+                                tkr_reservations_bytes(places), MAP_FAILED};
+}
+
 int tkr_board_make(int runtime, uint32_t accounts_max, struct tkr_board *ret_board, tkr_message *ret_message)
 {
-    struct part part[2] = {
-        {TKR_BOARD_NAME, NAME_NEW TKR_BOARD_NAME, BOARD_MODE, tkr_board_bytes(tkr_board_places(accounts_max)), MAP_FAILED},
-        {TKR_RESERVATIONS_NAME, NAME_NEW TKR_RESERVATIONS_NAME, RESERVATIONS_MODE,
-         tkr_reservations_bytes(tkr_board_places(accounts_max)), MAP_FAILED}};
-    int failure = make_files(runtime, part);
+    struct part part[2];
+    bool replaced;
+    int failure;
 
+    describe(accounts_max, part);
+    failure = make_files(runtime, part);
     if (failure == 0)
         failure = format(part, accounts_max);
-    retire_last(runtime); /* also when there is no new one: nobody goes on with what is kept no more */
+    replaced = retire_last(runtime); /* also when there is no new one: nobody goes on with what is kept no more */
     TKR_CRASH(BOARD_RETIRED);
+    if (failure == 0)
+        atomic_store_explicit(&((struct tkr_board_header *)part[0].base)->waits, replaced,
+                              memory_order_relaxed); /* no name yet */
     if (failure == 0)
         failure = place(runtime, &part[1]);
     if (failure == 0)
@@ -164,6 +179,57 @@ int tkr_board_make(int runtime, uint32_t accounts_max, struct tkr_board *ret_boa
     TKR_CRASH(BOARD_NAMED);
     tkr_board_lay(ret_board, part[0].base, part[1].base, part[0].base);
     return 0;
+}
+
+/* --- taking over --- */
+
+/* Opens one of them that is ours and whole, and copies its header. false: it is not. */
+static bool open_ours(int directory, struct part *part, int *ret_fd, struct tkr_board_header *ret_header)
+{
+    struct stat status;
+    int fd = openat(directory, part->name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+
+    *ret_fd = fd;
+    if (fd < 0 || fstat(fd, &status) != 0 || !S_ISREG(status.st_mode) || status.st_uid != geteuid() ||
+        (status.st_mode & 07777) != part->mode || (uint64_t)status.st_size != part->bytes ||
+        (uint64_t)status.st_blocks * 512 < part->bytes)
+        return false;
+    return pread(fd, ret_header, sizeof(*ret_header), 0) == (ssize_t)sizeof(*ret_header);
+}
+
+static bool both_fit(const struct part part[2], const struct tkr_board_header header[2], uint32_t accounts_max)
+{
+    uint8_t boot_id[TKR_BOOT_ID_BYTES];
+
+    return tkr_boot_id(boot_id) && tkr_board_fits(&header[0], part[0].bytes, &header[1], part[1].bytes, boot_id) &&
+           header[0].accounts_max == accounts_max && atomic_load_explicit(&header[0].retired, memory_order_relaxed) == 0;
+}
+
+int tkr_board_take_over(int runtime, uint32_t accounts_max, struct tkr_board *ret_board, tkr_message *ret_message)
+{
+    struct part part[2];
+    struct tkr_board_header header[2];
+    int fd[2] = {-1, -1};
+    int result = 0;
+
+    describe(accounts_max, part);
+    if (open_ours(runtime, &part[0], &fd[0], &header[0]) && open_ours(runtime, &part[1], &fd[1], &header[1]) &&
+        both_fit(part, header, accounts_max))
+        result = map_part(fd[0], &part[0]) == 0 && map_part(fd[1], &part[1]) == 0 ? 1 : -1;
+    for (int i = 0; i < 2; i++) {
+        if (fd[i] >= 0)
+            (void)close(fd[i]);
+        if (result != 1 && part[i].base != MAP_FAILED)
+            (void)munmap(part[i].base, part[i].bytes);
+    }
+    if (result == -1)
+        return tkr_message_set(ret_message, "no memory to map the board of limits");
+    if (result == 1) {
+        tkr_board_lay(ret_board, part[0].base, part[1].base, &header[0]);
+        tkr_board_resume(ret_board);
+        TKR_CRASH(BOARD_TAKEN);
+    }
+    return result;
 }
 
 void tkr_board_unmap(struct tkr_board *board)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The files of a board: made anew by each collector, allocated whole, and put in the place of the last collector's, which is
- * marked as retired first (limit/layout.h).
+ * The files of a board: taken over from the last collector or, where that cannot be, made anew, allocated whole, and put in the
+ * place of those that are there, which are marked as retired first (limit/layout.h).
  *
  * Cells are in a file that gateways may cut. So a collector's threads touch them under guard only, and a board that was cut is
  * given up: it is marked as retired, gateways look for another, and nobody here touches its cells again. All else is in the
@@ -20,8 +20,17 @@
  */
 uint32_t tkr_board_accounts_fit(const struct tkr_tmpfs *tmpfs, uint32_t wanted);
 
-/* Makes a board for so many accounts in the runtime directory. 0, or -1 with the reason: then no gateway finds one. */
+/*
+ * Makes a board for so many accounts in the runtime directory. It waits (its header) if it takes the place of another, on which calls
+ * may hold something. 0; -1 with the reason: then no gateway finds one.
+ */
 int tkr_board_make(int runtime, uint32_t accounts_max, struct tkr_board *ret_board, tkr_message *ret_message);
+
+/*
+ * Takes over the board that is there, if it is whole, ours, of this boot, of this layout and for so many accounts: gateways and
+ * what they hold stay with it (limit/layout.h). 1; 0: there is none such; -1 with the reason: there is, and cannot be mapped.
+ */
+int tkr_board_take_over(int runtime, uint32_t accounts_max, struct tkr_board *ret_board, tkr_message *ret_message);
 
 /* The board that this collector serves. Zeroed until it is made. */
 struct tkr_guarded_board {

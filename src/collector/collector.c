@@ -22,6 +22,8 @@
 
 #define LOOK_NS (50 * TKR_NS_PER_MS)
 #define LAST_FLUSH_MS 10000
+#define LIMITS_PAUSE_MIN_NS TKR_NS_PER_S /* before a board that could not be made is tried again: the first time, and at most */
+#define LIMITS_PAUSE_MAX_NS (60 * TKR_NS_PER_S)
 
 struct tkr_collector {
     struct tkr_collector_config config;
@@ -33,10 +35,12 @@ struct tkr_collector {
     struct tkr_notices notices;
     struct tkr_monitor monitor;
     struct tkr_losses losses;
-    struct tkr_shard **shard;       /* of the posts, for the keeper */
-    struct tkr_guarded_board board; /* of limits */
-    struct tkr_keeper *keeper;      /* of it; NULL: there is none */
-    struct tkr_reaper *reaper;      /* the same */
+    struct tkr_shard **shard;                            /* of the posts, for the keeper */
+    struct tkr_guarded_board board;                      /* of limits */
+    struct tkr_limit_services limits;                    /* NULL in it: there is no board */
+    _Atomic(struct tkr_limit_services *) limits_at_work; /* for workers; NULL: there is none yet */
+    int64_t limits_pause_ns;                             /* between tries to make a board; 0: none has failed */
+    int64_t limits_retry_ns;                             /* monotonic: of the next one */
     struct tkr_flusher *flusher;
     struct tkr_discovery *discovery;
     atomic_bool stop_workers;
@@ -108,38 +112,80 @@ static void fit_board(struct tkr_collector *collector)
             collector->config.board_accounts, wanted);
 }
 
+/* The board that is there, with all that calls hold; else a new one. */
+static int find_board(struct tkr_collector *collector, uint32_t accounts, tkr_message *ret_message)
+{
+    int result = tkr_board_take_over(collector->home.runtime, accounts, &collector->board.board, ret_message);
+
+    if (result == 1)
+        tkr_keeper_resume(collector->limits.keeper);
+    else if (result == 0)
+        result = tkr_board_make(collector->home.runtime, accounts, &collector->board.board, ret_message);
+    if (result < 0)
+        return -1;
+    tkr_reaper_wait(collector->limits.reaper);
+    return 0;
+}
+
 /* The board last: it takes the place of the one that is there, and must not do so when nobody would look after it. */
 static int make_limits(struct tkr_collector *collector, tkr_message *ret_message)
 {
     uint32_t accounts = collector->config.board_accounts;
 
     if (tkr_keeper_open(&collector->config, &collector->board, collector->shard, collector->post_count,
-                        &collector->monitor.keeper, &collector->keeper, ret_message) != 0 ||
-        tkr_reaper_open(&collector->board, accounts, &collector->reaper, ret_message) != 0)
+                        &collector->monitor.keeper, &collector->limits.keeper, ret_message) != 0 ||
+        tkr_reaper_open(&collector->board, accounts, &collector->limits.reaper, ret_message) != 0)
         return -1;
-    return tkr_board_make(collector->home.runtime, accounts, &collector->board.board, ret_message);
+    return find_board(collector, accounts, ret_message);
 }
 
 static void close_limits(struct tkr_collector *collector)
 {
-    tkr_reaper_close(collector->reaper);
-    tkr_keeper_close(collector->keeper);
+    tkr_reaper_close(collector->limits.reaper);
+    tkr_keeper_close(collector->limits.keeper);
     tkr_board_unmap(&collector->board.board);
-    collector->reaper = NULL;
-    collector->keeper = NULL;
+    collector->limits = (struct tkr_limit_services){NULL, NULL};
 }
 
-/* Without a board all else goes on, and no gateway here knows of a limit. */
-static void open_limits(struct tkr_collector *collector)
+/* Without a board all else goes on, and no gateway here knows of a limit; so it is tried again, and said once. */
+static bool open_limits(struct tkr_collector *collector)
 {
     tkr_message message;
 
     if (make_limits(collector, &message) == 0) {
-        collector->monitor.board = &collector->board;
-        return;
+        atomic_store_explicit(&collector->monitor.board, &collector->board, memory_order_release);
+        return true;
     }
     close_limits(collector);
-    TKR_LOG(TKR_LOG_WARNING, "{error}; limits are not known to gateways", tkr_field_error(message.text));
+    if (collector->limits_pause_ns == 0)
+        TKR_LOG(TKR_LOG_WARNING, "{error}; limits are not known to gateways; trying again", tkr_field_error(message.text));
+    collector->limits_pause_ns = collector->limits_pause_ns == 0                    ? LIMITS_PAUSE_MIN_NS
+                                 : collector->limits_pause_ns < LIMITS_PAUSE_MAX_NS ? 2 * collector->limits_pause_ns
+                                                                                    : LIMITS_PAUSE_MAX_NS;
+    collector->limits_retry_ns = tkr_clock_monotonic_ns() + collector->limits_pause_ns;
+    return false;
+}
+
+/* Workers find it, and the main thread's own. */
+static int start_limits(struct tkr_collector *collector, tkr_message *ret_message)
+{
+    if (collector->limits.keeper == NULL)
+        return 0;
+    if (tkr_keeper_start(collector->limits.keeper, ret_message) != 0)
+        return -1;
+    tkr_discovery_reap(collector->discovery, collector->limits.reaper);
+    /* The board and all that works on it before it; pairs with the acquire in worker.c. */
+    atomic_store_explicit(&collector->limits_at_work, &collector->limits, memory_order_release);
+    return 0;
+}
+
+/* While there is no board. */
+static int retry_limits(struct tkr_collector *collector, tkr_message *ret_message)
+{
+    if (collector->limits.keeper != NULL || tkr_clock_monotonic_ns() < collector->limits_retry_ns || !open_limits(collector))
+        return 0;
+    tkr_log(TKR_LOG_INFO, "the board of limits is made: limits are known to gateways");
+    return start_limits(collector, ret_message);
 }
 
 /* Each region holds a descriptor, and the usual soft limit of 1024 is for programs that use select(2). */
@@ -182,9 +228,9 @@ int tkr_collector_open(const struct tkr_collector_config *config, struct tkr_col
         goto fail;
     fit_board(collector);
     tkr_losses_open(&collector->losses, collector->home.runtime, collector->config.runtime_path);
-    open_limits(collector);
-    if (tkr_discovery_open(&collector->home, collector->post, collector->post_count, collector->reaper, &collector->discovery,
-                           ret_message) != 0)
+    (void)open_limits(collector);
+    if (tkr_discovery_open(&collector->home, collector->post, collector->post_count, NULL, &collector->discovery, ret_message) !=
+        0)
         goto fail;
     tkr_flusher_attach(collector->flusher, &collector->notices, &collector->monitor);
     *ret_collector = collector;
@@ -199,7 +245,7 @@ static int start_workers(struct tkr_collector *collector, tkr_message *ret_messa
 {
     for (uint32_t i = 0; i < collector->config.workers; i++) {
         struct tkr_worker *worker = &collector->worker[i];
-        memset(worker, 0, offsetof(struct tkr_worker, drain));
+        memset((void *)worker, 0, offsetof(struct tkr_worker, drain));
         worker->posts = collector->post;
         worker->post_count = collector->post_count;
         worker->first = i;
@@ -207,7 +253,7 @@ static int start_workers(struct tkr_collector *collector, tkr_message *ret_messa
         worker->orphans = collector->config.orphans;
         worker->stop = &collector->stop_workers;
         worker->notices = &collector->notices;
-        worker->keeper = collector->keeper;
+        worker->limits = &collector->limits_at_work;
         worker->meter = collector->monitor.meter[i];
         worker->pulse = &collector->monitor.worker[i];
         if (pthread_create(&worker->thread, NULL, tkr_worker_run, worker) != 0)
@@ -321,14 +367,16 @@ int tkr_collector_run(struct tkr_collector *collector, const atomic_uint *stops,
 {
     struct tkr_left left;
     uint64_t unflushed;
-    int result = start_workers(collector, ret_message);
+    int result = start_limits(collector, ret_message);
 
     if (result == 0)
-        result = tkr_flusher_start(collector->flusher, ret_message);
+        result = start_workers(collector, ret_message);
     if (result == 0)
-        result = tkr_keeper_start(collector->keeper, ret_message);
-    while (result == 0 && atomic_load_explicit(stops, memory_order_relaxed) == 0)
+        result = tkr_flusher_start(collector->flusher, ret_message);
+    while (result == 0 && atomic_load_explicit(stops, memory_order_relaxed) == 0) {
+        result = retry_limits(collector, ret_message);
         look(collector, turn, argument);
+    }
     if (result == 0)
         linger(collector, stops, turn, argument);
     tkr_pulse_set(&collector->monitor.main, 0);
@@ -338,7 +386,7 @@ int tkr_collector_run(struct tkr_collector *collector, const atomic_uint *stops,
     tell_found(collector);
     end_workers(collector);
     tkr_losses_look(&collector->losses, &collector->monitor, tkr_clock_monotonic_ns(), true);
-    tkr_keeper_end(collector->keeper);
+    tkr_keeper_end(collector->limits.keeper);
     unflushed = tkr_flusher_finish(collector->flusher, LAST_FLUSH_MS);
     if (result != 0)
         return result;
@@ -364,7 +412,7 @@ const struct tkr_collector_config *tkr_collector_config(const struct tkr_collect
 
 struct tkr_guarded_board *tkr_collector_board(struct tkr_collector *collector)
 {
-    return collector->keeper != NULL ? &collector->board : NULL;
+    return collector->limits.keeper != NULL ? &collector->board : NULL;
 }
 
 uint64_t tkr_collector_name(const struct tkr_collector *collector)

@@ -477,28 +477,64 @@ static void look_at_owners(struct tkr_discovery *discovery)
         struct tkr_feed *feed = discovery->known[i].feed;
         if (feed != NULL && feed->view != NULL && !atomic_load_explicit(&feed->dead, memory_order_relaxed) &&
             !tkr_view_owner_alive(feed->view)) {
-            tkr_reaper_bury(discovery->reaper, feed->view);                 /* here alone: once */
             atomic_store_explicit(&feed->dead, true, memory_order_release); /* its last stores before this */
         }
     }
 }
 
-/* Shows the reaper what open calls hold: of all regions whose owners live, listed since the round began. */
-static void sweep_limits(struct tkr_discovery *discovery)
+/* The feed of a region whose slots may hold something; NULL: none, or all of it is given back. */
+static struct tkr_feed *holding(const struct known *known)
+{
+    struct tkr_feed *feed = known->feed;
+
+    return feed != NULL && feed->view != NULL && !atomic_load_explicit(&feed->done, memory_order_acquire) ? feed : NULL;
+}
+
+/* Is all obeyed that lanes had when the slots had been looked at? */
+static bool lanes_passed(const struct tkr_discovery *discovery)
+{
+    for (size_t i = 0; i < discovery->count; i++) {
+        const struct tkr_feed *feed = holding(&discovery->known[i]);
+        if (feed != NULL && !tkr_feed_passed(feed))
+            return false;
+    }
+    return true;
+}
+
+/* Shows the reaper what slots hold: of all regions, listed since the round began. The lanes are looked at after all slots are. */
+static bool show_slots(struct tkr_discovery *discovery)
 {
     bool whole = true;
 
+    for (size_t i = 0; i < discovery->count; i++) {
+        const struct known *known = &discovery->known[i];
+        const struct tkr_feed *feed = holding(known);
+        if (feed != NULL)
+            whole &= tkr_reaper_sweep(discovery->reaper, feed->view);
+        else if (known->feed == NULL ? known->retry_ns != 0 : known->waiting) /* it cannot be opened at present */
+            whole = false;                                                    /* but its owner's calls may hold something */
+    }
+    for (size_t i = 0; i < discovery->count; i++) {
+        struct tkr_feed *feed = holding(&discovery->known[i]);
+        if (feed != NULL)
+            tkr_feed_mark(feed);
+    }
+    return whole;
+}
+
+static void sweep_limits(struct tkr_discovery *discovery)
+{
+    if (tkr_reaper_sweep_waits(discovery->reaper) && lanes_passed(discovery))
+        tkr_reaper_sweep_end(discovery->reaper);
     if (!tkr_reaper_sweep_begin(discovery->reaper))
         return;
     look_at_directory(discovery);
-    for (size_t i = 0; i < discovery->count; i++) {
-        const struct known *known = &discovery->known[i];
-        if (known->feed != NULL && known->feed->view != NULL && !atomic_load_explicit(&known->feed->dead, memory_order_relaxed))
-            whole &= tkr_reaper_sweep(discovery->reaper, known->feed->view);
-        else if (known->retry_ns != 0) /* it cannot be opened at present, but its owner's calls may hold something */
-            whole = false;
-    }
-    tkr_reaper_sweep_end(discovery->reaper, whole);
+    tkr_reaper_sweep_wait(discovery->reaper, show_slots(discovery));
+}
+
+void tkr_discovery_reap(struct tkr_discovery *discovery, struct tkr_reaper *reaper)
+{
+    discovery->reaper = reaper;
 }
 
 void tkr_discovery_look(struct tkr_discovery *discovery)

@@ -20,6 +20,9 @@ struct tkr_discovery;
 int tkr_discovery_open(const struct tkr_home *home, struct tkr_post *posts, uint32_t post_count, struct tkr_reaper *reaper,
                        struct tkr_discovery **ret_discovery, tkr_message *ret_message);
 
+/* A reaper is there, from now on: a board was made later. */
+void tkr_discovery_reap(struct tkr_discovery *discovery, struct tkr_reaper *reaper);
+
 /* One look: new regions to their posts, the dead marked, the done freed. Takes some ten microseconds plus one per region. */
 void tkr_discovery_look(struct tkr_discovery *discovery);
 

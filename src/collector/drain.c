@@ -23,6 +23,7 @@ static void start(struct tkr_drain *drain, const struct tkr_shard *shard)
     drain->split = shard->models_max > 0;
     drain->events = 0;
     drain->notices = 0;
+    drain->releases = 0;
     drain->charges = 0;
     drain->spans = 0;
     drain->bytes = 0;
@@ -118,7 +119,7 @@ static void add_event(struct tkr_drain *drain, const struct tkr_event *event)
 static bool has_room_for_event(const struct tkr_drain *drain)
 {
     return drain->events < TKR_DRAIN_EVENTS_MAX && drain->charges <= TKR_BATCH_CHARGES_MAX - TKR_DRAIN_CHARGES_MAX &&
-           drain->notices < TKR_DRAIN_NOTICES_MAX;
+           drain->notices < TKR_DRAIN_NOTICES_MAX && drain->releases < TKR_DRAIN_RELEASES_MAX;
 }
 
 /* --- frames out of lanes --- */
@@ -145,12 +146,14 @@ static bool take_frame(struct tkr_drain *drain, struct tkr_drain_span *span, con
     if (tkr_frame_type_charges(event.type)) {
         if (event.sequence != span->sequence + 1)
             return false;
-        drain->mark[drain->events] = (struct tkr_drain_mark){span->position, span->unknown, drain->notices};
+        drain->mark[drain->events] = (struct tkr_drain_mark){span->position, span->unknown, drain->notices, drain->releases};
         span->sequence++;
         add_event(drain, &event);
         span->event_count++;
     } else if (event.type == TKR_FRAME_NOTICE || event.type == TKR_FRAME_WATCH) {
         add_notice(drain, &event);
+    } else if (event.type == TKR_FRAME_RELEASE) {
+        drain->release[drain->releases++] = event.release;
     } else if (event.type != TKR_FRAME_PADDING) {
         span->unknown++; /* of a later version */
     }
@@ -201,6 +204,7 @@ static bool drain_lane(struct tkr_drain *drain, struct tkr_feed *feed, uint32_t 
     if (!span->broken && count > 0)
         drain->bytes += parse(drain, span, bytes, count, count == max);
     span->notices_end = drain->notices;
+    span->releases_end = drain->releases;
     if (span->broken || count > 0)
         drain->spans++;
     return !span->broken && span->position == head;
@@ -277,6 +281,8 @@ static void cut_span(struct tkr_drain *drain, struct tkr_drain_span *span, uint3
     tkr_feed_lane_set_waiting(span->feed, span->lane, true);
     for (uint32_t i = mark->notices; i < span->notices_end; i++)
         drain->notice[i].waits = true;
+    for (uint32_t i = mark->releases; i < span->releases_end; i++)
+        drain->release[i].word = 0; /* which releases nothing */
 }
 
 /* Leaves in their lanes the events that wait, of each span those from the first of them on. Returns how many. */
@@ -328,8 +334,8 @@ static void move_cursor(struct tkr_shard *shard, const struct tkr_drain_span *sp
     }
 }
 
-/* Those that stay in their lanes are nobody's yet. */
-static void keep_notices(struct tkr_drain *drain)
+/* Notices that stay in their lanes are nobody's yet; nor is what would be released there. */
+static void keep_rest(struct tkr_drain *drain)
 {
     uint32_t kept = 0;
 
@@ -338,6 +344,12 @@ static void keep_notices(struct tkr_drain *drain)
             drain->notice[kept++] = drain->notice[i];
     }
     drain->notices = kept;
+    kept = 0;
+    for (uint32_t i = 0; i < drain->releases; i++) {
+        if (drain->release[i].word != 0)
+            drain->release[kept++] = drain->release[i];
+    }
+    drain->releases = kept;
 }
 
 static void apply_spans(struct tkr_drain *drain, struct tkr_shard *shard)
@@ -387,14 +399,14 @@ int tkr_drain_batch(struct tkr_drain *drain, struct tkr_shard *shard, struct tkr
         return 0;
     TKR_CRASH(DRAIN_COPIED);
     if (!tkr_batch_begin(shard)) {
-        drain->charges = drain->events = 0; /* of these, nothing is counted */
+        drain->charges = drain->events = drain->releases = drain->spans = 0; /* of these, nothing is counted */
         return -1;
     }
     tkr_batch_apply(shard, drain->charge, drain->charges);
     end_waiting(drain);
     waiting = cut_waiting(drain);
     if (waiting > 0)
-        keep_notices(drain);
+        keep_rest(drain);
     apply_spans(drain, shard);
     tkr_batch_commit(shard);
     release_spans(drain);

@@ -22,11 +22,12 @@ struct tkr_drain_span {
     uint32_t lane;
     uint32_t first_event;
     uint32_t event_count;
-    uint32_t notices_end; /* of the batch's notices, behind those of this span and of the ones before */
-    uint64_t position;    /* behind the last frame */
-    uint64_t sequence;    /* of the last frame */
-    uint64_t unknown;     /* frames skipped */
-    bool broken;          /* what follows is no frame */
+    uint32_t notices_end;  /* of the batch's notices, behind those of this span and of the ones before */
+    uint32_t releases_end; /* the same, of releases */
+    uint64_t position;     /* behind the last frame */
+    uint64_t sequence;     /* of the last frame */
+    uint64_t unknown;      /* frames skipped */
+    bool broken;           /* what follows is no frame */
 };
 
 /* Where an event begins, to go back to should it have to wait: what its span was before it. Of an open call: its slot. */
@@ -34,9 +35,11 @@ struct tkr_drain_mark {
     uint64_t position; /* or the slot's number */
     uint64_t unknown;  /* or slots before it that are broken */
     uint32_t notices;  /* of the batch */
+    uint32_t releases; /* the same */
 };
 
-#define TKR_DRAIN_NOTICES_MAX 64u /* of a batch */
+#define TKR_DRAIN_NOTICES_MAX 64u   /* of a batch */
+#define TKR_DRAIN_RELEASES_MAX 512u /* of a batch */
 
 /* A notice of a batch, or a watch: account and cycle alone; it points into the buffer. */
 struct tkr_drain_notice {
@@ -69,6 +72,8 @@ struct tkr_drain_call {
 struct tkr_drain {
     uint32_t notices;
     struct tkr_drain_notice notice[TKR_DRAIN_NOTICES_MAX];
+    uint32_t releases;
+    struct tkr_frame_release release[TKR_DRAIN_RELEASES_MAX]; /* of what was counted in this batch or before */
     uint32_t events;
     uint32_t charges;
     uint32_t spans;

@@ -67,6 +67,31 @@ void tkr_feed_resume(struct tkr_feed *feed)
     }
 }
 
+/* --- releases --- */
+
+void tkr_feed_obeyed_all(struct tkr_feed *feed)
+{
+    bool active = tkr_feed_state(feed) == TKR_CURSOR_ACTIVE;
+
+    for (uint32_t i = 0; i < TKR_REGION_LANES_MAX; i++)
+        tkr_feed_obeyed(feed, i, active ? get(&feed->cursor->lane[i].position) : UINT64_MAX);
+}
+
+void tkr_feed_mark(struct tkr_feed *feed)
+{
+    if (!tkr_view_lane_heads(feed->view, feed->mark, &feed->marks))
+        feed->marks = 0; /* cut by its owner: nothing is read from it any more */
+}
+
+bool tkr_feed_passed(const struct tkr_feed *feed)
+{
+    for (uint32_t i = 0; i < feed->marks; i++) {
+        if (atomic_load_explicit(&feed->obeyed[i], memory_order_acquire) < feed->mark[i])
+            return false;
+    }
+    return true;
+}
+
 void tkr_feed_drop(struct tkr_shard *shard, struct tkr_feed *feed, enum tkr_drop why, uint64_t count)
 {
     tkr_batch_touch(shard, feed->cursor, TKR_CURSOR_HEAD_BYTES);

@@ -62,6 +62,8 @@ struct tkr_keeper {
     _Atomic uint64_t *resolved; /* by shard: entries taken that its worker has linked */
     uint32_t taken[TAKEN_MAX];
     _Atomic uint64_t taken_count;
+    uint32_t resumed; /* of a board that was taken over: places whose accounts are taken up */
+    bool resuming;
     bool failing;
     int64_t not_before_ns;
     struct tkr_pulse *pulse; /* may be NULL */
@@ -140,7 +142,7 @@ void tkr_keeper_count(struct tkr_keeper *keeper, uint32_t shard, const struct tk
         return;
     if (drain->notices > 0 && has_watches(drain))
         take_watches(keeper, drain);
-    if (atomic_load_explicit(&keeper->taken_count, memory_order_relaxed) == 0) /* nobody watches anybody */
+    if (atomic_load_explicit(&keeper->guarded->board.header->accounts, memory_order_relaxed) == 0) /* nobody watches anybody */
         return;
     for (uint32_t i = 0; i < drain->charges; i++) {
         if (drain->charge[i].model_len == 0 && !drain->charge[i].refused && !drain->charge[i].waits)
@@ -221,6 +223,26 @@ static void take_up(struct tkr_keeper *keeper, const struct wanted *wanted, int6
     keeper->kept[taking.number] = (struct kept){.due_ns = now_ns, .taken = count + 1};
     keeper->taken[count % TAKEN_MAX] = taking.number;
     atomic_store_explicit(&keeper->taken_count, count + 1, memory_order_release); /* P2 */
+}
+
+/*
+ * Takes up accounts of a board that was taken over, a number at a time that leaves room for those that are wanted. Until then
+ * nothing of them is looked up. One that has changed hands since was taken up then.
+ */
+static void resume_some(struct tkr_keeper *keeper, int64_t now_ns)
+{
+    uint64_t count = atomic_load_explicit(&keeper->taken_count, memory_order_relaxed); /* the thread's own */
+    uint64_t max = resolved_by_all(keeper) + TAKEN_MAX / 2;
+
+    while (count < max && tkr_board_next(&keeper->guarded->board, &keeper->resumed)) {
+        uint32_t number = keeper->resumed++;
+        if (keeper->kept[number].due_ns != INT64_MAX)
+            continue;
+        keeper->kept[number] = (struct kept){.due_ns = now_ns, .taken = count + 1};
+        keeper->taken[count++ % TAKEN_MAX] = number;
+        atomic_store_explicit(&keeper->taken_count, count, memory_order_release); /* P2 */
+    }
+    keeper->resuming = keeper->resumed < keeper->guarded->board.places;
 }
 
 /* Takes up what is wanted; the workers may go on wanting meanwhile. */
@@ -458,7 +480,7 @@ static bool wait_until(struct tkr_keeper *keeper, int64_t at_ns)
 static void *run(void *argument)
 {
     struct tkr_keeper *keeper = argument;
-    int64_t next_ns = INT64_MAX;
+    int64_t next_ns = keeper->resuming ? 0 : INT64_MAX;
 
     for (;;) {
         int64_t now_ns;
@@ -468,7 +490,14 @@ static void *run(void *argument)
         now_ns = tkr_clock_monotonic_ns();
         tkr_pulse_set(keeper->pulse, now_ns);
         take_wanted(keeper, now_ns);
-        next_ns = now_ns < keeper->not_before_ns ? keeper->not_before_ns : look_up_due(keeper, now_ns);
+        if (keeper->resuming)
+            resume_some(keeper, now_ns);
+        if (atomic_load_explicit(&keeper->guarded->board.header->waits, memory_order_acquire) != 0) /* pairs in reaper.c */
+            next_ns = now_ns + SOON_NS;
+        else
+            next_ns = now_ns < keeper->not_before_ns ? keeper->not_before_ns : look_up_due(keeper, now_ns);
+        if (keeper->resuming && next_ns > now_ns + SOON_NS)
+            next_ns = now_ns + SOON_NS;
     }
     tkr_pulse_set(keeper->pulse, 0);
     return NULL;
@@ -524,6 +553,13 @@ int tkr_keeper_open(const struct tkr_collector_config *config, struct tkr_guarde
 fail:
     tkr_keeper_close(keeper);
     return -1;
+}
+
+void tkr_keeper_resume(struct tkr_keeper *keeper)
+{
+    for (uint32_t i = 0; tkr_board_next(&keeper->guarded->board, &i); i++)
+        keeper->kept[i].due_ns = INT64_MAX;
+    keeper->resuming = true;
 }
 
 int tkr_keeper_start(struct tkr_keeper *keeper, tkr_message *ret_message)

@@ -45,6 +45,9 @@ struct tkr_pulse;
 int tkr_keeper_open(const struct tkr_collector_config *config, struct tkr_guarded_board *guarded, struct tkr_shard *const *shard,
                     uint32_t shard_count, struct tkr_pulse *pulse, struct tkr_keeper **ret_keeper, tkr_message *ret_message);
 
+/* The board was taken over: its accounts are taken up, and looked up, when the thread has started. Before that. */
+void tkr_keeper_resume(struct tkr_keeper *keeper);
+
 /* Starts the thread. -1: the system refused. */
 int tkr_keeper_start(struct tkr_keeper *keeper, tkr_message *ret_message);
 

@@ -58,7 +58,9 @@ void tkr_monitor_unreadable(struct tkr_monitor *monitor, struct tkr_unreadable *
 
 bool tkr_monitor_no_board(const struct tkr_monitor *monitor)
 {
-    return monitor->board == NULL || atomic_load_explicit(&monitor->board->given_up, memory_order_relaxed); /* a flag */
+    const struct tkr_guarded_board *board = atomic_load_explicit(&monitor->board, memory_order_acquire);
+
+    return board == NULL || atomic_load_explicit(&board->given_up, memory_order_relaxed); /* a flag */
 }
 
 static void look(const struct tkr_pulse *pulse, const char *who, int64_t now_ns, int64_t *longest_ns, const char **ret_who)

@@ -82,11 +82,11 @@ struct tkr_monitor {
     struct tkr_ranking *ranking;
     struct tkr_flush_figures flush;
     struct tkr_shortage shortage;
-    const struct tkr_guarded_board *board; /* NULL: there is none */
-    _Atomic uint64_t gateways;             /* processes that are attached, as the main loop saw last */
-    _Atomic int64_t linger_until_ns;       /* monotonic: the collector was asked to leave and waits for them; 0: not so */
-    pthread_mutex_t unreadable_mutex;      /* held for a copy: a text is no word */
-    struct tkr_unreadable unreadable;      /* the main loop's */
+    _Atomic(const struct tkr_guarded_board *) board; /* main; NULL: there is none, perhaps later */
+    _Atomic uint64_t gateways;                       /* processes that are attached, as the main loop saw last */
+    _Atomic int64_t linger_until_ns;  /* monotonic: the collector was asked to leave and waits for them; 0: not so */
+    pthread_mutex_t unreadable_mutex; /* held for a copy: a text is no word */
+    struct tkr_unreadable unreadable; /* the main loop's */
 };
 
 /* Zeroed before. false: no memory; to be closed all the same. */

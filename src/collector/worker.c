@@ -35,6 +35,7 @@ static void take_inbox(const struct tkr_worker *worker, struct tkr_post *post)
             tkr_post_give(post, feed);
             continue;
         }
+        tkr_feed_obeyed_all(feed);
         feed->next = post->feeds;
         post->feeds = feed;
     }
@@ -82,6 +83,7 @@ static bool bury(struct tkr_worker *worker, struct tkr_post *post, struct tkr_fe
         *ret_more |= !settled && !feed->settling_waits;
         if (!settled)
             return false;
+        tkr_reaper_bury(worker->reaper, feed->view);
     }
     tkr_meter_look(worker->meter, feed);
     tkr_feed_reclaim(post->shard, feed);
@@ -135,6 +137,7 @@ static bool serve(struct tkr_worker *worker, struct tkr_post *post)
     tkr_keeper_resolve(worker->keeper, post->number);
     events = tkr_drain_batch(&worker->drain, post->shard, post->feeds, &more);
     tkr_keeper_count(worker->keeper, post->number, &worker->drain);
+    tkr_reaper_obey(worker->reaper, &worker->drain);
     tkr_meter_count(worker->meter, &worker->drain);
     tkr_notices_take(worker->notices, &worker->drain);
     settling = look_after(worker, post);
@@ -143,11 +146,25 @@ static bool serve(struct tkr_worker *worker, struct tkr_post *post)
     return events > 0 || (more && events >= 0) || settling;
 }
 
+/* A board may be made while workers are at work. */
+static void look_for_limits(struct tkr_worker *worker)
+{
+    /* What it points to before it; pairs with the release in collector.c. */
+    const struct tkr_limit_services *limits =
+        worker->limits != NULL ? atomic_load_explicit(worker->limits, memory_order_acquire) : NULL;
+
+    if (limits != NULL) {
+        worker->keeper = limits->keeper;
+        worker->reaper = limits->reaper;
+    }
+}
+
 static bool serve_all(struct tkr_worker *worker)
 {
     uint32_t waiting = 0;
     bool busy = false;
 
+    look_for_limits(worker);
     for (uint32_t i = worker->first; i < worker->post_count; i += worker->stride) {
         busy |= serve(worker, &worker->posts[i]);
         waiting += worker->posts[i].waiting;

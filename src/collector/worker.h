@@ -12,6 +12,7 @@
 #include "collector/keeper.h"
 #include "collector/monitor.h"
 #include "collector/notices.h"
+#include "collector/reaper.h"
 
 /* A shard with its feeds. */
 struct tkr_post {
@@ -20,6 +21,12 @@ struct tkr_post {
     _Atomic(struct tkr_feed *) inbox; /* feeds to take up; any thread pushes, the worker takes all */
     struct tkr_feed *feeds;           /* the worker's */
     uint32_t waiting;                 /* lanes and the like that wait for memory, as of the last round; the worker's */
+};
+
+/* What works on limits. */
+struct tkr_limit_services {
+    struct tkr_keeper *keeper;
+    struct tkr_reaper *reaper;
 };
 
 /* A thread and the posts that it serves: every `stride`th from `first` on. */
@@ -31,10 +38,12 @@ struct tkr_worker {
     uint32_t stride;
     enum tkr_orphan_policy orphans;
     const atomic_bool *stop;
-    struct tkr_notices *notices; /* of all workers; NULL: nobody wants them */
-    struct tkr_keeper *keeper;   /* of limits; NULL: there is none */
-    struct tkr_meter *meter;     /* its own; NULL: nobody wants it */
-    struct tkr_pulse *pulse;     /* that it moves; may be NULL */
+    struct tkr_notices *notices;                        /* of all workers; NULL: nobody wants them */
+    const _Atomic(struct tkr_limit_services *) *limits; /* NULL in it: there is no board, perhaps later */
+    struct tkr_keeper *keeper;                          /* of them, as the worker has found it; NULL: none */
+    struct tkr_reaper *reaper;                          /* the same */
+    struct tkr_meter *meter;                            /* its own; NULL: nobody wants it */
+    struct tkr_pulse *pulse;                            /* that it moves; may be NULL */
     struct tkr_drain drain;
 };
 

@@ -220,6 +220,17 @@ static inline __attribute__((always_inline)) bool tkr_frame_plain_head_put(unsig
     return short_id ? tkr_frame_put_clean_short(id, user->id, user->len) : tkr_frame_put_clean(id, user->id, user->len);
 }
 
+/* A release (event/frame.h) of TKR_FRAME_RELEASE_BYTES. */
+static inline void tkr_frame_release_put(unsigned char *frame, const struct tkr_frame_release *release)
+{
+    tkr_frame_put_word(frame, 0,
+                       (uint64_t)TKR_FRAME_RELEASE_BYTES << TKR_FRAME_SHIFT(0, 2) | (uint64_t)TKR_FRAME_RELEASE
+                                                                                        << TKR_FRAME_SHIFT(4, 1));
+    tkr_frame_put_word(frame, 8, release->word);
+    tkr_frame_put_word(frame, 16, release->more);
+    tkr_frame_put_word(frame, 24, (uint64_t)release->tokens);
+}
+
 /* The rest of an open frame; sequence: as event/frame.h has it. */
 static inline void tkr_frame_plain_open(unsigned char *frame, size_t head_bytes, uint64_t sequence)
 {

@@ -12,6 +12,7 @@
 #define US_PER_MS 1000
 
 _Static_assert(TKR_FRAME_BYTES_MAX <= UINT16_MAX, "a frame's length is a 16-bit number");
+_Static_assert(TKR_FRAME_ALIGN + sizeof(struct tkr_frame_release) == TKR_FRAME_RELEASE_BYTES, "releases have no holes");
 
 size_t tkr_frame_length(const void *bytes, size_t available)
 {
@@ -156,6 +157,14 @@ static bool take_values(const unsigned char *at, size_t left, const struct tkr_f
     return true;
 }
 
+static bool take_release(const unsigned char *frame, size_t length, struct tkr_frame_release *ret_release)
+{
+    if (length != TKR_FRAME_RELEASE_BYTES)
+        return false;
+    memcpy(ret_release, frame + TKR_FRAME_ALIGN, sizeof(*ret_release));
+    return ret_release->tokens >= 0 && ret_release->tokens <= TKR_TOKENS_MAX;
+}
+
 bool tkr_frame_decode(const void *bytes, size_t length, struct tkr_event *ret_event)
 {
     const unsigned char *frame = bytes;
@@ -163,6 +172,8 @@ bool tkr_frame_decode(const void *bytes, size_t length, struct tkr_event *ret_ev
     struct input in;
 
     ret_event->type = frame[offsetof(struct tkr_frame_header, type)];
+    if (ret_event->type == TKR_FRAME_RELEASE)
+        return take_release(frame, length, &ret_event->release);
     if (ret_event->type < TKR_FRAME_USAGE || ret_event->type > TKR_FRAME_WATCH)
         return ret_event->type != 0;
     if (length < TKR_FRAME_HEADER_BYTES)

@@ -7,7 +7,8 @@
  *   offset  bytes
  *        0      2  bytes of the frame, a multiple of 8, this field included
  *        2      2  offset of the values, a multiple of 8 (0 in padding)
- *        4      1  type: 1 padding, 2 usage, 3 open (a call's slot only, never in a lane), 4 increment, 5 notice, 6 watch
+ *        4      1  type: 1 padding, 2 usage, 3 open (a call's slot only, never in a lane), 4 increment, 5 notice, 6 watch,
+ *                  7 release
  *        5      1  flags: 1 values are 8 bytes wide, else 4; 2 call id and attempt are there
  *        6      2  which values are there: bit i
  *        8      8  sequence: 1, 2, 3, ... over the usage and increment frames of one lane   (padding ends before this);
@@ -26,6 +27,10 @@
  * Value bits: 0..14 increments of the counters of base/counters.def, where calls and errors are implied by the type and
  * by error and never there, and duration is in microseconds; 15 time to the first token, microseconds. A value of 0 is
  * left out.
+ *
+ * A release, 32 bytes, has only the first 8 of these, zeros but bytes and type, and behind them what a call held against limits
+ * (limit/hold.h): 8: the slot's word, 8: its second word, 8: tokens. It follows the usage frame of its call in the same lane, and
+ * a collector obeys it when that is counted.
  *
  * Written by event/encode.h. A reader copies a frame out of shared memory before it decodes: tkr_frame_decode trusts nothing
  * but its arguments.
@@ -47,7 +52,8 @@ enum tkr_frame_type {
     TKR_FRAME_OPEN = 3,      /* one that has begun; in its slot only, never in a lane */
     TKR_FRAME_INCREMENT = 4, /* figures that are no call */
     TKR_FRAME_NOTICE = 5,    /* something for the collector to log and to count; nothing is charged */
-    TKR_FRAME_WATCH = 6      /* somebody asks for the limit of its account and cycle; nothing is charged */
+    TKR_FRAME_WATCH = 6,     /* somebody asks for the limit of its account and cycle; nothing is charged */
+    TKR_FRAME_RELEASE = 7    /* what a call held against limits is to be given back; nothing is charged */
 };
 
 /* What a notice is about: its error. Its model is the type of the handler. */
@@ -72,6 +78,8 @@ enum tkr_notice {
     TKR_FRAME_ROUND(TKR_FRAME_HEADER_BYTES + TKR_ACCOUNTS_MAX * (2 + 8 + TKR_ID_BYTES_MAX) + TKR_MODEL_BYTES_MAX + \
                     TKR_PROVIDER_BYTES_MAX + 16 + 4)
 #define TKR_FRAME_BYTES_MAX (TKR_FRAME_HEAD_BYTES_MAX + TKR_VALUE_COUNT * 8)
+#define TKR_FRAME_RELEASE_BYTES 32u
+#define TKR_FRAME_PAIR_BYTES_MAX (TKR_FRAME_BYTES_MAX + TKR_FRAME_RELEASE_BYTES) /* a call's end and its release, at once */
 
 /* Is it charged, and numbered? Else there is nothing in it for an account. */
 static inline bool tkr_frame_type_charges(enum tkr_frame_type type)
@@ -95,6 +103,13 @@ struct tkr_frame_header {
     uint8_t provider_len;
 };
 _Static_assert(sizeof(struct tkr_frame_header) == TKR_FRAME_HEADER_BYTES, "the frame's header has no holes");
+
+/* What a call held, as its slot had it, and how much of it is left to be given back. */
+struct tkr_frame_release {
+    uint64_t word;
+    uint64_t more;
+    int64_t tokens; /* 0..TKR_TOKENS_MAX */
+};
 
 /* Bits to shift a number of so many bytes by, for its place at this offset in a word of 8 bytes of the header. */
 #define TKR_FRAME_SHIFT(offset, bytes) \
@@ -128,6 +143,7 @@ struct tkr_event {
     const uint8_t *call_id; /* 16 bytes, or NULL */
     uint32_t attempt;
     struct tkr_frame_values values;
+    struct tkr_frame_release release; /* of TKR_FRAME_RELEASE, which has nothing else */
 };
 
 /*

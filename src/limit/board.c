@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "limit/board.h"
 
-#include "base/clock.h"
-
 #include <string.h>
+
+#include "base/clock.h"
+#include "base/crash.h"
 
 #define REACH_MAX 63u  /* places from home at most: with twice as many as accounts, nearly none is beyond a few */
 #define CANDIDATES 64u /* places at which the account asked for longest ago is looked for, to leave */
@@ -389,6 +390,36 @@ bool tkr_board_take(struct tkr_board *board, const struct tkr_board_key *key, ui
     turn_taken(board, number, true);
     *ret_number = number;
     return true;
+}
+
+/* What a kill may have left of a place: see tkr_board_take and vacate. */
+static void resume_place(struct tkr_board *board, uint32_t number)
+{
+    struct tkr_board_entry *entry = &board->entry[number];
+    uint64_t seq = atomic_load_explicit(&entry->seq, memory_order_relaxed);
+
+    if (!is_taken(board, number)) { /* its key may be whole, but nobody has it yet, or any more */
+        if (seq % 2 == 0 && tkr_board_id_len(shape_of(board, number)) != 0)
+            atomic_store_explicit(&entry->seq, seq + 1, memory_order_release);
+        return;
+    }
+    /* Odd: it was to leave, and its key is whole still. */
+    atomic_store_explicit(&entry->seq, seq | 1, memory_order_seq_cst);
+    atomic_store_explicit(&entry->fresh_ns, 0, memory_order_release);
+    atomic_store_explicit(&entry->seq, (seq | 1) + 1, memory_order_release);
+    TKR_CRASH(BOARD_RESUMED);
+}
+
+void tkr_board_resume(struct tkr_board *board)
+{
+    uint64_t accounts = 0;
+
+    for (uint32_t i = 0; i < board->places; i++) {
+        accounts += is_taken(board, i);
+        resume_place(board, i);
+    }
+    atomic_store_explicit(&board->header->accounts, accounts, memory_order_relaxed);
+    atomic_thread_fence(memory_order_seq_cst); /* each seq before all that is done on the board from now on (P6) */
 }
 
 void tkr_board_publish(struct tkr_board *board, uint32_t number, int64_t limit, int64_t base, int64_t fresh_ns)

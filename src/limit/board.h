@@ -46,7 +46,7 @@ struct tkr_board_key {
 struct tkr_board_figures {
     int64_t limit; /* 0: none */
     int64_t used;
-    int64_t reserved;
+    int64_t reserved; /* held by open calls, and what ended calls used that is not counted yet */
     int64_t fresh_ns; /* 0: not looked up yet */
 };
 
@@ -114,7 +114,7 @@ bool tkr_board_find(const struct tkr_board *board, const struct tkr_board_key *k
 /* What a cell holds. Below 0 it is somebody's nonsense: then it holds nothing. */
 static inline int64_t tkr_board_held(const _Atomic int64_t *cell)
 {
-    int64_t tokens = atomic_load_explicit(cell, memory_order_seq_cst); /* P3, and the look that follows an addition */
+    int64_t tokens = atomic_load_explicit(cell, memory_order_seq_cst); /* P3, P5, and the look that follows an addition */
 
     return tokens < 0 ? 0 : tokens > INT64_MAX / 4 ? INT64_MAX / 4 : tokens;
 }
@@ -129,9 +129,9 @@ static inline bool tkr_board_read(const struct tkr_board *board, uint32_t number
 
     ret_figures->fresh_ns = atomic_load_explicit(&entry->fresh_ns, memory_order_acquire);
     ret_figures->limit = atomic_load_explicit(&entry->limit, memory_order_acquire);
-    base = atomic_load_explicit(&entry->base, memory_order_acquire); /* before counted (P2) */
+    ret_figures->reserved = tkr_board_held(&cells->cell[0]) + tkr_board_held(&cells->cell[1]); /* before counted (P5) */
+    base = atomic_load_explicit(&entry->base, memory_order_acquire);                           /* before counted (P2) */
     ret_figures->used = (int64_t)((uint64_t)base + atomic_load_explicit(&entry->counted, memory_order_acquire));
-    ret_figures->reserved = tkr_board_held(&cells->cell[0]) + tkr_board_held(&cells->cell[1]);
     return atomic_load_explicit(&entry->seq, memory_order_seq_cst) == seq; /* P3 */
 }
 
@@ -171,6 +171,13 @@ static inline void tkr_board_ask(const struct tkr_board *board, uint32_t number,
  * ago, of those looked at, and that holds nothing. false: none is to be had at present.
  */
 bool tkr_board_take(struct tkr_board *board, const struct tkr_board_key *key, uint32_t *ret_number);
+
+/*
+ * Keeper: takes up a board whose last keeper died anywhere, before anything is counted on it or taken off its cells: its accounts
+ * stay, with what is held of them, and nothing is known of them until it is published (fresh_ns 0). Whoever has found an entry
+ * before finds that it has changed hands. No cells are touched.
+ */
+void tkr_board_resume(struct tkr_board *board);
 
 /* Keeper: publishes what an entry says. */
 void tkr_board_publish(struct tkr_board *board, uint32_t number, int64_t limit, int64_t base, int64_t fresh_ns);

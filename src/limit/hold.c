@@ -4,8 +4,6 @@
 #include <ck_pr.h>
 #include <string.h>
 
-#include "base/crash.h"
-
 #define COUNT_SHIFT 2
 #define CELL_SHIFT 5
 #define ENTRY_SHIFT 9
@@ -147,6 +145,8 @@ INLINE enum tkr_hold_result look(const struct tkr_board *board, const struct tkr
         if (figures.limit > 0 && figures.used > figures.limit - figures.reserved)
             result = TKR_HOLD_REFUSED;
     }
+    if (atomic_load_explicit(&board->header->retired, memory_order_seq_cst) != 0) /* P7 */
+        return TKR_HOLD_MOVED;
     return tkr_board_shown(board) ? result : TKR_HOLD_MOVED;
 }
 
@@ -196,13 +196,21 @@ void tkr_hold_give(const struct tkr_board *board, struct tkr_hold_slot slot, int
     struct tkr_hold hold;
     uint64_t word = atomic_load_explicit(slot.word, memory_order_relaxed); /* the process' own */
 
-    if (parse(board, word, atomic_load_explicit(slot.more, memory_order_relaxed), &hold))
+    if (board != NULL && parse(board, word, atomic_load_explicit(slot.more, memory_order_relaxed), &hold))
         leave(board, slot, &hold, tokens);
     else
         store_none(slot);
 }
 
-/* Never below 0: what a hostile slot says it held is not all there. */
+void tkr_hold_left(const struct tkr_board *board, struct tkr_hold_slot slot, int64_t tokens)
+{
+    if (tokens > 0)
+        tkr_hold_give(board, slot, tokens);
+    else
+        store_none(slot);
+}
+
+/* Never below 0: what a hostile slot or frame says was held is not all there. */
 static void take_off(_Atomic int64_t *cell, int64_t tokens)
 {
     int64_t before = atomic_load_explicit(cell, memory_order_relaxed);
@@ -210,18 +218,19 @@ static void take_off(_Atomic int64_t *cell, int64_t tokens)
 
     do {
         after = before > tokens ? before - tokens : 0;
-    } while (!atomic_compare_exchange_weak_explicit(cell, &before, after, memory_order_relaxed, memory_order_relaxed));
+    } while (!atomic_compare_exchange_weak_explicit(cell, &before, after, memory_order_release, memory_order_relaxed)); /* P5 */
 }
 
-void tkr_hold_give_dead(const struct tkr_board *board, uint64_t word, uint64_t more, int64_t tokens)
+void tkr_hold_release(const struct tkr_board *board, uint64_t word, uint64_t more, int64_t tokens)
 {
     struct tkr_hold hold;
 
-    if ((word & TKR_HOLD_STATE_MASK) != TKR_HOLD_HELD || tokens < 0 || tokens > TKR_TOKENS_MAX ||
-        !tkr_hold_parse(board, word, more, &hold))
+    if (tokens < 0 || tokens > TKR_TOKENS_MAX || !tkr_hold_parse(board, word, more, &hold))
         return;
-    for (uint32_t i = 0; i < hold.count; i++)
+    for (uint32_t i = 0; i < hold.count; i++) {
         take_off(&board->cells[hold.entry[i]].cell[hold.cell[i]], tokens);
+        TKR_CRASH(HOLD_RELEASED);
+    }
 }
 
 /* --- mending --- */
@@ -275,12 +284,12 @@ static int64_t sum(int64_t held, int64_t tokens)
     return fits ? held + tokens : held;
 }
 
-void tkr_sweep_note(const struct tkr_board *board, struct tkr_sweep *sweep, uint64_t word, uint64_t more, int64_t tokens)
+bool tkr_sweep_note(const struct tkr_board *board, struct tkr_sweep *sweep, uint64_t word, uint64_t more, int64_t tokens)
 {
     struct tkr_hold hold;
 
     if (!tkr_hold_parse(board, word, more, &hold))
-        return;
+        return (word & TKR_HOLD_STATE_MASK) == TKR_HOLD_NONE;
     for (uint32_t i = 0; i < hold.count; i++) {
         struct tkr_sweep_entry *entry = &sweep->entry[hold.entry[i]];
         if (entry->draining != 1 + hold.cell[i])
@@ -288,18 +297,22 @@ void tkr_sweep_note(const struct tkr_board *board, struct tkr_sweep *sweep, uint
         entry->busy |= (word & TKR_HOLD_STATE_MASK) != TKR_HOLD_HELD;
         entry->held = sum(entry->held, tokens);
     }
+    return true;
 }
 
-/* false: it has changed meanwhile, and the next round looks at it again. */
-static bool end_one(_Atomic int64_t *cell, const struct tkr_sweep_entry *entry, uint32_t *mended)
+/*
+ * What a cell has beyond what slots held in it is drift, whoever left it since (I5). It may have less than that, too: some of those
+ * have left; if it did not change, somebody wrote nonsense into it. 1: it was made that.
+ */
+static uint32_t end_one(_Atomic int64_t *cell, const struct tkr_sweep_entry *entry)
 {
-    int64_t before = entry->before;
+    int64_t now = atomic_load_explicit(cell, memory_order_acquire);
+    bool nonsense = now < entry->held && now == entry->before && !entry->busy;
 
-    if (entry->busy ||
-        !atomic_compare_exchange_strong_explicit(cell, &before, entry->held, memory_order_acq_rel, memory_order_relaxed))
-        return false;
-    *mended += before != entry->held;
-    return true;
+    if (now <= entry->held && !nonsense)
+        return 0;
+    (void)atomic_fetch_add_explicit(cell, (int64_t)((uint64_t)entry->held - (uint64_t)now), memory_order_acq_rel);
+    return 1;
 }
 
 uint32_t tkr_sweep_end(const struct tkr_board *board, struct tkr_sweep *sweep)
@@ -308,8 +321,8 @@ uint32_t tkr_sweep_end(const struct tkr_board *board, struct tkr_sweep *sweep)
 
     for (uint32_t i = 0; i < sweep->count; i++) {
         struct tkr_sweep_entry *entry = &sweep->entry[sweep->number[i]];
-        if (end_one(drained(board, sweep, sweep->number[i]), entry, &mended))
-            entry->draining = 0;
+        mended += end_one(drained(board, sweep, sweep->number[i]), entry);
+        entry->draining = 0;
     }
     return mended;
 }

@@ -7,31 +7,44 @@
  *          more = entry 2 | entry 3 << 21 | the tag's other 22 bits << 42
  *          and, beside them, how many tokens
  *
- *   NONE --written--> JOINING --added to each cell--> HELD --its end--> LEAVING --taken off each cell--> NONE
+ *   NONE --written--> JOINING --added to each cell--> HELD --its end--> LEAVING --published, or taken off each cell--> NONE
  *                        '--------- refused: no room ------------------^
  *
  * All accounts of a call or none: added to all, then looked at all; one over its limit, and all is given back.
- * Who writes: the slot, its process; cells, all processes by atomic additions, and the collector.
+ *
+ * The end of a call that used something takes off only what it had reserved beyond that. The rest stays in the cells until the
+ * collector has counted it: a release goes with the usage frame (event/frame.h), and the worker takes off what it says after it
+ * has raised `counted`. So what a call reserved and then used is seen as reserved or as used at any moment, perhaps as both (board
+ * P5). What could not be published is given back by its process at once.
+ *
+ * Who writes: the slot, its process, and the collector when that is dead; cells, all processes by atomic additions, and the
+ * collector.
  *
  * Invariants
- *   I1  What is in a cell of what a living process holds is vouched for by a slot that is not NONE and names entry and cell: the
- *       slot is written before the first addition and cleared after the last subtraction.
- *   I2  HELD  =>  added to each cell, and not yet taken off.
+ *   I1  What is in a cell that counts is vouched for by a slot that is not NONE and names entry and cell, or by a release in a
+ *       lane: the slot is written before the first addition, and cleared after the release is published and after the last
+ *       subtraction of its process.
+ *   I2  HELD  =>  added to each cell, nothing taken off, no release published.
  *   I3  A slot that is seen in JOINING after its entry's epoch has changed is written again, and what it has added to the old
  *       cell is nobody's (board P4).
  *   I4  From before its first addition until after its last subtraction a slot names the board, and what it adds to a board
  *       that was replaced before the slot named it is nobody's (limit/window.h P2).
+ *   I5  Of a cell that is not for new calls: at any time after the slots were looked at and all releases obeyed that lanes had
+ *       after that, what is to be taken off it later is at most what those slots held in it. A hold that no slot had then was
+ *       given back, or its release was in a lane; and none comes in that counts (I3).
  *
- * What a kill leaves: NONE, nothing. HELD, what the collector takes off when it finds the process dead: once, since a board lives
- * no longer than its collector. JOINING and LEAVING: some of the cells have it and others do not; nothing is taken off, so that a
- * cell may be too high, and never too low: this is drift, as is what came late (I3, I4). It is mended once the entry's epoch has
- * moved on: what the old cell has beyond what slots hold there is nobody's (tkr_sweep_*).
+ * What a kill leaves: NONE, nothing. HELD, what the collector takes off when it has settled the calls of the dead process: once,
+ * since it clears the slot before. JOINING and LEAVING: some of the cells have it and others do not; nothing is taken off for the
+ * slot, so that a cell may be too high, and never too low: this is drift, as is what came late (I3, I4), what a killed collector had
+ * counted and not taken off, and what its process left to the collector. It is mended once the entry's epoch has moved on: what the
+ * old cell has beyond what slots held there is nobody's (I5; tkr_sweep_*).
  *
- * A board that was replaced: its tag is not that of the slot, and what was held goes with it.
+ * A board that was replaced: its tag is not that of the slot or the release, and what was held goes with it.
  */
 #ifndef TKR_LIMIT_HOLD_H
 #define TKR_LIMIT_HOLD_H
 
+#include "base/crash.h"
 #include "limit/board.h"
 
 enum tkr_hold_state { TKR_HOLD_NONE = 0, TKR_HOLD_JOINING = 1, TKR_HOLD_HELD = 2, TKR_HOLD_LEAVING = 3 };
@@ -86,24 +99,40 @@ enum tkr_hold_result {
 enum tkr_hold_result tkr_hold_take(const struct tkr_board *board, struct tkr_hold_slot slot, const struct tkr_hold_claim *claim,
                                    uint32_t count, int64_t tokens);
 
-/* Gives back what a slot holds, if it is of this board, which may have been replaced; the slot is NONE then. Its process alone. */
+/* Gives back what a slot holds, if it is of this board, which may have been replaced or be NULL; the slot is NONE then. Its process
+ * alone. */
 void tkr_hold_give(const struct tkr_board *board, struct tkr_hold_slot slot, int64_t tokens);
 
-/* Collector: takes off what a slot of the dead held. */
-void tkr_hold_give_dead(const struct tkr_board *board, uint64_t word, uint64_t more, int64_t tokens);
+/*
+ * The end of a call, in two steps: before it, and a release of what it used, are published at once; and after. Returns the word
+ * that the release has. Its process alone.
+ */
+static inline uint64_t tkr_hold_leave(struct tkr_hold_slot slot)
+{
+    uint64_t word = atomic_load_explicit(slot.word, memory_order_relaxed) | TKR_HOLD_LEAVING; /* of its two bits all */
+
+    atomic_store_explicit(slot.word, word, memory_order_release); /* a kill needs the order only */
+    TKR_CRASH(HOLD_LEAVING);
+    return word;
+}
+
+/* The second: gives back those tokens of what it held that the release does not have. */
+void tkr_hold_left(const struct tkr_board *board, struct tkr_hold_slot slot, int64_t tokens);
+
+/* Collector: takes off what a release says after what its call used was counted, or what a slot of the dead held that was cleared. */
+void tkr_hold_release(const struct tkr_board *board, uint64_t word, uint64_t more, int64_t tokens);
 
 /* --- mending, by one thread of the collector --- */
 
 /*
- * What it keeps of an entry. A round drains a cell that is not for new calls: what was in it when the round began, and what slots
- * hold there. Nothing is added to it any more that counts (I3), and who leaves it takes off what they held: so if it is the same
- * at the end of the round, it is what slots hold, or there is drift, and it is made that.
+ * What it keeps of an entry. A round drains a cell that is not for new calls: notes what slots hold there and, when the workers have
+ * obeyed all releases that lanes had after that, takes off what is in the cell beyond it (I5).
  */
 struct tkr_sweep_entry {
     int64_t before;
     int64_t held;
     uint8_t draining; /* 1 + the cell; 0: none */
-    bool busy;        /* a slot is joining it or leaving it: the round says nothing of it */
+    bool busy;        /* a slot is joining it or leaving it, and may hold less there than it says */
 };
 
 struct tkr_sweep {
@@ -118,10 +147,10 @@ struct tkr_sweep {
  */
 bool tkr_sweep_begin(const struct tkr_board *board, struct tkr_sweep *sweep);
 
-/* Notes what a slot says, of all processes whose dead are not given back yet. */
-void tkr_sweep_note(const struct tkr_board *board, struct tkr_sweep *sweep, uint64_t word, uint64_t more, int64_t tokens);
+/* Notes what a slot says: of all processes, the dead too. false: it names another board. */
+bool tkr_sweep_note(const struct tkr_board *board, struct tkr_sweep *sweep, uint64_t word, uint64_t more, int64_t tokens);
 
-/* Ends a round in which all slots were seen. Returns the cells that held drift. */
+/* Ends a round in which all slots were seen, and then all releases obeyed. Returns the cells that were mended. */
 uint32_t tkr_sweep_end(const struct tkr_board *board, struct tkr_sweep *sweep);
 
 #endif

@@ -230,13 +230,16 @@ static inline void copy_head(unsigned char *frame, const unsigned char *head, si
         memcpy(frame + at, head + at, 16);
 }
 
-/* Publishes the end of a claimed call whose usage is plain, if there is room in the thread's own lane. */
-static inline bool end_plain(struct tkr_channel *channel, struct tkr_call_slot *slot, const tkr_usage *usage)
+/* Publishes the end of a claimed call whose usage is plain, if there is room in the thread's own lane, and what it releases, if not
+ * NULL, at once with it. */
+static inline __attribute__((always_inline)) bool end_plain(struct tkr_channel *channel, struct tkr_call_slot *slot,
+                                                            const tkr_usage *usage, const struct tkr_frame_release *release)
 {
     const struct tkr_frame_header *header = (const struct tkr_frame_header *)slot->frame;
     uint32_t duration_us;
     size_t head_bytes = slot->head_bytes;
-    size_t bytes = head_bytes + TKR_FRAME_PLAIN_VALUES_BYTES;
+    size_t frame_bytes = head_bytes + TKR_FRAME_PLAIN_VALUES_BYTES;
+    size_t bytes = frame_bytes + (release != NULL ? TKR_FRAME_RELEASE_BYTES : 0);
     uint64_t head = channel->writer.head;
     uint64_t sequence = channel->writer.sequence + 1;
     unsigned char *frame = channel->writer.data + (head & channel->writer.mask);
@@ -247,27 +250,34 @@ static inline bool end_plain(struct tkr_channel *channel, struct tkr_call_slot *
     copy_head(frame, slot->frame, head_bytes);
     tkr_frame_plain_finish(frame, head_bytes, header->flags, (uint32_t)usage->prompt, (uint32_t)usage->completion, duration_us,
                            sequence);
+    if (release != NULL)
+        tkr_frame_release_put(frame + frame_bytes, release);
     channel->drops = 0;
     tkr_call_slot_note(slot, channel->lane, head + bytes);
     tkr_lane_publish_to(&channel->writer, head + bytes, sequence);
     return true;
 }
 
-/* The same for any usage. 0, or why it is dropped. */
+/* The same for any usage, with a lane that may have to be made. 0, or why it is dropped. */
 static __attribute__((noinline)) int end_any(struct tkr_producer *producer, struct tkr_channel *channel,
-                                             struct tkr_call_slot *slot, const tkr_usage *usage)
+                                             struct tkr_call_slot *slot, const tkr_usage *usage,
+                                             const struct tkr_frame_release *release)
 {
     const struct tkr_frame_header *header = (const struct tkr_frame_header *)slot->frame;
     struct tkr_call_times times = times_of(header, usage);
     struct tkr_frame_values values;
+    size_t bytes;
     void *frame;
     int result;
 
     tkr_arguments_values(usage, tkr_arguments_tells_more(usage), &times, &values);
-    result = tkr_channel_reserve(producer, channel, tkr_frame_bytes(slot->head_bytes, &values), &frame);
+    bytes = tkr_frame_bytes(slot->head_bytes, &values);
+    result = tkr_channel_reserve(producer, channel, bytes + (release != NULL ? TKR_FRAME_RELEASE_BYTES : 0), &frame);
     if (__builtin_expect(result == TKR_OK, 1)) {
         memcpy(frame, slot->frame, slot->head_bytes);
         tkr_frame_finish(frame, slot->head_bytes, &values, channel->writer.sequence + 1);
+        if (release != NULL)
+            tkr_frame_release_put((unsigned char *)frame + bytes, release);
         tkr_call_slot_note(slot, channel->lane, tkr_lane_pending(&channel->writer));
         tkr_lane_publish(&channel->writer);
     }
@@ -275,6 +285,31 @@ static __attribute__((noinline)) int end_any(struct tkr_producer *producer, stru
     if (__builtin_expect(times.bad, 0))
         tkr_producer_bad_times(producer);
     return result;
+}
+
+/* Of a call that holds: what it used stays held until it is counted, the rest is given back; all of it where it is dropped. */
+static __attribute__((noinline)) int end_holding(struct tkr_producer *producer, struct tkr_channel *channel,
+                                                 struct tkr_call_slot *slot, const tkr_usage *usage, bool plain)
+{
+    int64_t used = usage->total != TKR_ABSENT ? usage->total
+                                              : tkr_arguments_or_zero(usage->prompt) + tkr_arguments_or_zero(usage->completion);
+    struct tkr_frame_release release;
+    int result = TKR_OK;
+
+    tkr_limits_leave(slot, used, &release);
+    if (!(plain && end_plain(channel, slot, usage, &release)))
+        result = end_any(producer, channel, slot, usage, &release);
+    TKR_CRASH(HOLD_PUBLISHED);
+    tkr_limits_left(producer, slot, slot->reserve - (result == TKR_OK ? release.tokens : 0));
+    return result;
+}
+
+static inline int end_with(struct tkr_producer *producer, struct tkr_channel *channel, struct tkr_call_slot *slot,
+                           const tkr_usage *usage, bool plain)
+{
+    if (__builtin_expect(atomic_load_explicit(&slot->hold, memory_order_relaxed) != 0, 0)) /* claimed: ours */
+        return end_holding(producer, channel, slot, usage, plain);
+    return plain && end_plain(channel, slot, usage, NULL) ? TKR_OK : end_any(producer, channel, slot, usage, NULL);
 }
 
 /* Ends the call with a usage of this version's size that was checked. */
@@ -294,13 +329,13 @@ static inline int end_checked(struct tkr_producer *producer, tkr_call call, cons
         return tkr_producer_refuse(producer, result);
     TKR_CRASH(CALL_CLAIMED);
     result = tkr_producer_channel(producer, &channel);
-    if (result == TKR_OK && !(plain && end_plain(channel, slot, usage)))
-        result = end_any(producer, channel, slot, usage);
+    if (result == TKR_OK)
+        result = end_with(producer, channel, slot, usage, plain);
     /* The drop before the slot: a death in between shows one drop more than there was, and never a call that nobody counts. */
     if (result != TKR_OK)
         (void)tkr_producer_drop(producer, result);
-    if (__builtin_expect(atomic_load_explicit(&slot->hold, memory_order_relaxed) != 0, 0)) /* claimed: ours */
-        tkr_limits_give(producer, slot);
+    if (__builtin_expect(atomic_load_explicit(&slot->hold, memory_order_relaxed) != 0, 0)) /* there is no lane */
+        tkr_limits_left(producer, slot, slot->reserve);
     tkr_call_slot_free(slot);
     tkr_slot_give(producer, channel, number);
     return result;

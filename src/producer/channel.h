@@ -19,18 +19,28 @@ struct tkr_producer;
 
 #define TKR_WATCHED_MAX 64u /* accounts that a thread tells the collector of in a second */
 
+#define TKR_LANES_LEFT_MAX 4u
+
+/* A lane that a channel has left, and up to where it had written. */
+struct tkr_lane_left {
+    const struct tkr_lane *lane;
+    uint64_t head;
+};
+
 /* A lane to write and what its thread remembers. */
 struct tkr_channel {
     alignas(TKR_LINE_SEPARATION) struct tkr_lane_writer writer;
     struct tkr_cycle_span span; /* the default cycle found last; of a shared channel none, with no moments */
     uint32_t lane;              /* number of the writer's lane */
     uint32_t drops;             /* in a row */
-    uint32_t slot;              /* a free one kept for the thread's next call, plus 1; 0: none. Not of a shared channel */
-    bool shared;                /* many threads: take `lock` around the writer */
-    bool taken;                 /* belongs to a thread */
+    uint32_t left; /* lanes that the channel has left and that were not drained then; beyond the most: nobody knows */
+    uint32_t slot; /* a free one kept for the thread's next call, plus 1; 0: none. Not of a shared channel */
+    bool shared;   /* many threads: take `lock` around the writer */
+    bool taken;    /* belongs to a thread */
     atomic_flag lock;
     int64_t tick_ns;           /* what the coarse real-time clock said when the coarse monotonic one was asked last */
     int64_t tick_monotonic_ns; /* and what that said */
+    struct tkr_lane_left left_lane[TKR_LANES_LEFT_MAX];
     uint32_t
         watched_s[TKR_WATCHED_MAX]; /* monotonic second in which the collector was last told of an account that belongs there */
 };
@@ -41,7 +51,9 @@ int tkr_channels_prepare(void);
 /* The thread's last channel, and the session of its producer that it belongs to. */
 #define TKR_SESSION_NONE UINT64_MAX /* no producer's, not even a closed one's */
 #if defined(__GLIBC__)
-#define TKR_FAST_TLS __attribute__((tls_model("initial-exec"))) /* 28 bytes of the static space that glibc keeps for dlopen */
+#define TKR_FAST_TLS \
+    __attribute__((  \
+        tls_model("initial-exec"))) /* 28 bytes, and 8 of callback/ending.c, of the static space that glibc keeps for dlopen */
 #else
 #define TKR_FAST_TLS
 #endif

@@ -3,10 +3,37 @@
 
 #include "producer/producer.h"
 
+bool tkr_lanes_left_drained(struct tkr_channel *channel)
+{
+    uint32_t kept = 0;
+
+    if (__builtin_expect(channel->left == 0, 1))
+        return true;
+    if (channel->left > TKR_LANES_LEFT_MAX)
+        return false;
+    for (uint32_t i = 0; i < channel->left; i++) {
+        const struct tkr_lane_left *left = &channel->left_lane[i];
+        if (atomic_load_explicit(&left->lane->free, memory_order_acquire) < left->head) /* a position: it only grows */
+            channel->left_lane[kept++] = *left;
+    }
+    channel->left = kept;
+    return kept == 0;
+}
+
+static void note_left(struct tkr_channel *channel)
+{
+    (void)tkr_lanes_left_drained(channel); /* there is more room then */
+    if (channel->left < TKR_LANES_LEFT_MAX)
+        channel->left_lane[channel->left] = (struct tkr_lane_left){channel->writer.lane, channel->writer.head};
+    channel->left += channel->left <= TKR_LANES_LEFT_MAX;
+}
+
 void tkr_lane_attach(struct tkr_producer *producer, struct tkr_channel *channel, uint32_t lane)
 {
-    if (channel->taken)
+    if (channel->taken) {
+        note_left(channel);
         producer->live->lane_taken[channel->lane] = false; /* drained by the collector, then free for anyone */
+    }
     producer->live->lane_taken[lane] = true;
     channel->lane = lane;
     tkr_lane_writer_attach(&channel->writer, &producer->region.lanes[lane], tkr_region_lane_data(&producer->region, lane));
@@ -59,7 +86,7 @@ int tkr_lane_obtain(struct tkr_producer *producer, uint64_t room_min, uint64_t b
     if (lane_find(producer, room_min, ret_lane))
         return TKR_OK;
     result = lane_make(producer, bytes_new, to_share, ret_lane);
-    if (result != TKR_OK && lane_find(producer, 2 * TKR_FRAME_BYTES_MAX, ret_lane))
+    if (result != TKR_OK && lane_find(producer, 2 * TKR_FRAME_PAIR_BYTES_MAX, ret_lane))
         result = TKR_OK;
     return result;
 }

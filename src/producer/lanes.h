@@ -27,4 +27,7 @@ bool tkr_lane_to_spare(const struct tkr_producer *producer);
 /* Size of the lane that the channel moves to when its own is full. */
 uint64_t tkr_lane_bytes_next(const struct tkr_producer *producer, const struct tkr_channel *channel);
 
+/* Is all drained that the channel has written to lanes that it has left? false: it is not, or that is not known. */
+bool tkr_lanes_left_drained(struct tkr_channel *channel);
+
 #endif

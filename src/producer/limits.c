@@ -4,8 +4,10 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "event/encode.h"
 #include "limit/hold.h"
 #include "producer/arguments.h"
+#include "producer/lanes.h"
 #include "producer/slots.h"
 
 #define LIMIT_SIZE_MIN (2 * sizeof(uint32_t))
@@ -285,14 +287,16 @@ bool tkr_limits_hold(struct tkr_producer *producer, struct tkr_channel *channel,
     }
 }
 
-void tkr_limits_give(struct tkr_producer *producer, struct tkr_call_slot *slot)
+void tkr_limits_leave(struct tkr_call_slot *slot, int64_t used, struct tkr_frame_release *ret_release)
 {
-    const struct tkr_board *board = atomic_load_explicit(&producer->live->window.board, memory_order_acquire);
+    ret_release->word = tkr_hold_leave(slot_words(slot));
+    ret_release->more = atomic_load_explicit(&slot->hold_more, memory_order_relaxed); /* the caller's */
+    ret_release->tokens = used < slot->reserve ? used : slot->reserve;
+}
 
-    if (board != NULL)
-        tkr_hold_give(board, slot_words(slot), slot->reserve);
-    else /* what was held went with it */
-        atomic_store_explicit(&slot->hold, TKR_HOLD_NONE, memory_order_release);
+void tkr_limits_left(struct tkr_producer *producer, struct tkr_call_slot *slot, int64_t tokens)
+{
+    tkr_hold_left(atomic_load_explicit(&producer->live->window.board, memory_order_acquire), slot_words(slot), tokens);
 }
 
 /* --- without a call --- */
@@ -332,10 +336,49 @@ int tkr_limits_reserve(struct tkr_producer *producer, const tkr_start *start, st
     return result == TKR_OK ? TKR_OK : tkr_producer_refuse(producer, result);
 }
 
-void tkr_limits_release(struct tkr_producer *producer, const struct tkr_limits_held *held)
+/* Publishes a release, if the thread's lane has room: nothing waits or grows for it. false: it has none, or what the thread recorded
+ * before may lie in another. */
+static bool put_release(struct tkr_channel *channel, const struct tkr_frame_release *release)
 {
+    unsigned char *frame;
+
+    if (!tkr_lanes_left_drained(channel))
+        return false;
+    frame = tkr_lane_reserve(&channel->writer, TKR_FRAME_RELEASE_BYTES);
+    if (frame == NULL)
+        return false;
+    tkr_frame_release_put(frame, release);
+    tkr_lane_publish_to(&channel->writer, tkr_lane_pending(&channel->writer), channel->writer.sequence);
+    return true;
+}
+
+/* publish: by a release; if that cannot be, or without one, it is drift, and mended when all lanes are drained (limit/hold.h). */
+static void release_held(struct tkr_producer *producer, const struct tkr_limits_held *held, bool publish)
+{
+    struct tkr_frame_release release;
+    struct tkr_channel *channel;
+    struct tkr_call_slot *slot;
+
     if (held->slot == 0 || atomic_load_explicit(&producer->live->session, memory_order_acquire) != held->session)
         return;
-    tkr_limits_give(producer, &producer->region.slots[held->slot - 1]);
+    slot = &producer->region.slots[held->slot - 1];
+    tkr_limits_leave(slot, slot->reserve, &release);
+    if (publish && tkr_producer_channel(producer, &channel) == TKR_OK) {
+        tkr_channel_lock(channel);
+        (void)put_release(channel, &release);
+        tkr_channel_unlock(channel);
+    }
+    TKR_CRASH(HOLD_PUBLISHED);
+    tkr_limits_left(producer, slot, 0);
     tkr_slot_give_any(producer, held->slot - 1);
+}
+
+void tkr_limits_release(struct tkr_producer *producer, const struct tkr_limits_held *held)
+{
+    release_held(producer, held, true);
+}
+
+void tkr_limits_let_go(struct tkr_producer *producer, const struct tkr_limits_held *held)
+{
+    release_held(producer, held, false);
 }

@@ -17,8 +17,12 @@
 bool tkr_limits_hold(struct tkr_producer *producer, struct tkr_channel *channel, struct tkr_call_slot *slot,
                      const tkr_start *start, uint32_t cycle, int64_t now_ns);
 
-/* Gives back what a slot holds that the caller has claimed. */
-void tkr_limits_give(struct tkr_producer *producer, struct tkr_call_slot *slot);
+/*
+ * The end of a call that holds, whose slot the caller has claimed, in two steps (limit/hold.h): before its usage is published, with
+ * the release at once; and after, which gives back tokens of what it held, of a call that is not published all.
+ */
+void tkr_limits_leave(struct tkr_call_slot *slot, int64_t used, struct tkr_frame_release *ret_release);
+void tkr_limits_left(struct tkr_producer *producer, struct tkr_call_slot *slot, int64_t tokens);
 
 /* As tkr_call_begin, but the reserve is noted only, for who settles the call of a dead process: limits do not hear of it. */
 int tkr_producer_begin_unheld(struct tkr_producer *producer, const tkr_start *start, tkr_call *ret_call);
@@ -35,7 +39,13 @@ struct tkr_limits_held {
  */
 int tkr_limits_reserve(struct tkr_producer *producer, const tkr_start *start, struct tkr_limits_held *ret_held);
 
-/* Gives it back. */
+/*
+ * Gives it back, after what its call used was recorded by the same thread: the collector takes it off when that is counted. Where
+ * that order cannot be told by a lane, the collector takes it off when it has drained all lanes (collector/reaper.h).
+ */
 void tkr_limits_release(struct tkr_producer *producer, const struct tkr_limits_held *held);
+
+/* The same, always when it has drained all lanes. */
+void tkr_limits_let_go(struct tkr_producer *producer, const struct tkr_limits_held *held);
 
 #endif

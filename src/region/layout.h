@@ -11,9 +11,10 @@
  * Name: "region-" and 32 hex digits, the region's id. While it is made: ".region-" and the same digits.
  * Lock: the owner holds an OFD write lock on byte 0 through its mapping; the kernel drops it when the process ends. A file
  * whose lock is free is that of a dead process.
- * Memory: the file has its full size from the start, but pages are allocated (fallocate) before they are first touched, in
- * this order: header and directory, first lane; slots and further lanes when they are first handed out. So a full tmpfs is
- * an error code, never a SIGBUS.
+ * Memory: the file has its full size from the start, but pages are allocated (MADV_POPULATE_WRITE, where the kernel lacks it
+ * fallocate) before they are first touched, in this order: header and directory, first lane; slots and further lanes when they are
+ * first handed out. So a full tmpfs is an error code, never a SIGBUS. They are small pages (MADV_NOHUGEPAGE), whatever the tmpfs
+ * gives others: of a region little is used, here and there.
  *
  * The moments of its making, each of which a kill may leave:
  *   .region-X absent | empty, not locked | empty, locked | sized, not initialised | initialised, magic unset |
@@ -40,7 +41,7 @@
 #include "event/frame.h"
 #include "ring/lane.h"
 
-_Static_assert(TKR_FRAME_BYTES_MAX <= TKR_LANE_BYTES_MIN / 8, "a frame is at most an eighth of its lane");
+_Static_assert(TKR_FRAME_PAIR_BYTES_MAX <= TKR_LANE_BYTES_MIN / 8, "frames that are put at once are at most an eighth of a lane");
 _Static_assert((int)TKR_FRAME_PADDING == TKR_LANE_PADDING && TKR_FRAME_ALIGN == TKR_LANE_ALIGN &&
                    offsetof(struct tkr_frame_header, bytes) == 0 && offsetof(struct tkr_frame_header, type) == 4,
                "lanes and frames mean the same by padding");
@@ -49,8 +50,8 @@ _Static_assert((int)TKR_FRAME_PADDING == TKR_LANE_PADDING && TKR_FRAME_ALIGN == 
 #define TKR_REGION_MAGIC_RETIRED UINT64_C(0x314552494f474552) /* all of it is counted: nothing is ever read from it again */
 #define TKR_REGION_MAJOR 2u                                   /* 2: increments, which a collector must not pass over */
 #define TKR_REGION_MINOR 3u                                   /* 2.1: watches, and what a call holds; 2.2: what handlers take; */
-                                                              /* 2.3: told times that make no sense; when a call began */
-#define TKR_REGION_MAJOR_OLDEST 1u                            /* that is still read: the previous, once there is one */
+/* 2.3: told times that make no sense; when a call began; releases */
+#define TKR_REGION_MAJOR_OLDEST 1u /* that is still read: the previous, once there is one */
 #define TKR_REGION_PREFIX "region-"
 #define TKR_REGION_PREFIX_NEW ".region-"
 #define TKR_REGION_ID_BYTES 16

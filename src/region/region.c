@@ -42,34 +42,50 @@ struct making {
     uint64_t data_offset;
 };
 
+/* Maps the pages now, so that the hot path takes no fault, and allocates those that are not there. false: the kernel cannot, or
+ * there is no room, which it says without a signal. */
+static bool populate(void *at, uint64_t bytes)
+{
+    return madvise(at, bytes, MADV_POPULATE_WRITE) == 0;
+}
+
 /*
- * Allocates the pages of a range, all or none, and leaves the collector's share of the tmpfs alone (base/tmpfs.h). In small parts:
- * before Linux 6 a signal made tmpfs undo a whole call, and a host with a profiling timer would wait for ever for a large one.
+ * Allocates a part by touching it through the mapping, which has small pages, also on a tmpfs that is mounted with huge=always,
+ * where posix_fallocate takes 2 MiB for each byte; and by that where it cannot be touched. 0, or an error number.
  */
-static int allocate(int fd, uint64_t offset, uint64_t bytes)
+static int allocate_part(int fd, char *base, uint64_t offset, uint64_t bytes)
+{
+    int failure;
+
+    if (populate(base + offset, bytes))
+        return 0;
+    do {
+        failure = posix_fallocate(fd, (off_t)offset, (off_t)bytes);
+    } while (failure == EINTR);
+    return failure;
+}
+
+/*
+ * Allocates the pages of a range of the file that is mapped at base, all or none, and leaves the collector's share of the tmpfs alone
+ * (base/tmpfs.h). In small parts: before Linux 6 a signal made tmpfs undo a whole call, and a host with a profiling timer would wait
+ * for ever for a large one.
+ */
+static int allocate(int fd, void *base, uint64_t offset, uint64_t bytes)
 {
     uint64_t done = 0;
     int failure = 0;
 
     while (failure == 0 && done < bytes) {
         uint64_t part = bytes - done < ALLOCATE_BYTES ? bytes - done : ALLOCATE_BYTES;
-        failure = tkr_tmpfs_gateway_may_take(fd, part) ? EINTR : ENOSPC;
-        while (failure == EINTR)
-            failure = posix_fallocate(fd, (off_t)(offset + done), (off_t)part);
-        done += failure == 0 ? part : 0;
+        failure = tkr_tmpfs_gateway_may_take(fd, part) ? allocate_part(fd, base, offset + done, part) : ENOSPC;
+        done += part;
     }
     if (failure == 0)
         return TKR_OK;
-    if (done > 0) /* nobody was told of these pages */
-        (void)fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)done);
+    /* Nobody was told of these pages; of the last part, some may be there. */
+    (void)fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)done);
     errno = failure;
     return failure == ENOSPC || failure == EDQUOT ? TKR_ENOSPC : TKR_ESYSTEM;
-}
-
-/* Maps the pages now, so that the hot path takes no fault; where the kernel cannot, first use does. */
-static void populate(void *at, uint64_t bytes)
-{
-    (void)madvise(at, bytes, MADV_POPULATE_WRITE);
 }
 
 static bool size_allowed(uint64_t bytes)
@@ -96,8 +112,8 @@ static int open_failure(int error)
     return error == EMFILE || error == ENFILE || error == ENOMEM ? TKR_ESYSTEM : TKR_ENODIR;
 }
 
-/* Creates, locks, sizes and allocates the file under its temporary name. */
-static int make_file(struct making *making, uint64_t allocated_bytes)
+/* Creates, locks and sizes the file under its temporary name. */
+static int make_file(struct making *making)
 {
     making->fd = openat(making->directory, making->name_new, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, MODE);
     if (making->fd < 0)
@@ -109,7 +125,7 @@ static int make_file(struct making *making, uint64_t allocated_bytes)
     if (fchmod(making->fd, MODE) != 0 || !size_allowed(making->bytes) || ftruncate(making->fd, (off_t)making->bytes) != 0)
         return TKR_ESYSTEM;
     TKR_CRASH(REGION_SIZED);
-    return allocate(making->fd, 0, allocated_bytes);
+    return TKR_OK;
 }
 
 static int map_file(struct making *making, struct tkr_region *ret_region)
@@ -123,6 +139,7 @@ static int map_file(struct making *making, struct tkr_region *ret_region)
     ret_region->mapped_bytes = making->bytes;
     ret_region->lanes = (struct tkr_lane *)((char *)base + LANES_OFFSET);
     ret_region->slots = (struct tkr_call_slot *)((char *)base + SLOTS_OFFSET);
+    (void)madvise(base, making->bytes, MADV_NOHUGEPAGE); /* if not, the kernel has none */
     if (madvise(base, making->bytes, MADV_DONTFORK) != 0 || fstat(making->fd, &status) != 0)
         return TKR_ESYSTEM;
     ret_region->device = status.st_dev;
@@ -161,7 +178,7 @@ static void lane_publish(struct tkr_region *region, uint32_t number, uint64_t of
 {
     struct tkr_lane *lane = &region->lanes[number];
 
-    populate((char *)region->header + offset, bytes);
+    (void)populate((char *)region->header + offset, bytes); /* they are there */
     lane->offset = offset;
     lane->capacity = bytes;
     TKR_CRASH(LANE_GEOMETRY);
@@ -195,13 +212,15 @@ int tkr_region_create(int directory, const struct tkr_region_geometry *geometry,
     if (result != TKR_OK)
         return result;
     region.data_bytes_max = geometry->data_bytes_max;
-    result = make_file(&making, SLOTS_OFFSET);
-    if (result == TKR_OK)
-        result = allocate(making.fd, making.data_offset, geometry->lane_bytes);
-    TKR_CRASH(REGION_ALLOCATED);
+    result = make_file(&making);
     if (result == TKR_OK)
         result = map_file(&making, &region);
     TKR_CRASH(REGION_MAPPED);
+    if (result == TKR_OK)
+        result = allocate(region.grow_fd, region.header, 0, SLOTS_OFFSET);
+    if (result == TKR_OK)
+        result = allocate(region.grow_fd, region.header, making.data_offset, geometry->lane_bytes);
+    TKR_CRASH(REGION_ALLOCATED);
     if (result == TKR_OK)
         result = initialise(&making, geometry, &region);
     if (result != TKR_OK)
@@ -258,7 +277,7 @@ static int grow(struct tkr_region *region, uint64_t offset, uint64_t bytes)
 
     if (now < region->retry_ns && bytes >= region->refused_bytes)
         return TKR_ENOSPC;
-    if (grow_fd_is_ours(region) && allocate(region->grow_fd, offset, bytes) == TKR_OK)
+    if (grow_fd_is_ours(region) && allocate(region->grow_fd, region->header, offset, bytes) == TKR_OK)
         return TKR_OK;
     region->refused_bytes = bytes;
     region->retry_ns = now + REFUSED_NS;
@@ -294,7 +313,7 @@ int tkr_region_slots_add(struct tkr_region *region, uint32_t *ret_slot_count)
         return TKR_ECALLS;
     if (grow(region, offset, (uint64_t)more * TKR_CALL_SLOT_BYTES) != TKR_OK)
         return TKR_ENOSPC;
-    populate((char *)region->header + offset, (uint64_t)more * TKR_CALL_SLOT_BYTES);
+    (void)populate((char *)region->header + offset, (uint64_t)more * TKR_CALL_SLOT_BYTES); /* they are there */
     TKR_CRASH(SLOTS_ALLOCATED);
     /* Memory before the count: the collector reads only slots below it. */
     atomic_store_explicit(&region->header->slot_count, count + more, memory_order_release);

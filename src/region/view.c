@@ -92,6 +92,7 @@ static enum tkr_view_result map_view(struct tkr_view *view, tkr_message *ret_mes
         (void)tkr_message_set(ret_message, "%s cannot be mapped: %s", view->name, strerror(errno));
         return TKR_VIEW_DENIED;
     }
+    (void)madvise(base, view->bytes, MADV_NOHUGEPAGE); /* else the kernel might fill its holes in the background (huge=always) */
     view->mapped = base;
     view->mapped_lanes = (struct tkr_lane *)((char *)base + TKR_REGION_HEADER_BYTES);
     return check_header(view, ret_message);
@@ -193,6 +194,20 @@ bool tkr_view_lanes_refresh(struct tkr_view *view)
 bool tkr_view_lane_head(const struct tkr_view *view, uint32_t lane, uint64_t *ret_head)
 {
     return tkr_guarded_load(&view->mapped_lanes[lane].head, ret_head);
+}
+
+bool tkr_view_lane_heads(const struct tkr_view *view, uint64_t ret_head[TKR_REGION_LANES_MAX], uint32_t *ret_count)
+{
+    uint64_t count;
+
+    if (!tkr_guarded_load(&view->mapped->lane_count, &count))
+        return false;
+    *ret_count = count < TKR_REGION_LANES_MAX ? (uint32_t)count : TKR_REGION_LANES_MAX;
+    for (uint32_t i = 0; i < *ret_count; i++) {
+        if (!tkr_view_lane_head(view, i, &ret_head[i]))
+            return false;
+    }
+    return true;
 }
 
 bool tkr_view_lane_sequence(const struct tkr_view *view, uint32_t lane, uint64_t *ret_sequence)
@@ -304,6 +319,13 @@ bool tkr_view_slot_read(const struct tkr_view *view, uint32_t number, struct tkr
         return false;
     *ret_open = head < position;
     return true;
+}
+
+bool tkr_view_slot_hold_clear(struct tkr_view *view, uint32_t number)
+{
+    struct tkr_call_slot *slot = (struct tkr_call_slot *)((char *)view->mapped + view->slots_offset) + number;
+
+    return tkr_guarded_store(&slot->hold, 0);
 }
 
 bool tkr_view_slot_hold(const struct tkr_view *view, uint32_t number, struct tkr_view_hold *ret_hold)

@@ -74,6 +74,9 @@ bool tkr_view_lane_read(const struct tkr_view *view, uint32_t lane, uint64_t pos
 /* Where the producer of a lane stands. false: truncated. */
 bool tkr_view_lane_head(const struct tkr_view *view, uint32_t lane, uint64_t *ret_head);
 
+/* The same of all lanes that there are now, known or not. Threads: any, beside the worker. false: truncated. */
+bool tkr_view_lane_heads(const struct tkr_view *view, uint64_t ret_head[TKR_REGION_LANES_MAX], uint32_t *ret_count);
+
 /* Sequence that the producer published last; a hint. false: truncated. */
 bool tkr_view_lane_sequence(const struct tkr_view *view, uint32_t lane, uint64_t *ret_sequence);
 
@@ -114,6 +117,9 @@ struct tkr_view_hold {
     int64_t reserve;
     bool stable; /* the slot did not change meanwhile: always so of a dead owner */
 };
+
+/* Clears what a slot of a dead owner holds. false: truncated. */
+bool tkr_view_slot_hold_clear(struct tkr_view *view, uint32_t number);
 
 /* Copies what a slot holds, of any owner. Threads: any, beside the worker. false: truncated. */
 bool tkr_view_slot_hold(const struct tkr_view *view, uint32_t number, struct tkr_view_hold *ret_hold);

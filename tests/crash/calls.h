@@ -58,7 +58,7 @@ static inline struct crash_call crash_call_make(uint32_t g, uint32_t thread, uin
     call.prompt = 1 + (int64_t)(z >> 24 & 0x3ff);
     call.completion = 2 * (int64_t)(z >> 34 & 0x1ff);
     call.one_shot = (int)(z >> 44 & 1);
-    call.reserve = call.one_shot || call.team < 0 || (g == 0 && thread > 0) ? 0 : call.prompt;
+    call.reserve = call.one_shot || call.team < 0 || (g == 0 && thread > 0) ? 0 : call.prompt + call.completion + 7;
     return call;
 }
 

@@ -68,10 +68,11 @@ static const struct point {
 /* Points that are passed once in a process' life can be killed at once. */
 static int passed_often(const struct point *point)
 {
-    static const char *const once[] = {
-        "REGION_",       "SLOTS_ALLOCATED", "NAME_",  "SHARD_", "RECOVERY_BEGUN", "RECOVERY_DONE", "LANE_ALLOCATED",
-        "LANE_GEOMETRY", "LANE_ADDED",      "SETTLE", "FOLDED", "LANES_WIPED",    "CURSOR_FREED",  "FORG",
-        "LEDGER_FOLDED", "RETIRE_",         "RESET_", "ERASE_", "BOARD_",         "BACKUP_",       "RESTORE_"};
+    static const char *const once[] = {"REGION_",       "SLOTS_ALLOCATED", "NAME_",         "SHARD_",     "RECOVERY_BEGUN",
+                                       "RECOVERY_DONE", "LANE_ALLOCATED",  "LANE_GEOMETRY", "LANE_ADDED", "SETTLE",
+                                       "FOLDED",        "LANES_WIPED",     "CURSOR_FREED",  "FORG",       "LEDGER_FOLDED",
+                                       "RETIRE_",       "RESET_",          "ERASE_",        "BOARD_",     "BACKUP_",
+                                       "RESTORE_",      "HOLD_CLEARED"};
 
     for (size_t i = 0; i < sizeof(once) / sizeof(once[0]); i++) {
         if (strncmp(point->name, once[i], strlen(once[i])) == 0)
@@ -101,6 +102,7 @@ struct run {
     char env_ledger[128];
     char env_crash[96];
     char env_broken[96];
+    char env_board[48];
     char elsewhere[96];
     char file[96]; /* a backup */
     bool reset;    /* user 0 */
@@ -109,7 +111,8 @@ struct run {
     struct process gateway[GATEWAYS];
     struct process collector;
     int pass;
-    const char *daemon; /* of the version that is at work */
+    unsigned board_accounts; /* few: boards are made often */
+    const char *daemon;      /* of the version that is at work */
     const char *command;
     char what[128];
     tkr_producer *watcher; /* our own, while we look at reservations */
@@ -144,12 +147,13 @@ static int start_collector(struct run *run, const char *workers, const char *cra
                          "TOKENRING_SINK=sqlite",
                          "TOKENRING_FLUSH_INTERVAL_MS=10",
                          "TOKENRING_FORGET_AFTER_S=1",
-                         "TOKENRING_BOARD_ACCOUNTS=1024", /* it is made anew with each collector, and there are many */
+                         run->env_board,
                          workers,
                          run->env_broken,
                          crash,
                          NULL};
 
+    (void)snprintf(run->env_board, sizeof(run->env_board), "TOKENRING_BOARD_ACCOUNTS=%u", run->board_accounts);
     process_end(&run->collector);
     return process_start(&run->collector, argv, env);
 }
@@ -486,7 +490,19 @@ static int crash_collector(struct run *run)
     return start_collector(run, "TOKENRING_WORKERS=1", NULL);
 }
 
-/* A collector dies there, and another one then knows all accounts. */
+/* A collector, and gateways, of which the victim may die by itself. */
+static int start_gateways_of(struct run *run, const char *workers, const char *crash, const char *victim_crash)
+{
+    if (start_collector(run, workers, crash) != 0)
+        return fail(run, "cannot start");
+    for (int g = 0; g < GATEWAYS; g++) {
+        if (start_gateway(run, g, g == VICTIM ? victim_crash : NULL) != 0)
+            return fail(run, "cannot start a gateway");
+    }
+    return 0;
+}
+
+/* A collector dies there, and another one goes on. */
 static int crash_making_board(struct run *run)
 {
     if (start_collector(run, "TOKENRING_WORKERS=1", run->env_crash) != 0 || wait_killed(run, &run->collector) != 0)
@@ -495,24 +511,60 @@ static int crash_making_board(struct run *run)
         return -1;
     if (start_collector(run, "TOKENRING_WORKERS=1", NULL) != 0 ||
         process_wait_text(&run->collector, PROCESS_STDERR, "collecting in", DEADLINE_MS) != 0)
-        return fail(run, "cannot start"); /* from then on the last board is retired, however fresh what it says */
-    return watch_accounts(run);
+        return fail(run, "cannot start"); /* from then on what the last board says is not known, however fresh it was */
+    return 0;
 }
 
 /*
- * The first board is made, and then one that takes the place of another. Calls that hold on that one end while others hold on the new
- * one.
+ * The first board is made, and then one of another size that takes the place of the first: limits are not known before the calls have
+ * ended that hold on that one.
  */
 static int crash_board(struct run *run)
 {
-    if (set_limits(run) != 0 || start_gateways(run) != 0 || crash_making_board(run) != 0 || tell(run, 0, CRASH_HOLD) != 0)
+    if (set_limits(run) != 0 || start_gateways(run) != 0 || crash_making_board(run) != 0 || watch_accounts(run) != 0 ||
+        tell(run, 0, CRASH_HOLD) != 0)
         return -1;
     process_signal(&run->collector, SIGKILL);
     process_signal(&run->gateway[VICTIM], SIGKILL);
-    if (crash_making_board(run) != 0 || tell(run, 2, CRASH_HOLD) != 0 || tell(run, 0, CRASH_REST) != 0 ||
-        tell(run, 0, CRASH_GO_ON) != 0)
+    run->board_accounts *= 2;
+    if (crash_making_board(run) != 0)
         return -1;
-    process_sleep_ms(BOARD_FOUND_MS);
+    process_sleep_ms(SWEEPS_MS);
+    for (int a = 0; a < CRASH_ACCOUNTS; a++) {
+        if (check(run, a).verdict != TKR_LIMIT_UNKNOWN)
+            return fail(run, "a limit is known while calls hold on the board before");
+    }
+    if (tell(run, 0, CRASH_REST) != 0 || tell(run, 0, CRASH_GO_ON) != 0 || watch_accounts(run) != 0)
+        return -1;
+    return look_at_reservations(run, 0, 2, settled_ms());
+}
+
+/* The second collector dies while it takes the board of the first over; the third has what calls hold on it. */
+static int crash_taking_over(struct run *run)
+{
+    if (set_limits(run) != 0 || start_gateways_of(run, "TOKENRING_WORKERS=1", NULL, NULL) != 0 || watch_accounts(run) != 0 ||
+        tell(run, 0, CRASH_HOLD) != 0)
+        return -1;
+    process_signal(&run->collector, SIGKILL);
+    process_signal(&run->gateway[VICTIM], SIGKILL);
+    if (crash_making_board(run) != 0 || watch_accounts(run) != 0)
+        return -1;
+    return look_at_reservations(run, 0, 2, settled_ms());
+}
+
+/* A collector dies while it takes off what calls held that have ended, or a gateway that it has seen die; the next one mends it. */
+static int crash_releasing(struct run *run)
+{
+    bool of_the_dead = strcmp(run->point->name, "HOLD_CLEARED") == 0;
+
+    if (set_limits(run) != 0 ||
+        start_gateways_of(run, "TOKENRING_WORKERS=1", run->env_crash, of_the_dead ? "TOKENRING_CRASH=HOLD_HELD" : NULL) != 0)
+        return -1;
+    if (wait_killed(run, &run->collector) != 0 || look_at_the_dead(run) != 0)
+        return -1;
+    process_signal(&run->gateway[VICTIM], SIGKILL);
+    if (start_collector(run, "TOKENRING_WORKERS=1", NULL) != 0 || watch_accounts(run) != 0)
+        return fail(run, "cannot start");
     return look_at_reservations(run, 0, 2, settled_ms());
 }
 
@@ -852,7 +904,7 @@ static int crash_command(struct run *run)
 
 static int run_once(const struct point *point, int pass, const char *broken)
 {
-    struct run run = {.point = point, .pass = pass, .broken = broken[0] != '\0'};
+    struct run run = {.point = point, .pass = pass, .board_accounts = 1024, .broken = broken[0] != '\0'};
     int result;
 
     (void)snprintf(run.what, sizeof(run.what), "%s, pass %d", point->name, pass);
@@ -862,7 +914,9 @@ static int run_once(const struct point *point, int pass, const char *broken)
     run.command = TEST_BIN_DIR "/tokenring";
     result = prepare(&run);
     if (result == 0 && strncmp(point->name, "HOLD_", strlen("HOLD_")) == 0)
-        result = crash_holder(&run);
+        result = point->side == PRODUCER ? crash_holder(&run) : crash_releasing(&run);
+    else if (result == 0 && (strcmp(point->name, "BOARD_RESUMED") == 0 || strcmp(point->name, "BOARD_TAKEN") == 0))
+        result = crash_taking_over(&run);
     else if (result == 0 && strncmp(point->name, "BOARD_", strlen("BOARD_")) == 0)
         result = crash_board(&run);
     else if (result == 0 && point->side == PRODUCER)

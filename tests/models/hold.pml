@@ -1,29 +1,36 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Holds (src/limit/hold.h, hold.c) on one entry of a board, by two gateways that may die, and the collector that mends.
+ * Holds (src/limit/hold.h, hold.c) on one entry of a board, by two gateways that may die, the worker that counts what their calls
+ * used, and the collector that mends.
  *
  *   here                        there
  *   gateway:   word_put         the slot's word in the store buffer: it is seen by others when the buffer is emptied
  *              addition         atomic_fetch_add on the cell, and the fence after it: the buffer is empty after it
  *              epoch again      turn_to_cells (board P4)
- *              look             tkr_board_read: the two cells, one after the other
+ *              look             tkr_board_read: the two cells, one after the other, then what is counted (board P5)
+ *              end              the release goes into the lane with the usage: `lane`, of this gateway, by cell; then the slot is
+ *                               cleared: both through the buffer, in this order
  *              die              SIGKILL between any two steps; what is in the buffer is seen all the same
- *   collector: bury             tkr_hold_give_dead, for each of the dead once
- *              sweep            tkr_sweep_begin, the slots of those who live or are not buried, tkr_sweep_end
+ *   worker:    obey             a call is counted, then its release taken off the cell
+ *   collector: bury             tkr_reaper_bury: of the dead whose lane is drained, once
+ *              sweep            tkr_sweep_begin, the slots, then the lanes' heads; when the worker is there, tkr_sweep_end
  *
- * Each call holds 1, and the limit is 1: whoever holds must hold alone.
+ * Each call holds 1 and uses 1, also if it is settled, and the limit is 1: one call may use it, and all others are refused.
  *
- * Claims: never more is held than the limit (and so no addition is undone that somebody counts on); the cells are never below
- * what is held (I1); when all have ended or died, a few sweeps later both cells are 0.
+ * Claims: what is held and what was used is never more than the limit; the cells and what is counted are together never below that
+ * (I1); the cells are never below 0; when all have ended or died, a few sweeps later both cells are 0.
  *
  * Broken on purpose: LOOKED_FIRST (a check, then an addition), SLOT_AFTER_ADDITION, ADDITION_NO_FENCE, EPOCH_NOT_LOOKED_AT_AGAIN,
  * PARITY_LOOKED_AT (an epoch that has moved on by two is taken for the same),
  * TAKEN_BACK (a late addition is subtracted, though it may have been mended in between), BUSY_TAKEN_FOR_NONE,
- * EPOCH_KEPT, OTHER_CELL_FORGOTTEN (late additions stay), DEAD_JOINING_TAKEN_OFF, NONE_BEFORE_SUBTRACTION.
+ * EPOCH_KEPT, OTHER_CELL_FORGOTTEN (late additions stay), DEAD_JOINING_TAKEN_OFF, GIVEN_AT_THE_END (what was used is taken off by
+ * the gateway, as it was before), RELEASED_BEFORE_COUNTED, COUNTED_LOOKED_AT_FIRST, SLOT_CLEARED_FIRST (before the release is
+ * published), LANES_NOT_WAITED_FOR, HEADS_BEFORE_SLOTS.
  */
 #define GATEWAYS 2
-#define SWEEPS 3
+#define SWEEPS 2
 #define TRIES 2
+#define LIMIT 1
 
 #define NONE 0
 #define JOINING 1
@@ -39,24 +46,31 @@ byte epoch; /* its parity is the cell */
 byte word[GATEWAYS];              /* of each slot, as others see it */
 byte word_put[GATEWAYS] = EMPTY;  /* in the store buffer */
 byte held;                        /* calls that were told that they hold, and go on */
-bool holds[GATEWAYS], ended[GATEWAYS], dead[GATEWAYS], buried[GATEWAYS];
+byte used;                        /* calls that have ended, or were settled */
+byte counted;                     /* of them, those that the board has */
+byte lane[GATEWAYS * 2];          /* releases that no worker has, by gateway and cell */
+byte published[GATEWAYS];         /* all there ever were: the lane's head */
+byte obeyed[GATEWAYS];            /* of them, those that are counted and then taken off */
+bool holds[GATEWAYS], leaves[GATEWAYS], ended[GATEWAYS], dead[GATEWAYS], buried[GATEWAYS];
 
 #ifdef DYING
-#define CALLS 1
+#define CALLS(g) 1
 #define LIVE if :: skip :: dead[me] = true; goto gone fi
 #else
-#define CALLS 2
+#define CALLS(g) (2 - (g))
 #define LIVE skip
 #endif
 #define BUFFERED(value) atomic { word_put[me] == EMPTY -> word_put[me] = value }
 #define EMPTIED if :: word_put[me] != EMPTY -> word[me] = word_put[me]; word_put[me] = EMPTY :: else fi
+#define ALL_ENDED (ended[0] && ended[1] && word_put[0] == EMPTY && word_put[1] == EMPTY)
+#define ALL_OBEYED (published[0] == obeyed[0] && published[1] == obeyed[1])
 
 active proctype memory()
 {
     do
     :: atomic { word_put[0] != EMPTY -> word[0] = word_put[0]; word_put[0] = EMPTY }
     :: atomic { word_put[1] != EMPTY -> word[1] = word_put[1]; word_put[1] = EMPTY }
-    :: atomic { ended[0] && ended[1] && word_put[0] == EMPTY && word_put[1] == EMPTY -> break }
+    :: atomic { ALL_ENDED -> break }
     od
 }
 
@@ -85,6 +99,40 @@ inline leave()
 #endif
 }
 
+inline publish()
+{
+    atomic {
+        EMPTIED;
+        held--;
+        holds[me] = false;
+        leaves[me] = false;
+        used++;
+        published[me] = published[me] + 1;
+        lane[me * 2 + c] = lane[me * 2 + c] + 1
+    }
+}
+
+inline end_call()
+{
+#ifdef GIVEN_AT_THE_END
+    publish();
+    LIVE;
+    leave()
+#else
+    atomic { word_put[me] == EMPTY -> word_put[me] = WORD(LEAVING, c); leaves[me] = true }
+    LIVE;
+#ifdef SLOT_CLEARED_FIRST
+    BUFFERED(WORD(NONE, 0));
+    LIVE;
+    publish()
+#else
+    publish();
+    LIVE;
+    BUFFERED(WORD(NONE, 0))
+#endif
+#endif
+}
+
 proctype gateway(byte me)
 {
     byte calls, tries, c, seen, now;
@@ -92,13 +140,13 @@ proctype gateway(byte me)
     bool over;
 
     do
-    :: calls == CALLS -> break
-    :: calls < CALLS ->
+    :: calls == CALLS(me) -> break
+    :: calls < CALLS(me) ->
         calls++;
         tries = 0;
         atomic { seen = epoch; c = seen % 2 }
 #ifdef LOOKED_FIRST
-        atomic { sum = cell[0] + cell[1] + 1 }
+        atomic { sum = cell[0] + cell[1] + counted + 1 }
 #endif
         do
         :: tries == TRIES -> BUFFERED(WORD(NONE, 0)); goto next
@@ -132,10 +180,17 @@ proctype gateway(byte me)
 #endif
         od;
 #ifndef LOOKED_FIRST
+#ifdef COUNTED_LOOKED_AT_FIRST
+        sum = counted;
+        sum = sum + cell[0];
+        sum = sum + cell[1];
+#else
         sum = cell[0];
         sum = sum + cell[1];
+        sum = sum + counted;
 #endif
-        atomic { now = 0; seen = 0; tries = 0; over = sum > 1; sum = 0 }
+#endif
+        atomic { now = 0; seen = 0; tries = 0; over = sum > LIMIT; sum = 0 }
         if
         :: over -> leave()
         :: else ->
@@ -143,8 +198,7 @@ proctype gateway(byte me)
             LIVE;
             BUFFERED(WORD(HELD, c));
             LIVE;
-            atomic { held--; holds[me] = false }
-            leave()
+            end_call()
         fi;
 next:
         LIVE
@@ -159,12 +213,43 @@ gone:
     }
 }
 
+#define TAKE(i) atomic { lane[i] > 0 -> lane[i] = lane[i] - 1; at = i }
+
+active proctype worker()
+{
+    byte at;
+
+    do
+    :: if :: TAKE(0) :: TAKE(1) :: TAKE(2) :: TAKE(3) fi;
+#ifdef GIVEN_AT_THE_END
+        counted++;
+#else
+#ifdef RELEASED_BEFORE_COUNTED
+        atomic { cell[at % 2] = cell[at % 2] - 1 }
+        counted++;
+#else
+        counted++;
+        atomic { cell[at % 2] = cell[at % 2] - 1 }
+#endif
+#endif
+        atomic { obeyed[at / 2] = obeyed[at / 2] + 1; at = 0 }
+    :: atomic { ALL_ENDED && ALL_OBEYED -> break }
+    od
+}
+
+/* The worker's: of a dead gateway that it has drained. Its call is settled, and then what it held is given back. */
 inline bury(g)
 {
-    atomic {
-        if
-        :: dead[g] && ended[g] && word_put[g] == EMPTY && !buried[g] ->
+    if
+    :: atomic {
+        dead[g] && ended[g] && word_put[g] == EMPTY && published[g] == obeyed[g] && !buried[g] ->
             buried[g] = true;
+            if
+            :: STATE(word[g]) == HELD || leaves[g] -> used++; counted++
+            :: else
+            fi
+        }
+        atomic {
             if
 #ifdef DEAD_JOINING_TAKEN_OFF
             :: STATE(word[g]) == HELD || STATE(word[g]) == JOINING ->
@@ -176,29 +261,30 @@ inline bury(g)
                 :: else
                 fi
             :: else
-            fi
-        :: else
-        fi
-    }
+            fi;
+            word[g] = WORD(NONE, 0)
+        }
+    :: else
+    fi
 }
 
 inline note(g)
 {
     atomic {
         if
-        :: !buried[g] && STATE(word[g]) != NONE && CELL(word[g]) == drained - 1 ->
-            if
-            :: STATE(word[g]) == HELD -> sum++
-            :: else ->
 #ifdef BUSY_TAKEN_FOR_NONE
-                skip
+        :: STATE(word[g]) == HELD && CELL(word[g]) == drained - 1 -> sum++
 #else
-                busy = true
+        :: STATE(word[g]) != NONE && CELL(word[g]) == drained - 1 -> sum++
 #endif
-            fi
         :: else
         fi
     }
+}
+
+inline mark()
+{
+    atomic { head[0] = published[0]; head[1] = published[1] }
 }
 
 inline sweep()
@@ -222,32 +308,34 @@ inline sweep()
 #endif
         fi
     fi;
-    atomic {
-        sum = 0;
-        busy = false;
-        if
-        :: drained > 0 -> before = cell[drained - 1]
-        :: else
-        fi
-    }
+#ifdef HEADS_BEFORE_SLOTS
+    mark();
+#endif
     note(0);
     note(1);
+#ifndef HEADS_BEFORE_SLOTS
+    mark();
+#endif
+#ifndef LANES_NOT_WAITED_FOR
+    atomic { obeyed[0] >= head[0] && obeyed[1] >= head[1] -> head[0] = 0; head[1] = 0 }
+#endif
     atomic {
         if
-        :: drained > 0 && !busy && cell[drained - 1] == before -> cell[drained - 1] = sum; drained = 0
+        :: drained > 0 && cell[drained - 1] > sum -> cell[drained - 1] = sum
         :: else
         fi;
+        drained = 0;
         sum = 0;
-        busy = false;
-        before = 0
+        head[0] = 0;
+        head[1] = 0
     }
 }
 
 active proctype collector()
 {
     byte sweeps, drained; /* 1 + the cell; 0: none */
-    bool busy;
-    short sum, before;
+    byte head[GATEWAYS];
+    short sum;
 
     run gateway(0);
     run gateway(1);
@@ -255,7 +343,7 @@ active proctype collector()
     :: sweeps == SWEEPS -> break
     :: sweeps < SWEEPS -> bury(0); bury(1); sweep(); sweeps++
     od;
-    atomic { ended[0] && ended[1] && word_put[0] == EMPTY && word_put[1] == EMPTY -> sweeps = 0 }
+    atomic { ALL_ENDED && ALL_OBEYED -> sweeps = 0 }
     bury(0);
     bury(1);
     do
@@ -269,8 +357,8 @@ active proctype law()
 {
 end:
     do
-    :: atomic { held > 1 -> assert(held <= 1) }
-    :: atomic { cell[0] + cell[1] < held -> assert(cell[0] + cell[1] >= held) }
+    :: atomic { held + used > LIMIT -> assert(held + used <= LIMIT) }
+    :: atomic { cell[0] + cell[1] + counted < held + used -> assert(cell[0] + cell[1] + counted >= held + used) }
     :: atomic { cell[0] < 0 || cell[1] < 0 -> assert(cell[0] >= 0 && cell[1] >= 0) }
     od
 }

@@ -188,6 +188,7 @@ static void print_board(void)
     FIELD(tkr_board_header, places);
     FIELD(tkr_board_header, retired);
     FIELD(tkr_board_header, accounts);
+    FIELD(tkr_board_header, waits);
     WHOLE(tkr_board_entry);
     FIELD(tkr_board_entry, seq);
     FIELD(tkr_board_entry, kind);

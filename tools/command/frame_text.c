@@ -14,6 +14,7 @@ const char *tkr_command_frame_type(unsigned type, char ret_text[TKR_COMMAND_FRAM
     static const char *const names[] = {
         [TKR_FRAME_PADDING] = "padding",     [TKR_FRAME_USAGE] = "usage",   [TKR_FRAME_OPEN] = "open",
         [TKR_FRAME_INCREMENT] = "increment", [TKR_FRAME_NOTICE] = "notice", [TKR_FRAME_WATCH] = "watch",
+        [TKR_FRAME_RELEASE] = "release",
     };
 
     if (type < sizeof(names) / sizeof(names[0]) && names[type] != NULL)
@@ -117,6 +118,8 @@ json_t *tkr_command_frame_json(const struct tkr_event *event)
     json_t *object = json_object();
 
     (void)json_object_set_new(object, "type", json_string(tkr_command_frame_type((unsigned)event->type, text)));
+    if (event->type == TKR_FRAME_RELEASE)
+        (void)json_object_set_new(object, "tokens", json_integer(event->release.tokens));
     if (event->type < TKR_FRAME_USAGE || event->type > TKR_FRAME_WATCH)
         return object;
     tkr_cycle_format(event->cycle, cycle);

@@ -101,7 +101,7 @@ static size_t pass_on(struct tkr_tail *tail, const struct tkr_tail_told *told, c
         memset(&event, 0, sizeof(event)); /* of a type that is not known, only that is set */
         if (!tkr_frame_decode(bytes + at, length, &event))
             break;
-        if (event.type != TKR_FRAME_PADDING) {
+        if (event.type != TKR_FRAME_PADDING && event.type != TKR_FRAME_RELEASE) { /* neither tells of an account */
             if (tkr_frame_type_charges(event.type))
                 tell_missed(tail, told, view, gap(lane, event.sequence));
             told->frame(told->arg, view, &event);

@@ -49,6 +49,17 @@ static int64_t reserved(const char *id)
     return limit.reserved;
 }
 
+/* A collector counts all that has ended, and obeys its releases. */
+static struct drained count_all(void)
+{
+    struct drained sum;
+
+    drain_board = &board;
+    assert_true(drain_directory(fixture_dir, true, &sum));
+    drain_board = NULL;
+    return sum;
+}
+
 static tkr_callback *limit_handler(void)
 {
     tkr_callback_options options = options_for(NULL);
@@ -87,10 +98,39 @@ static void test_call_holds_from_its_start_to_its_end(void **state)
         assert_int_equal(reserved("alice"), 300);
         assert_int_equal(reserved("bob"), 300);
         assert_int_equal(i == 0 ? tkr_on_llm_end(limit, &response, &context) : tkr_on_llm_error(limit, &error, &context), 0);
+        assert_int_equal(reserved("alice"), 300); /* what it used may not be counted yet */
+        assert_int_equal(count_all().releases, 1);
         assert_int_equal(reserved("alice"), 0);
         assert_int_equal(reserved("bob"), 0);
     }
     tkr_callback_release(limit);
+}
+
+/* Whatever the order of the members, of composites in composites too: the usage is in the lane first. */
+static void test_what_is_held_is_released_after_what_all_members_count(void **state)
+{
+    tkr_callback *first = composite_of(limit_handler(), token_for("first"));
+    tkr_callback *composite = composite_of(composite_of(limit_handler(), first), token_for("last"));
+    tkr_callback_context context = context_of("alice", NULL, 300);
+    tkr_response response = TKR_RESPONSE_INIT;
+    tkr_call_error error = TKR_CALL_ERROR_INIT;
+    struct drained sum;
+
+    (void)state;
+    put("alice", 1000, 0);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(tkr_on_llm_start(composite, NULL, 0, &context), 0);
+        assert_int_equal(reserved("alice"), 600); /* by each of two */
+        assert_int_equal(i == 0 ? tkr_on_llm_end(composite, &response, &context) : tkr_on_llm_error(composite, &error, &context),
+                         0);
+        assert_int_equal(reserved("alice"), 600);
+        sum = count_all();
+        assert_int_equal(sum.frames, 2);
+        assert_int_equal(sum.releases, 2);
+        assert_int_equal(sum.frames_released, 2);
+        assert_int_equal(reserved("alice"), 0);
+    }
+    tkr_callback_release(composite);
 }
 
 static void test_refusal_tells_the_figures_and_lets_the_others_run(void **state)
@@ -133,6 +173,7 @@ static void test_estimate_of_the_prompt_is_held_where_no_reserve_is_told(void **
     assert_int_equal(tkr_on_llm_start(composite, &message, 1, &context), 0);
     assert_int_equal(reserved("alice"), 5); /* once: token handlers hold nothing */
     assert_int_equal(tkr_on_llm_end(composite, &response, &context), 0);
+    (void)count_all();
     assert_int_equal(reserved("alice"), 0);
     put("alice", 10, 10);
     assert_int_equal(tkr_on_llm_start(composite, NULL, 0, &context), 0);
@@ -178,6 +219,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         LIMIT_TEST(test_call_holds_from_its_start_to_its_end),
+        LIMIT_TEST(test_what_is_held_is_released_after_what_all_members_count),
         LIMIT_TEST(test_refusal_tells_the_figures_and_lets_the_others_run),
         LIMIT_TEST(test_estimate_of_the_prompt_is_held_where_no_reserve_is_told),
         LIMIT_TEST(test_unknown_account_holds_nothing),

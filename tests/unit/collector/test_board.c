@@ -102,12 +102,36 @@ static void test_board_found_cut_by_a_look_is_retired_and_touched_no_more(void *
     assert_int_equal(f->calls, 0);
 }
 
+/* A collector that starts takes over what the last one left, if it is whole and of the size that is asked for. */
+static void test_board_is_taken_over_as_it_is_or_not_at_all(void **state)
+{
+    struct fixture *f = *state;
+    struct tkr_board other = {NULL};
+    tkr_message message;
+
+    atomic_store(&f->guarded.board.cells[7].cell[0], 33);
+    assert_int_equal(tkr_board_take_over(f->directory, 2 * TKR_BOARD_ACCOUNTS_MIN, &other, &message), 0);
+    assert_int_equal(tkr_board_take_over(f->directory, TKR_BOARD_ACCOUNTS_MIN, &other, &message), 1);
+    assert_int_equal(other.generation, f->guarded.board.generation);
+    assert_int_equal(atomic_load(&other.cells[7].cell[0]), 33);
+    tkr_board_unmap(&other);
+    atomic_store(&f->guarded.board.header->retired, 1);
+    assert_int_equal(tkr_board_take_over(f->directory, TKR_BOARD_ACCOUNTS_MIN, &other, &message), 0);
+    atomic_store(&f->guarded.board.header->retired, 0);
+    cut(f);
+    assert_int_equal(tkr_board_take_over(f->directory, TKR_BOARD_ACCOUNTS_MIN, &other, &message), 0);
+    tkr_board_unmap(&f->guarded.board);
+    assert_int_equal(tkr_board_make(f->directory, TKR_BOARD_ACCOUNTS_MIN, &f->guarded.board, &message), 0);
+    assert_int_equal(atomic_load(&f->guarded.board.header->waits), 1); /* calls may hold on the one before */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_whole_board_is_touched_and_stays, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_board_found_cut_by_a_call_is_retired_and_touched_no_more, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_board_found_cut_by_a_look_is_retired_and_touched_no_more, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_board_is_taken_over_as_it_is_or_not_at_all, set_up, tear_down),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -577,10 +577,31 @@ static void test_frame_padding_of_every_length_is_one_frame(void **state)
     }
 }
 
+static void test_frame_release_comes_back_and_is_refused_beyond_its_range(void **state)
+{
+    const struct tkr_frame_release release = {UINT64_MAX - 1, 77, TKR_TOKENS_MAX};
+    static const int64_t bad[] = {-1, TKR_TOKENS_MAX + 1, INT64_MIN, INT64_MAX};
+    unsigned char frame[TKR_FRAME_RELEASE_BYTES];
+    struct tkr_event event;
+
+    (void)state;
+    tkr_frame_release_put(frame, &release);
+    assert_int_equal(tkr_frame_length(frame, sizeof(frame)), sizeof(frame));
+    assert_true(tkr_frame_decode(frame, sizeof(frame), &event));
+    assert_int_equal(event.type, TKR_FRAME_RELEASE);
+    assert_memory_equal(&event.release, &release, sizeof(release));
+    assert_false(tkr_frame_type_charges(event.type));
+    assert_false(tkr_frame_decode(frame, sizeof(frame) - TKR_FRAME_ALIGN, &event));
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        tkr_frame_release_put(frame, &(struct tkr_frame_release){1, 2, bad[i]});
+        assert_false(tkr_frame_decode(frame, sizeof(frame), &event));
+    }
+}
+
 static void test_frame_unknown_types_are_skipped_by_length(void **state)
 {
     (void)state;
-    for (int type = TKR_FRAME_WATCH + 1; type < 256; type++) {
+    for (int type = TKR_FRAME_RELEASE + 1; type < 256; type++) {
         unsigned char *frame = calloc(1, 8);
         struct tkr_event event;
         assert_non_null(frame);
@@ -659,6 +680,7 @@ int main(void)
         cmocka_unit_test(test_frame_each_broken_rule_is_refused),
         cmocka_unit_test(test_frame_values_beyond_what_a_call_can_use_are_refused),
         cmocka_unit_test(test_frame_padding_of_every_length_is_one_frame),
+        cmocka_unit_test(test_frame_release_comes_back_and_is_refused_beyond_its_range),
         cmocka_unit_test(test_frame_unknown_types_are_skipped_by_length),
         cmocka_unit_test(test_frame_length_impossible_is_refused),
         cmocka_unit_test(test_event_counts_add_values_one_call_and_its_error),

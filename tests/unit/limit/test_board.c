@@ -187,6 +187,48 @@ static void test_reader_of_an_account_that_left_is_told(void **state)
 }
 
 /* As many accounts as a board takes, while they come and go: all that are on it are found, where a walk comes to them. */
+/* What a keeper's death leaves of an account that was to leave, or to come; others keep what their calls hold. */
+static void test_board_that_is_taken_over_keeps_its_accounts_and_knows_nothing_of_them(void **state)
+{
+    struct fixture *f = *state;
+    struct tkr_board_key key = key_of(f, "stays");
+    struct tkr_board_figures figures;
+    uint32_t stays;
+    uint32_t leaving;
+    uint32_t coming;
+    uint32_t number;
+    uint64_t seq;
+    uint64_t seq_now;
+
+    assert_true(take(f, "stays", &stays) && take(f, "leaving", &leaving) && take(f, "coming", &coming));
+    tkr_board_publish(&f->board, stays, 1000, 400, 5);
+    tkr_board_publish(&f->board, leaving, 1000, 400, 5);
+    (void)atomic_fetch_add(&f->board.entry[stays].counted, 7);
+    atomic_store(&f->board.cells[stays].cell[1], 30);
+    assert_true(tkr_board_find(&f->board, &key, &number, &seq));
+    (void)atomic_fetch_add(&f->board.entry[leaving].seq, 1);                               /* cells not looked at yet */
+    (void)atomic_fetch_and(&f->board.taken[coming / 64], ~(UINT64_C(1) << (coming % 64))); /* not anybody's yet */
+    atomic_store(&f->board.header->accounts, 3);
+    tkr_board_resume(&f->board);
+    assert_int_equal(atomic_load(&f->board.header->accounts), 2);
+    assert_false(tkr_board_read(&f->board, stays, seq, &figures)); /* who has found it before is told */
+    assert_true(tkr_board_find(&f->board, &key, &number, &seq_now) && number == stays);
+    assert_true(tkr_board_read(&f->board, stays, seq_now, &figures));
+    assert_int_equal(figures.fresh_ns, 0);
+    assert_int_equal(figures.reserved, 30);
+    assert_true(find(f, "leaving", &number) && number == leaving);
+    assert_int_equal(atomic_load(&f->board.entry[leaving].fresh_ns), 0);
+    assert_false(find(f, "coming", &number));
+    assert_true(take(f, "coming", &number));
+    assert_true(find(f, "coming", &number));
+    for (int i = 0; i < 2; i++) { /* a death in it is as if it had not begun */
+        (void)atomic_fetch_or(&f->board.entry[stays].seq, 1);
+        tkr_board_resume(&f->board);
+        assert_true(find(f, "stays", &number) && number == stays);
+    }
+    assert_int_equal(atomic_load(&f->board.header->accounts), 3);
+}
+
 static void test_walk_comes_to_those_that_are_found(void **state)
 {
     struct fixture *f = *state;
@@ -325,6 +367,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_full_board_lets_the_one_leave_that_nobody_asked_for, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_account_whose_calls_hold_something_stays, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_reader_of_an_account_that_left_is_told, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_board_that_is_taken_over_keeps_its_accounts_and_knows_nothing_of_them, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(test_walk_comes_to_those_that_are_found, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_reach_is_of_those_that_are_there, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_any_bytes_are_read_within_bounds, set_up, tear_down),

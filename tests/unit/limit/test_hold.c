@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Holds on plain arrays: all or none, the two cells, and each state that a kill leaves. */
 #include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -95,8 +96,8 @@ static uint32_t mend(struct fixture *f, const struct slot *slot, uint32_t count)
     if (!tkr_sweep_begin(&f->board, &f->sweep))
         return 0;
     for (uint32_t i = 0; i < count; i++)
-        tkr_sweep_note(&f->board, &f->sweep, atomic_load(&slot[i].word), atomic_load(&slot[i].more),
-                       atomic_load(&slot[i].tokens));
+        (void)tkr_sweep_note(&f->board, &f->sweep, atomic_load(&slot[i].word), atomic_load(&slot[i].more),
+                             atomic_load(&slot[i].tokens));
     return tkr_sweep_end(&f->board, &f->sweep);
 }
 
@@ -173,7 +174,7 @@ static void test_hold_of_another_board_is_let_go_of(void **state)
 
     assert_int_equal(take(&f->board, &slot, f->claim, 1, 5), TKR_HOLD_OK);
     f->board.generation = 3;
-    tkr_hold_give_dead(&f->board, atomic_load(&slot.word), atomic_load(&slot.more), 5);
+    tkr_hold_release(&f->board, atomic_load(&slot.word), atomic_load(&slot.more), 5);
     tkr_hold_give(&f->board, words(&slot), 5);
     assert_int_equal(held(f, 0), 5);
     assert_int_equal(atomic_load(&slot.word), 0);
@@ -185,10 +186,10 @@ static void test_what_the_dead_held_is_given_back_and_never_more(void **state)
     struct slot slot = {0};
 
     assert_int_equal(take(&f->board, &slot, f->claim, 3, 5), TKR_HOLD_OK);
-    tkr_hold_give_dead(&f->board, atomic_load(&slot.word), atomic_load(&slot.more), -1);
-    tkr_hold_give_dead(&f->board, atomic_load(&slot.word), atomic_load(&slot.more), TKR_TOKENS_MAX + 1);
+    tkr_hold_release(&f->board, atomic_load(&slot.word), atomic_load(&slot.more), -1);
+    tkr_hold_release(&f->board, atomic_load(&slot.word), atomic_load(&slot.more), TKR_TOKENS_MAX + 1);
     assert_int_equal(held(f, 1), 5);
-    tkr_hold_give_dead(&f->board, atomic_load(&slot.word), atomic_load(&slot.more), TKR_TOKENS_MAX); /* a hostile one */
+    tkr_hold_release(&f->board, atomic_load(&slot.word), atomic_load(&slot.more), TKR_TOKENS_MAX); /* a hostile one */
     for (uint32_t i = 0; i < 3; i++)
         assert_int_equal(held(f, i), 0);
 }
@@ -218,7 +219,6 @@ static void test_each_leaving_of_a_kill_is_mended_and_the_living_keep_theirs(voi
             struct slot living = {0};
             assert_int_equal(take(&f->board, &living, f->claim, 3, 100), TKR_HOLD_OK);
             leave_behind(f, &dead, (enum tkr_hold_state)hold_state, added);
-            tkr_hold_give_dead(&f->board, atomic_load(&dead.word), atomic_load(&dead.more), 50);
             for (uint32_t i = 0; i < 3; i++)
                 assert_int_equal(held(f, i), i < added ? 150 : 100); /* too high, never too low */
             assert_int_equal(mend(f, &living, 1), added);
@@ -341,6 +341,147 @@ static void test_threads_never_hold_more_than_the_limit_while_cells_are_mended(v
     assert_int_equal(held(crowd.f, 1), 0);
 }
 
+/* --- threads whose calls are counted late --- */
+
+#define GATEWAYS 3
+#define USES 7
+#define RESERVES 10
+#define ROOM INT64_C(200003) /* of which the last tokens are never used: 200003 is no sum of uses */
+
+/* A lane: releases of calls that have ended, in their order. */
+struct ends {
+    _Atomic uint64_t head;   /* published */
+    _Atomic uint64_t obeyed; /* counted, and then taken off */
+    uint64_t word[ROOM / USES + 1];
+    uint64_t more[ROOM / USES + 1];
+};
+
+struct host {
+    struct fixture *f;
+    struct slot slot[GATEWAYS];
+    struct ends ends[GATEWAYS];
+    _Atomic uint32_t next;
+    _Atomic uint32_t running;
+    _Atomic uint32_t counting;
+    _Atomic int64_t begun; /* calls */
+};
+
+static void *make_calls(void *argument)
+{
+    struct host *host = argument;
+    uint32_t number = atomic_fetch_add(&host->next, 1);
+    struct slot *slot = &host->slot[number];
+    struct ends *ends = &host->ends[number];
+    uint32_t refused = 0;
+
+    while (refused < 1000) {
+        uint64_t at = atomic_load(&ends->head);
+        if (take(&host->f->board, slot, host->f->claim, 2, RESERVES) != TKR_HOLD_OK) {
+            refused++;
+            (void)sched_yield();
+            continue;
+        }
+        (void)atomic_fetch_add(&host->begun, 1);
+        refused = 0;
+        ends->word[at] = tkr_hold_leave(words(slot));
+        ends->more[at] = atomic_load(&slot->more);
+        atomic_store_explicit(&ends->head, at + 1, memory_order_release);
+        tkr_hold_left(&host->f->board, words(slot), RESERVES - USES);
+    }
+    (void)atomic_fetch_sub(&host->running, 1);
+    return NULL;
+}
+
+static void obey(struct host *host, struct ends *ends)
+{
+    const struct tkr_board *board = &host->f->board;
+    uint64_t head = atomic_load_explicit(&ends->head, memory_order_acquire);
+
+    for (uint64_t at = atomic_load(&ends->obeyed); at < head; at++) {
+        for (uint32_t i = 0; i < 2; i++)
+            (void)atomic_fetch_add_explicit(&board->entry[host->f->claim[i].number].counted, USES, memory_order_release);
+        tkr_hold_release(board, ends->word[at], ends->more[at], USES);
+    }
+    atomic_store_explicit(&ends->obeyed, head, memory_order_release);
+}
+
+static void *count_calls(void *argument)
+{
+    struct host *host = argument;
+    bool last = false;
+
+    while (!last) {
+        last = atomic_load(&host->running) == 0;
+        for (uint32_t i = 0; i < GATEWAYS; i++)
+            obey(host, &host->ends[i]);
+    }
+    (void)atomic_fetch_sub(&host->counting, 1);
+    return NULL;
+}
+
+/* A round, as the collector's main thread does it: slots, then heads, then wait until the worker is there. */
+static void sweep_host(struct host *host)
+{
+    uint64_t head[GATEWAYS];
+
+    if (!tkr_sweep_begin(&host->f->board, &host->f->sweep))
+        return;
+    for (uint32_t i = 0; i < GATEWAYS; i++) {
+        struct slot *slot = &host->slot[i];
+        (void)tkr_sweep_note(&host->f->board, &host->f->sweep, atomic_load(&slot->word), atomic_load(&slot->more),
+                             atomic_load(&slot->tokens));
+    }
+    for (uint32_t i = 0; i < GATEWAYS; i++)
+        head[i] = atomic_load_explicit(&host->ends[i].head, memory_order_acquire);
+    for (uint32_t i = 0; i < GATEWAYS; i++) {
+        while (atomic_load_explicit(&host->ends[i].obeyed, memory_order_acquire) < head[i])
+            (void)sched_yield();
+    }
+    (void)tkr_sweep_end(&host->f->board, &host->f->sweep);
+}
+
+/* Ended and not counted yet is held, and drift is mended all the while: not one token beyond the limit, and none lost. */
+static void test_calls_that_are_counted_late_use_the_limit_to_the_last_call_and_no_more(void **state)
+{
+    struct host *host = calloc(1, sizeof(*host));
+    struct fixture *f = *state;
+    pthread_t thread[GATEWAYS + 1];
+    int64_t used;
+
+    assert_non_null(host);
+    host->f = f;
+    host->running = GATEWAYS;
+    host->counting = 1;
+    for (uint32_t i = 0; i < 2; i++)
+        tkr_board_publish(&f->board, f->claim[i].number, ROOM, 0, 1);
+    for (uint32_t i = 0; i < GATEWAYS; i++)
+        assert_int_equal(pthread_create(&thread[i], NULL, make_calls, host), 0);
+    assert_int_equal(pthread_create(&thread[GATEWAYS], NULL, count_calls, host), 0);
+    while (atomic_load(&host->counting) > 0) {
+        expect_none_too_low(f);
+        (void)atomic_fetch_add(&f->board.cells[f->claim[0].number].cell[0], 3); /* drift */
+        sweep_host(host);
+    }
+    for (uint32_t i = 0; i <= GATEWAYS; i++)
+        assert_int_equal(pthread_join(thread[i], NULL), 0);
+    sweep_host(host);
+    sweep_host(host);
+    expect_none_too_low(f);
+    used = atomic_load(&host->begun) * USES;
+    print_message("limit %lld, used %lld\n", (long long)ROOM, (long long)used);
+    assert_true(used <= ROOM);
+    assert_int_equal(held(f, 0), 0);
+    assert_int_equal(held(f, 1), 0);
+    while (take(&f->board, &host->slot[0], f->claim, 2, USES) == TKR_HOLD_OK) {
+        used += USES;
+        for (uint32_t i = 0; i < 2; i++)
+            (void)atomic_fetch_add(&f->board.entry[f->claim[i].number].counted, USES);
+        tkr_hold_give(&f->board, words(&host->slot[0]), USES);
+    }
+    assert_true(used <= ROOM && used > ROOM - USES);
+    free(host);
+}
+
 /* Drift in either cell, while calls hold in both. */
 static void test_drift_is_mended_beside_calls_that_go_on_in_both_cells(void **state)
 {
@@ -360,8 +501,9 @@ static void test_drift_is_mended_beside_calls_that_go_on_in_both_cells(void **st
     }
 }
 
-/* What joins or leaves while a round goes on, and what somebody claims to hold beyond what there is. */
-static void test_round_that_saw_a_change_ends_nothing(void **state)
+/* What joins or leaves while a round goes on is no drift, and what came late is; what somebody claims to hold beyond what there is
+ * changes nothing. */
+static void test_round_takes_off_only_what_no_slot_vouches_for(void **state)
 {
     struct fixture *f = *state;
     struct tkr_board_cells *cells = &f->board.cells[f->claim[0].number];
@@ -371,23 +513,69 @@ static void test_round_that_saw_a_change_ends_nothing(void **state)
     assert_int_equal(take(&f->board, &slot, f->claim, 1, 10), TKR_HOLD_OK);
     leave_behind(f, &leaving, TKR_HOLD_LEAVING, 1);
     assert_true(tkr_sweep_begin(&f->board, &f->sweep));
-    tkr_sweep_note(&f->board, &f->sweep, slot.word, slot.more, 10);
-    tkr_sweep_note(&f->board, &f->sweep, leaving.word, leaving.more, 50);
-    assert_int_equal(tkr_sweep_end(&f->board, &f->sweep), 0); /* one is leaving */
-    assert_true(tkr_sweep_begin(&f->board, &f->sweep));
-    tkr_sweep_note(&f->board, &f->sweep, slot.word, slot.more, 10);
+    (void)tkr_sweep_note(&f->board, &f->sweep, slot.word, slot.more, 10);
+    (void)tkr_sweep_note(&f->board, &f->sweep, leaving.word, leaving.more, 50);
     (void)atomic_fetch_add(&cells->cell[0], 5);
-    assert_int_equal(tkr_sweep_end(&f->board, &f->sweep), 0); /* something came late */
-    assert_int_equal(held(f, 0), 65);
+    assert_int_equal(tkr_sweep_end(&f->board, &f->sweep), 1);
+    assert_int_equal(held(f, 0), 60);
     assert_int_equal(mend(f, &slot, 1), 1);
     assert_int_equal(held(f, 0), 10);
     for (int64_t tokens = -1; tokens < 2; tokens += 2) {
         assert_true(tkr_sweep_begin(&f->board, &f->sweep));
-        tkr_sweep_note(&f->board, &f->sweep, slot.word, slot.more, tokens > 0 ? INT64_MAX : INT64_MIN);
-        tkr_sweep_note(&f->board, &f->sweep, slot.word, slot.more, 10);
+        (void)tkr_sweep_note(&f->board, &f->sweep, slot.word, slot.more, tokens > 0 ? INT64_MAX : INT64_MIN);
+        (void)tkr_sweep_note(&f->board, &f->sweep, slot.word, slot.more, 10);
         assert_int_equal(tkr_sweep_end(&f->board, &f->sweep), 0);
     }
     assert_int_equal(held(f, 0), 10);
+}
+
+/* The slot's call ends while the round goes on, before or after the collector obeys its release: it is never taken off twice. */
+static void test_round_in_which_a_call_ends_takes_off_nothing_of_it(void **state)
+{
+    struct fixture *f = *state;
+
+    for (int obeyed_first = 0; obeyed_first < 2; obeyed_first++) {
+        struct slot ended = {0};
+        struct slot other = {0};
+        uint64_t word;
+        assert_int_equal(take(&f->board, &ended, f->claim, 1, 100), TKR_HOLD_OK);
+        assert_int_equal(take(&f->board, &other, f->claim, 1, 40), TKR_HOLD_OK);
+        assert_true(tkr_sweep_begin(&f->board, &f->sweep));
+        (void)tkr_sweep_note(&f->board, &f->sweep, ended.word, ended.more, 100);
+        (void)tkr_sweep_note(&f->board, &f->sweep, other.word, other.more, 40);
+        word = tkr_hold_leave(words(&ended));
+        tkr_hold_left(&f->board, words(&ended), 70);
+        if (obeyed_first)
+            tkr_hold_release(&f->board, word, ended.more, 30);
+        (void)tkr_sweep_end(&f->board, &f->sweep);
+        if (!obeyed_first)
+            tkr_hold_release(&f->board, word, ended.more, 30);
+        assert_int_equal(held(f, 0), 40);
+        tkr_hold_give(&f->board, words(&other), 40);
+        assert_int_equal(held(f, 0), 0);
+    }
+}
+
+static void test_end_keeps_what_was_used_until_it_is_counted(void **state)
+{
+    struct fixture *f = *state;
+    struct tkr_board_figures figures;
+    struct slot slot = {0};
+    uint64_t word;
+
+    assert_int_equal(take(&f->board, &slot, f->claim, 2, 400), TKR_HOLD_OK);
+    word = tkr_hold_leave(words(&slot));
+    assert_int_equal(held(f, 0), 400); /* nothing is published yet */
+    tkr_hold_left(&f->board, words(&slot), 100);
+    assert_int_equal(atomic_load(&slot.word), 0);
+    assert_int_equal(held(f, 0), 300);
+    assert_int_equal(held(f, 1), 300);
+    for (uint32_t i = 0; i < 2; i++)
+        (void)atomic_fetch_add(&f->board.entry[f->claim[i].number].counted, 300);
+    tkr_hold_release(&f->board, word, slot.more, 300);
+    assert_true(tkr_board_read(&f->board, f->claim[1].number, f->claim[1].seq, &figures));
+    assert_int_equal(figures.used, 300);
+    assert_int_equal(figures.reserved, 0);
 }
 
 static void test_late_addition_is_mended_in_whichever_cell_it_is(void **state)
@@ -417,7 +605,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_new_calls_go_to_the_other_cell_while_old_ones_keep_theirs, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_any_words_name_no_entry_beyond_the_board, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_drift_is_mended_beside_calls_that_go_on_in_both_cells, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_round_that_saw_a_change_ends_nothing, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_round_takes_off_only_what_no_slot_vouches_for, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_round_in_which_a_call_ends_takes_off_nothing_of_it, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_end_keeps_what_was_used_until_it_is_counted, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_calls_that_are_counted_late_use_the_limit_to_the_last_call_and_no_more, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(test_late_addition_is_mended_in_whichever_cell_it_is, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_threads_never_hold_more_than_the_limit_while_cells_are_mended, set_up, tear_down),
     };

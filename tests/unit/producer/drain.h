@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "event/frame.h"
+#include "limit/hold.h"
 #include "region/guard.h"
 #include "region/view.h"
 
@@ -30,9 +31,22 @@ struct drained {
     uint64_t dropped[TKR_DROP_MAX];
     uint64_t refused[TKR_REFUSED_MAX];
     uint64_t bad_times; /* calls whose told times make no duration */
+    uint64_t releases;
+    uint64_t frames_released; /* usage frames before the last release */
     uint32_t open_calls;
     int64_t open_streamed; /* tokens told by open calls */
 };
+
+/* On which releases are obeyed; NULL: on none. */
+static const struct tkr_board *drain_board;
+
+static inline void drain_release(const struct tkr_frame_release *release, struct drained *sum)
+{
+    sum->releases++;
+    sum->frames_released = sum->frames;
+    if (drain_board != NULL)
+        tkr_hold_release(drain_board, release->word, release->more, release->tokens);
+}
 
 /* A sum over (account, prompt) that misses nothing: wrong figures at the right account, right ones at a wrong account.
  */
@@ -74,13 +88,15 @@ static inline bool drain_bytes(const unsigned char *bytes, size_t count, uint32_
         if (length == 0 || !tkr_frame_decode(bytes + at, length, &event))
             return drain_fail("no frame", lane, position + at);
         if (event.type != TKR_FRAME_PADDING && event.type != TKR_FRAME_NOTICE && event.type != TKR_FRAME_WATCH &&
-            !tkr_frame_type_charges(event.type))
+            event.type != TKR_FRAME_RELEASE && !tkr_frame_type_charges(event.type))
             return drain_fail("unknown frame", lane, position + at);
         if (tkr_frame_type_charges(event.type)) {
             if (event.sequence != ++*sequence)
                 return drain_fail("out of sequence", lane, position + at);
             drain_event(&event, sum);
         }
+        if (event.type == TKR_FRAME_RELEASE)
+            drain_release(&event.release, sum);
         at += length;
     }
     return true;

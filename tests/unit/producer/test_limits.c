@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "collector/board.h"
+#include "producer/limits.h"
 #include "unit/producer/fixture.h"
 
 #define AGE_MS 60000
@@ -103,6 +104,17 @@ static void end(tkr_call call)
     assert_int_equal(tkr_call_end(producer, call, &usage), TKR_OK);
 }
 
+/* A collector counts all that has ended, and obeys its releases. */
+static struct drained count_all(void)
+{
+    struct drained sum;
+
+    drain_board = &board;
+    assert_true(drain_directory(fixture_dir, true, &sum));
+    drain_board = NULL;
+    return sum;
+}
+
 /* Asks until the producer has found the board that is there now. */
 static tkr_limit check_new_board(const char *id, int64_t limit)
 {
@@ -188,12 +200,106 @@ static void test_reserve_is_held_on_all_accounts_or_none(void **state)
     assert_int_equal(check("alice", 0).remaining, 0);
     end(other);
     end(call);
+    assert_int_equal(check("alice", 0).reserved, 2); /* what each used, until it is counted */
+    assert_int_equal(check("team", 0).reserved, 1);
+    sum = count_all();
+    assert_int_equal(sum.releases, 2);
     assert_int_equal(check("alice", 0).reserved, 0);
     assert_int_equal(check("team", 0).reserved, 0);
-    assert_true(drain_directory(fixture_dir, false, &sum));
     assert_int_equal(sum.frames, 2);
     assert_int_equal(sum.open_calls, 0);
     assert_int_equal(sum.refused[-TKR_ELIMIT], 1);
+}
+
+static void expect_held(const char *id, int64_t tokens)
+{
+    assert_int_equal(check(id, 0).reserved, tokens);
+}
+
+/* What is held of a call that has ended is what it used, at most what it reserved, until that is counted. */
+static void test_what_a_call_used_is_held_until_it_is_counted(void **state)
+{
+    static const struct {
+        int64_t prompt;
+        int64_t total;
+        int64_t held;
+    } cases[] = {{100, TKR_ABSENT, 100}, {400, TKR_ABSENT, 400}, {450, TKR_ABSENT, 400}, {0, TKR_ABSENT, 0}, {10, 90, 90}};
+    tkr_call call;
+
+    (void)state;
+    make_board();
+    open_producer(0);
+    put("alice", 1000, 0, 0);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        tkr_usage usage = TKR_USAGE_INIT;
+        struct drained sum;
+        usage.prompt = cases[i].prompt;
+        usage.total = cases[i].total;
+        assert_int_equal(begin("alice", NULL, 400, &call), TKR_OK);
+        expect_held("alice", 400);
+        assert_int_equal(tkr_call_end(producer, call, &usage), TKR_OK);
+        expect_held("alice", cases[i].held);
+        sum = count_all();
+        assert_int_equal(sum.frames_released, 1);
+        expect_held("alice", 0);
+    }
+}
+
+/* Nothing is left for a collector to count or to give back. */
+static void test_call_that_is_dropped_gives_back_all_at_once(void **state)
+{
+    tkr_usage usage = TKR_USAGE_INIT;
+    tkr_start start = TKR_START_INIT;
+    tkr_call call;
+
+    (void)state;
+    make_board();
+    open_producer(0);
+    put("alice", 1000, 0, 0);
+    start.account_count = 1;
+    start.account[0] = account_of("filler");
+    start.cycle = CYCLE;
+    usage.prompt = 1;
+    assert_int_equal(begin("alice", NULL, 400, &call), TKR_OK);
+    while (tkr_record(producer, &start, &usage) == TKR_OK)
+        continue;
+    assert_int_equal(tkr_call_end(producer, call, &usage), TKR_EFULL);
+    expect_held("alice", 0);
+}
+
+/* A release without a call follows what its thread recorded, in the same lane; where that cannot be told, none is published. */
+static void test_release_without_a_call_is_published_only_behind_its_usage(void **state)
+{
+    tkr_start start = TKR_START_INIT;
+    tkr_usage usage = TKR_USAGE_INIT;
+    struct tkr_limits_held held = {0};
+    uint64_t lanes = 1;
+
+    (void)state;
+    make_board();
+    open_producer(0);
+    put("alice", 1000, 0, 0);
+    start.account_count = 1;
+    start.account[0] = account_of("alice");
+    start.cycle = CYCLE;
+    usage.prompt = 1;
+    while (lanes < 2) { /* until the thread has left a lane that is not drained */
+        struct tkr_stat stat = {.size = sizeof(stat)};
+        assert_int_equal(tkr_record(producer, &start, &usage), TKR_OK);
+        assert_int_equal(tkr_stat_read(producer, &stat), TKR_OK);
+        lanes = stat.lanes;
+    }
+    start.reserve = 300;
+    assert_int_equal(tkr_limits_reserve(producer, &start, &held), TKR_OK);
+    tkr_limits_release(producer, &held);
+    assert_int_equal(count_all().releases, 0);
+    expect_held("alice", 300); /* for a collector's sweep to mend */
+    memset(&held, 0, sizeof(held));
+    assert_int_equal(tkr_limits_reserve(producer, &start, &held), TKR_OK);
+    tkr_limits_release(producer, &held);
+    expect_held("alice", 600);
+    assert_int_equal(count_all().releases, 1); /* by now all is drained */
+    expect_held("alice", 300);
 }
 
 static void test_refused_calls_leave_slots_to_others(void **state)
@@ -232,6 +338,8 @@ static void test_replaced_board_is_found_and_what_was_held_goes_with_it(void **s
     end(call);
     assert_int_equal(check("alice", 0).reserved, 70);
     end(other);
+    assert_int_equal(check("alice", 0).reserved, 1);
+    (void)count_all(); /* the release of the other board, too */
     assert_int_equal(check("alice", 0).reserved, 0);
 }
 
@@ -273,6 +381,8 @@ static void test_calls_that_outlive_boards_touch_no_later_one(void **state)
     end(call[BOARDS - 2]);
     assert_int_equal(check("alice", 0).reserved, 100 + BOARDS - 1);
     end(call[BOARDS - 1]);
+    assert_int_equal(check("alice", 0).reserved, 1);
+    assert_int_equal(count_all().releases, BOARDS);
     assert_int_equal(check("alice", 0).reserved, 0);
 }
 
@@ -371,11 +481,13 @@ static void test_child_of_a_fork_has_a_window_of_its_own(void **state)
         bool good = check("alice", 0).reserved == 400 && begin("alice", NULL, 700, &call) == TKR_ELIMIT &&
                     begin("alice", NULL, 600, &call) == TKR_OK && check("alice", 0).reserved == 1000;
         end(call);
-        _exit(good && check("alice", 0).reserved == 400 ? 0 : 1);
+        _exit(good && check("alice", 0).reserved == 401 ? 0 : 1);
     }
     assert_int_equal(waitpid(pid, &status, 0), pid);
     assert_int_equal(status, 0);
     end(call);
+    assert_int_equal(check("alice", 0).reserved, 2);
+    assert_int_equal(count_all().releases, 2);
     assert_int_equal(check("alice", 0).reserved, 0);
 }
 
@@ -462,6 +574,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_verdict_follows_the_figures, setup, teardown),
         cmocka_unit_test_setup_teardown(test_account_that_is_not_known_is_let_through_or_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(test_reserve_is_held_on_all_accounts_or_none, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_what_a_call_used_is_held_until_it_is_counted, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_call_that_is_dropped_gives_back_all_at_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_release_without_a_call_is_published_only_behind_its_usage, setup, teardown),
         cmocka_unit_test_setup_teardown(test_refused_calls_leave_slots_to_others, setup, teardown),
         cmocka_unit_test_setup_teardown(test_replaced_board_is_found_and_what_was_held_goes_with_it, setup, teardown),
         cmocka_unit_test_setup_teardown(test_calls_that_outlive_boards_touch_no_later_one, setup, teardown),

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -33,6 +34,16 @@ int posix_fallocate(int fd, off_t offset, off_t bytes)
         return ENOSPC;
     bytes_left -= bytes;
     return syscall(SYS_fallocate, fd, 0, offset, bytes) == 0 ? 0 : errno;
+}
+
+/* As of a kernel that cannot populate (before Linux 5.14). In libc's place. */
+int madvise(void *address, size_t bytes, int advice)
+{
+    if (advice == 23) { /* MADV_POPULATE_WRITE */
+        errno = EINVAL;
+        return -1;
+    }
+    return (int)syscall(SYS_madvise, address, bytes, advice);
 }
 
 static char dir[TEMPDIR_BYTES];

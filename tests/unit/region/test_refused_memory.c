@@ -2,6 +2,7 @@
 /* Memory that is not to be had: dropped calls do not ask the kernel again and again, and notice when there is room. */
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -25,6 +26,16 @@ int posix_fallocate(int fd, off_t offset, off_t bytes)
     if (full)
         return ENOSPC;
     return syscall(SYS_fallocate, fd, 0, offset, bytes) == 0 ? 0 : errno;
+}
+
+/* As of a kernel that cannot populate (before Linux 5.14). In libc's place. */
+int madvise(void *address, size_t bytes, int advice)
+{
+    if (advice == 23) { /* MADV_POPULATE_WRITE */
+        errno = EINVAL;
+        return -1;
+    }
+    return (int)syscall(SYS_madvise, address, bytes, advice);
 }
 
 static int setup(void **state)

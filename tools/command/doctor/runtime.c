@@ -8,17 +8,23 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
 #include "base/host.h"
+#include "base/huge.h"
 #include "base/tmpfs.h"
 #include "collector/home.h"
 #include "command/doctor/findings.h"
 #include "command/number.h"
 #include "region/name.h"
 #include "tokenring/tokenring.h"
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
+#endif
 
 #define SUBJECT "runtime directory"
 #define MODE_SHARED 03773
@@ -157,6 +163,43 @@ static void look_at_missing(struct tkr_findings *findings, const char *path)
         tkr_finding_add(findings, TKR_FINDING_WARNING, SUBJECT, "start tokenringd, which makes it", "%s is not there yet", path);
 }
 
+/* What a byte of a new file takes of the tmpfs, if it is allocated, or touched without huge pages as regions are. 0: unknown. */
+static uint64_t taken_by_a_byte(int directory, bool touched)
+{
+    struct stat status = {0};
+    int fd = openat(directory, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    void *base = MAP_FAILED;
+    bool done = fd >= 0 && ftruncate(fd, 2 * TKR_HUGE_BYTES) == 0;
+
+    if (done && touched) {
+        base = mmap(NULL, 2 * TKR_HUGE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        done = base != MAP_FAILED && madvise(base, 2 * TKR_HUGE_BYTES, MADV_NOHUGEPAGE) == 0 &&
+               madvise(base, 1, MADV_POPULATE_WRITE) == 0;
+    } else if (done) {
+        done = posix_fallocate(fd, 0, 1) == 0;
+    }
+    done = done && fstat(fd, &status) == 0;
+    if (base != MAP_FAILED)
+        (void)munmap(base, 2 * TKR_HUGE_BYTES);
+    if (fd >= 0)
+        (void)close(fd);
+    return done ? (uint64_t)status.st_blocks * 512 : 0;
+}
+
+/* A tmpfs that gives huge pages to all files (mount option huge=) has no room for many small ones. */
+static void look_at_pages(struct tkr_findings *findings, int directory)
+{
+    if (taken_by_a_byte(directory, false) < TKR_HUGE_BYTES)
+        return;
+    if (taken_by_a_byte(directory, true) < TKR_HUGE_BYTES)
+        tkr_finding_add(findings, TKR_FINDING_OK, "room", NULL,
+                        "the tmpfs gives files huge pages (huge=always or within_size): regions do without, other files take "
+                        "multiples of 2 MiB");
+    else
+        tkr_finding_add(findings, TKR_FINDING_WARNING, "room", "mount it with huge=never, or use Linux 5.14 or later",
+                        "the tmpfs gives files huge pages (huge=always or within_size): each gateway takes 4 MiB at least");
+}
+
 static void look_at_failure(struct tkr_findings *findings, const char *path, int failure)
 {
     struct stat status;
@@ -198,5 +241,6 @@ void tkr_doctor_runtime(struct tkr_findings *findings, const char *runtime_dir)
     if (fstat(directory, &status) == 0)
         look_at_mode(findings, path, &status, own);
     look_at_room(findings, directory);
+    look_at_pages(findings, directory);
     (void)close(directory);
 }
