@@ -290,16 +290,17 @@ enum {
  */
 typedef struct tkr_limit {
     uint32_t size;
-    int32_t verdict;   /* TKR_LIMIT_* */
-    int64_t limit;     /* tokens, above 0; TKR_ABSENT: none, or not known */
-    int64_t used;      /* tokens: of all hosts as of the last look at the sink, and what this host has counted since */
-    int64_t reserved;  /* tokens held by open calls of this host */
-    int64_t remaining; /* limit - used - reserved, at least 0; TKR_ABSENT without a limit */
-    int64_t age_ns;    /* since the last look at the sink */
+    int32_t verdict;      /* TKR_LIMIT_* */
+    int64_t limit;        /* tokens; 0: the account is blocked; TKR_ABSENT: none, or not known */
+    int64_t used;         /* tokens: of all hosts as of the last look at the sink, and what this host has counted since */
+    int64_t reserved;     /* tokens held by open calls of this host */
+    int64_t remaining;    /* limit - used - reserved, at least 0; TKR_ABSENT without a limit */
+    int64_t age_ns;       /* since the last look at the sink */
+    int64_t cycle_end_ns; /* when the cycle that was asked for ends, and the next begins: as for a Retry-After header */
 } tkr_limit;
-#define TKR_LIMIT_INIT                                                                                    \
-    {                                                                                                     \
-        .size = sizeof(tkr_limit), .limit = -1, .used = -1, .reserved = -1, .remaining = -1, .age_ns = -1 \
+#define TKR_LIMIT_INIT                                                                                                        \
+    {                                                                                                                         \
+        .size = sizeof(tkr_limit), .limit = -1, .used = -1, .reserved = -1, .remaining = -1, .age_ns = -1, .cycle_end_ns = -1 \
     }
 
 /*

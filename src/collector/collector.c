@@ -83,7 +83,7 @@ static int make_limits(struct tkr_collector *collector, tkr_message *ret_message
     uint32_t accounts = collector->config.board_accounts;
 
     if (tkr_keeper_open(&collector->config, &collector->board, collector->shard, collector->post_count,
-                        &collector->monitor.keeper, &collector->keeper, ret_message) != 0 ||
+                        &collector->monitor.keeper, &collector->monitor.limits, &collector->keeper, ret_message) != 0 ||
         tkr_reaper_open(&collector->board, accounts, &collector->reaper, ret_message) != 0)
         return -1;
     return tkr_board_make(collector->home.runtime, accounts, &collector->board.board, ret_message);

@@ -11,7 +11,7 @@
 
 #include "base/crash.h"
 
-#define MAJOR 4u /* 3: loops, the board; 4: advice */
+#define MAJOR 5u /* 3: loops, the board; 4: advice; 5: limits */
 #define MINOR 0u
 #define FILE_NAME "health"
 #define FILE_NAME_NEW ".health"
@@ -116,6 +116,7 @@ static void clamp(struct tkr_health *health)
     health->sink[sizeof(health->sink) - 1] = '\0';
     health->error[sizeof(health->error) - 1] = '\0';
     health->advice[sizeof(health->advice) - 1] = '\0';
+    health->limit_unreadable[sizeof(health->limit_unreadable) - 1] = '\0';
     if (health->named > TKR_HEALTH_NAMED_MAX)
         health->named = TKR_HEALTH_NAMED_MAX;
     if (health->handlers > TKR_HEALTH_HANDLERS_MAX)

@@ -8,12 +8,14 @@
 #ifndef TKR_COLLECTOR_MONITOR_H
 #define TKR_COLLECTOR_MONITOR_H
 
+#include <pthread.h>
 #include <stdalign.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 
 #include "base/buckets.h"
 #include "base/clock.h"
+#include "base/settings.h"
 #include "collector/meter.h"
 #include "collector/ranking.h"
 
@@ -52,6 +54,16 @@ struct tkr_flush_figures {
 /* Milliseconds to a minute. */
 extern const struct tkr_bounds tkr_flush_bounds;
 
+/* How limits fare. The keeper writes; its workers `backlog` too. */
+struct tkr_limit_figures {
+    _Atomic uint64_t unreadable; /* accounts on the board about which something cannot be understood, at present; falls too */
+    _Atomic uint64_t no_room;    /* times that an account that was asked for found no room on the board */
+    _Atomic int64_t no_room_ns;  /* monotonic: the last time; 0: never */
+    _Atomic uint64_t backlog;    /* times that an account that was asked for was passed over, since too many waited */
+    pthread_mutex_t mutex;
+    tkr_message named; /* under the mutex: one of the unreadable, and what stands there; empty: none */
+};
+
 struct tkr_guarded_board;
 
 struct tkr_monitor {
@@ -65,6 +77,7 @@ struct tkr_monitor {
     struct tkr_meter **meter; /* of each worker */
     struct tkr_ranking *ranking;
     struct tkr_flush_figures flush;
+    struct tkr_limit_figures limits;
     const struct tkr_guarded_board *board; /* NULL: there is none */
 };
 
@@ -80,5 +93,11 @@ int64_t tkr_monitor_stalled_ns(const struct tkr_monitor *monitor, int64_t now_ns
 
 /* Do gateways know no limits? */
 bool tkr_monitor_no_board(const struct tkr_monitor *monitor);
+
+/* Accounts whose limits cannot be read, and one of them. */
+uint64_t tkr_monitor_unreadable(struct tkr_monitor *monitor, tkr_message *ret_named);
+
+/* Times that an account found no room on the board, if the last was within the last minute; else 0. */
+uint64_t tkr_monitor_no_room(const struct tkr_monitor *monitor, int64_t now_ns);
 
 #endif

@@ -17,7 +17,7 @@
 
 #define TKR_STALLED_NS \
     (30 * INT64_C(1000000000)) /* a loop that has not moved for so long, beyond the sink's timeouts, has stopped */
-#define TKR_STATUS_REASONS_MAX 9u
+#define TKR_STATUS_REASONS_MAX 11u
 
 enum tkr_status_grade { TKR_STATUS_HEALTHY, TKR_STATUS_DEGRADED, TKR_STATUS_UNHEALTHY };
 

@@ -124,11 +124,12 @@ static void rotate(struct tkr_post *post)
 static bool serve(struct tkr_worker *worker, struct tkr_post *post)
 {
     bool more = false;
+    bool resolving;
     bool settling;
     int events;
 
     take_inbox(post);
-    tkr_keeper_resolve(worker->keeper, post->number);
+    resolving = tkr_keeper_resolve(worker->keeper, post->number);
     events = tkr_drain_batch(&worker->drain, post->shard, post->feeds, &more);
     tkr_keeper_count(worker->keeper, post->number, &worker->drain);
     tkr_meter_count(worker->meter, &worker->drain);
@@ -136,7 +137,7 @@ static bool serve(struct tkr_worker *worker, struct tkr_post *post)
     settling = look_after(worker, post);
     tkr_shard_changed_answer(post->shard);
     rotate(post);
-    return events > 0 || (more && events >= 0) || settling;
+    return events > 0 || worker->drain.notices > 0 || (more && events >= 0) || settling || resolving;
 }
 
 static bool serve_all(struct tkr_worker *worker)

@@ -94,13 +94,8 @@ struct look {
 static int ask_lookup(tkr_sink *sink, void *arg, tkr_message *ret_message)
 {
     const struct look *look = arg;
-    int rc;
 
-    memset(look->alerts->found, 0, sizeof(look->alerts->found));
-    rc = sink->ops->lookup(sink, look->alerts->row, look->count, look->alerts->found, ret_message);
-    if (rc != 0)
-        tkr_usage_found_name(look->alerts->row, look->alerts->found, look->count, ret_message);
-    return rc;
+    return sink->ops->lookup(sink, look->alerts->row, look->count, look->alerts->found, ret_message);
 }
 
 /* Without a product that 63 bits do not hold. */
@@ -122,7 +117,7 @@ static void say(const struct alerts *alerts, const struct tkr_usage_row *row, co
     alerts->options.on_alert(alerts->options.user, &alert);
 }
 
-/* Says what is reached and not yet said, lowest percent first. Returns what is done with; what could not be claimed is not. */
+/* Says what is reached and not yet said (a blocked account has no part of a limit to reach), lowest percent first. Returns what is done with; what could not be claimed is not. */
 static uint32_t judge(const struct alerts *alerts, const struct tkr_usage_row *row, const struct tkr_usage_found *found,
                       uint32_t said)
 {
@@ -131,7 +126,7 @@ static uint32_t judge(const struct alerts *alerts, const struct tkr_usage_row *r
 
     for (uint32_t i = 0; i < alerts->options.percent_count; i++) {
         struct claim claim = {.account = row, .percent = alerts->options.percent[i]};
-        if (limit == 0 || used < 0 || !reached(used, limit, claim.percent)) {
+        if (limit <= 0 || used < 0 || !reached(used, limit, claim.percent)) {
             said &= ~(1u << i);
             continue;
         }
@@ -157,8 +152,12 @@ static void look(struct alerts *alerts, uint32_t count)
                                                 .limit = -1};
     if (count == 0 || tkr_repository_ask(alerts->options.repository, ask_lookup, &question) != TKR_OK)
         return;
-    for (uint32_t i = 0; i < count; i++)
-        tkr_watch_said(&alerts->watch, &alerts->due[i], judge(alerts, &alerts->row[i], &alerts->found[i], alerts->due[i].said));
+    for (uint32_t i = 0; i < count; i++) {
+        if (!alerts->found[i].fault && tkr_usage_limit(&alerts->found[i]) !=
+                                           TKR_LIMIT_UNREADABLE) /* else its turn comes again, and others do not wait for it */
+            tkr_watch_said(&alerts->watch, &alerts->due[i],
+                           judge(alerts, &alerts->row[i], &alerts->found[i], alerts->due[i].said));
+    }
 }
 
 static bool is_closing(struct alerts *alerts)
