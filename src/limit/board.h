@@ -176,6 +176,12 @@ static inline bool tkr_board_busy(const struct tkr_board *board, uint32_t number
     return atomic_load_explicit(&board->cells[number].asked_s, memory_order_relaxed) + TKR_BOARD_BUSY_S >= now_s; /* a hint */
 }
 
+/* Was it asked for in this second? */
+static inline bool tkr_board_asked_in(const struct tkr_board *board, uint32_t number, uint64_t now_s)
+{
+    return atomic_load_explicit(&board->cells[number].asked_s, memory_order_relaxed) == now_s; /* a hint */
+}
+
 /* Notes that somebody asks. */
 static inline void tkr_board_ask(const struct tkr_board *board, uint32_t number, uint64_t now_s)
 {

@@ -148,19 +148,46 @@ static void fill(const struct tkr_producer *producer, struct tkr_board_figures *
 }
 
 /*
- * What an account has that nobody asked for lately may be some seconds old: a limit that was raised meanwhile, or cleared, refuses
- * nobody before it was looked at. The keeper, told of it, does so at once, and notes that somebody asks. While somebody does, figures
- * are old only where the sink cannot be asked, and then they refuse as long as they count for known.
+ * The keeper looks at an account each second while somebody asks for it, or it has no room left, and else each few seconds. What an
+ * account has that is idle and was not looked at for so long refuses nobody: its limit may have been raised since, or cleared. It is
+ * unknown then, the collector is told, and looks at once. While somebody asks, figures grow old only where the sink cannot be asked,
+ * and then they refuse as long as they count for known.
  */
-static inline bool refuses_late(const struct tkr_board *board, uint32_t number, int64_t age_ns, int64_t now_ns)
+static inline bool is_late(const struct tkr_board *board, uint32_t number, int64_t fresh_ns, int64_t now_ns)
 {
-    return age_ns > TKR_LIMIT_REFUSE_AGE_NS && !tkr_board_busy(board, number, (uint64_t)(now_ns / TKR_NS_PER_S));
+    return fresh_ns != 0 && now_ns - fresh_ns > TKR_LIMIT_REFUSE_AGE_NS &&
+           !tkr_board_busy(board, number, (uint64_t)(now_ns / TKR_NS_PER_S));
 }
 
-/* Fills in what the board says. false: it has no such account, or says nothing that can be relied on: the collector is to be told. */
-static inline bool look(const struct tkr_producer *producer, const struct tkr_board *board, const struct tkr_board_key *key,
-                        int64_t want, int64_t now_ns, tkr_limit *ret_limit)
+/* An account, where the board has it, and who asks. */
+struct asking {
+    const struct tkr_producer *producer;
+    struct tkr_channel *channel;
+    const struct tkr_board *board;
+    const tkr_account *account;
+    uint32_t cycle;
+    int64_t now_ns;
+};
+
+/* Once a second of each account: notes that somebody asks; of one that is late, the keeper does, once it has looked. */
+static __attribute__((noinline)) void note_asked(const struct asking *asking, uint32_t number, int64_t fresh_ns, uint64_t hash)
 {
+    if (is_late(asking->board, number, fresh_ns, asking->now_ns))
+        tell(asking->producer, asking->channel, asking->account, asking->cycle, hash, asking->now_ns);
+    else
+        tkr_board_ask(asking->board, number, (uint64_t)(asking->now_ns / TKR_NS_PER_S));
+}
+
+static inline void ask(const struct asking *asking, uint32_t number, int64_t fresh_ns, uint64_t hash)
+{
+    if (__builtin_expect(!tkr_board_asked_in(asking->board, number, (uint64_t)(asking->now_ns / TKR_NS_PER_S)), 0))
+        note_asked(asking, number, fresh_ns, hash);
+}
+
+/* Fills in what the board says. false: it has no such account. */
+static inline bool look(const struct asking *asking, const struct tkr_board_key *key, int64_t want, tkr_limit *ret_limit)
+{
+    const struct tkr_board *board = asking->board;
     struct tkr_board_figures figures;
     uint32_t number;
     uint64_t seq;
@@ -168,12 +195,10 @@ static inline bool look(const struct tkr_producer *producer, const struct tkr_bo
     if (!tkr_board_find(board, key, &number, &seq) || !tkr_board_read(board, number, seq, &figures))
         return false;
     if (tkr_board_shown(board))
-        fill(producer, &figures, want, now_ns, ret_limit);
-    if (ret_limit->verdict == TKR_LIMIT_REFUSED && refuses_late(board, number, ret_limit->age_ns, now_ns)) {
+        fill(asking->producer, &figures, want, asking->now_ns, ret_limit);
+    if (__builtin_expect(ret_limit->verdict == TKR_LIMIT_REFUSED, 0) && is_late(board, number, figures.fresh_ns, asking->now_ns))
         ret_limit->verdict = TKR_LIMIT_UNKNOWN;
-        return false;
-    }
-    tkr_board_ask(board, number, (uint64_t)(now_ns / TKR_NS_PER_S));
+    ask(asking, number, figures.fresh_ns, key->hash);
     return true;
 }
 
@@ -213,7 +238,7 @@ static int check(struct tkr_producer *producer, const tkr_account *account, uint
     struct tkr_channel *channel;
     const struct tkr_board *board;
     struct tkr_board_key key;
-    int64_t now_ns;
+    struct asking asking;
     int result;
 
     if (tkr_producer_channel(producer, &channel) != TKR_OK)
@@ -227,13 +252,13 @@ static int check(struct tkr_producer *producer, const tkr_account *account, uint
         tkr_board_key(board, account->kind, account->id, account->len, cycle, &key);
         tkr_board_prefetch(board, &key);
     }
-    now_ns = tkr_clock_monotonic_coarse_ns();
-    if (board == NULL || !look(producer, board, &key, want, now_ns, ret_limit)) {
+    asking = (struct asking){producer, channel, board, account, cycle, tkr_clock_monotonic_coarse_ns()};
+    if (board == NULL || !look(&asking, &key, want, ret_limit)) {
         result = check_key(account, cycle);
         if (result != TKR_OK)
             return tkr_producer_refuse(producer, result);
         if (board != NULL)
-            tell(producer, channel, account, cycle, key.hash, now_ns);
+            tell(producer, channel, account, cycle, key.hash, asking.now_ns);
     }
     ret_limit->cycle_end_ns = cycle_end(producer, channel, cycle);
     if (ret_limit->verdict == TKR_LIMIT_UNKNOWN && producer->limit.closed)
@@ -280,104 +305,83 @@ static struct tkr_hold_slot slot_words(struct tkr_call_slot *slot)
     return (struct tkr_hold_slot){&slot->hold, &slot->hold_more};
 }
 
-/* An account of a call, and where the board has it. */
-struct claim {
-    const tkr_account *account;
-    uint64_t hash;
-    struct tkr_hold_claim of;
-};
-
 /*
  * The entry of an account whose figures are fresh. false: there is none, and the collector is told if it does not know it. Whether
  * the entry is the account's still, tkr_hold_take asks.
  */
-static inline bool claim(const struct tkr_producer *producer, struct tkr_channel *channel, const struct tkr_board *board,
-                         const tkr_account *account, uint32_t cycle, int64_t now_ns, struct claim *ret_claim)
+static inline bool claim(const struct asking *asking, struct tkr_hold_claim *ret_claim)
 {
+    const tkr_account *account = asking->account;
     struct tkr_board_key key;
+    int64_t fresh_ns;
 
-    tkr_board_key(board, account->kind, account->id, account->len, cycle, &key);
-    tkr_board_prefetch(board, &key);
-    if (!tkr_board_find(board, &key, &ret_claim->of.number, &ret_claim->of.seq)) {
-        tell(producer, channel, account, cycle, key.hash, now_ns);
+    tkr_board_key(asking->board, account->kind, account->id, account->len, asking->cycle, &key);
+    tkr_board_prefetch(asking->board, &key);
+    if (!tkr_board_find(asking->board, &key, &ret_claim->number, &ret_claim->seq)) {
+        tell(asking->producer, asking->channel, account, asking->cycle, key.hash, asking->now_ns);
         return false;
     }
-    ret_claim->account = account;
-    ret_claim->hash = key.hash;
-    return fresh(producer, atomic_load_explicit(&board->entry[ret_claim->of.number].fresh_ns, memory_order_acquire), now_ns);
+    fresh_ns = atomic_load_explicit(&asking->board->entry[ret_claim->number].fresh_ns, memory_order_acquire);
+    ask(asking, ret_claim->number, fresh_ns, key.hash);
+    return fresh(asking->producer, fresh_ns, asking->now_ns);
 }
 
-/* Is it refused by figures that are too old to refuse? */
-static bool is_late(const struct tkr_board *board, const struct claim *claim, int64_t reserve, int64_t now_ns)
+/* Is there no room by figures that are too old to refuse? What the call itself had added is given back. */
+static bool refuses_late(const struct tkr_board *board, const struct tkr_hold_claim *claim, int64_t reserve, int64_t now_ns)
 {
     struct tkr_board_figures figures;
 
-    return tkr_board_read(board, claim->of.number, claim->of.seq, &figures) && figures.limit > 0 &&
-           figures.used > figures.limit - figures.reserved - reserve &&
-           refuses_late(board, claim->of.number, now_ns - figures.fresh_ns, now_ns);
+    return tkr_board_read(board, claim->number, claim->seq, &figures) && figures.limit > 0 &&
+           figures.used > figures.limit - figures.reserved - reserve && is_late(board, claim->number, figures.fresh_ns, now_ns);
 }
 
-/* After a refusal: drops those who refuse too late, of whom the collector is told, and notes that the others are asked for.
- * Returns how many are left. */
-static __attribute__((noinline)) uint32_t drop_late(const struct tkr_producer *producer, struct tkr_channel *channel,
-                                                    const struct tkr_board *board, struct claim *known, uint32_t count,
-                                                    const tkr_start *start, uint32_t cycle, int64_t now_ns)
+/* After a refusal: holds on those alone who do not refuse too late, if it was such that did. */
+static __attribute__((noinline)) enum tkr_hold_result hold_without_late(const struct tkr_board *board, struct tkr_call_slot *slot,
+                                                                        struct tkr_hold_claim *known, uint32_t count,
+                                                                        int64_t now_ns)
 {
+    enum tkr_hold_result result = TKR_HOLD_REFUSED;
     uint32_t left = 0;
 
     for (uint32_t i = 0; i < count; i++) {
-        if (is_late(board, &known[i], start->reserve, now_ns))
-            tell(producer, channel, known[i].account, cycle, known[i].hash, now_ns);
-        else
+        if (!refuses_late(board, &known[i], slot->reserve, now_ns))
             known[left++] = known[i];
     }
-    return left;
-}
-
-static inline void ask_for(const struct tkr_board *board, const struct claim *known, uint32_t count, int64_t now_ns)
-{
-    for (uint32_t i = 0; i < count; i++)
-        tkr_board_ask(board, known[i].of.number, (uint64_t)(now_ns / TKR_NS_PER_S));
-}
-
-static inline enum tkr_hold_result take(const struct tkr_board *board, struct tkr_call_slot *slot, const struct claim *known,
-                                        uint32_t count, int64_t reserve)
-{
-    struct tkr_hold_claim claims[TKR_ACCOUNTS_MAX];
-
-    for (uint32_t i = 0; i < count; i++)
-        claims[i] = known[i].of;
-    return tkr_hold_take(board, slot_words(slot), claims, count, reserve);
+    if (left == 0)
+        result = TKR_HOLD_OK; /* nothing is known that refuses */
+    else if (left < count)
+        result = tkr_hold_take(board, slot_words(slot), known, left, slot->reserve);
+    return result == TKR_HOLD_REFUSED && left < count ? hold_without_late(board, slot, known, left, now_ns) : result;
 }
 
 bool tkr_limits_hold(struct tkr_producer *producer, struct tkr_channel *channel, struct tkr_call_slot *slot,
                      const tkr_start *start, uint32_t cycle, int64_t now_ns)
 {
     const struct tkr_board *board = board_of(producer);
-    struct claim known[TKR_ACCOUNTS_MAX];
+    struct tkr_hold_claim known[TKR_ACCOUNTS_MAX];
     enum tkr_hold_result result;
     uint32_t count = 0;
-    uint32_t left;
 
     if (board == NULL)
         return !producer->limit.closed;
     for (uint32_t i = 0; i < start->account_count; i++)
-        count += claim(producer, channel, board, &start->account[i], cycle, now_ns, &known[count]);
+        count += claim(&(struct asking){producer, channel, board, &start->account[i], cycle, now_ns}, &known[count]);
     if (producer->limit.closed && count < start->account_count)
         return false;
     if (count == 0)
         return true;
     slot->reserve = start->reserve;
-    result = take(board, slot, known, count, start->reserve);
-    while (__builtin_expect(result == TKR_HOLD_REFUSED, 0)) {
-        left = drop_late(producer, channel, board, known, count, start, cycle, now_ns);
-        if (left == count || producer->limit.closed)
-            break; /* who refuses does so rightly, or is not known */
-        count = left;
-        result = count > 0 ? take(board, slot, known, count, start->reserve) : TKR_HOLD_OK;
+    result = tkr_hold_take(board, slot_words(slot), known, count, start->reserve);
+    if (__builtin_expect(result == TKR_HOLD_REFUSED, 0) && !producer->limit.closed)
+        result = hold_without_late(board, slot, known, count, now_ns);
+    switch (result) {
+    case TKR_HOLD_OK:
+        return true;
+    case TKR_HOLD_REFUSED:
+        return false;
+    default:
+        return !producer->limit.closed; /* not known at present */
     }
-    ask_for(board, known, count, now_ns);
-    return result == TKR_HOLD_OK || (result != TKR_HOLD_REFUSED && !producer->limit.closed); /* else not known at present */
 }
 
 void tkr_limits_give(struct tkr_producer *producer, struct tkr_call_slot *slot)
