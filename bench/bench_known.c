@@ -51,9 +51,11 @@ static int fill_redis(void)
     int rc = 0;
 
     for (uint32_t i = 0; context != NULL && rc == 0 && i < stage.accounts; i++) {
-        (void)redisAppendCommand(context, "HSET token_usage:%s:" DATE " prompt_tokens %d total_tokens %d", stage.id[i], USED, USED);
+        (void)redisAppendCommand(context, "HSET token_usage:%s:" DATE " prompt_tokens %d total_tokens %d", stage.id[i], USED,
+                                 USED);
         if (i % 2 == 0)
-            (void)redisAppendCommand(context, "HSET token_usage:%s:" DATE " usage_limit %lld", stage.id[i], (long long)limit_of(i));
+            (void)redisAppendCommand(context, "HSET token_usage:%s:" DATE " usage_limit %lld", stage.id[i],
+                                     (long long)limit_of(i));
         else
             (void)redisAppendCommand(context, "HSET token_limit:%s usage_limit %lld", stage.id[i], (long long)limit_of(i));
         for (uint32_t n = 0; (i % PIPELINED == PIPELINED - 1 || i + 1 == stage.accounts) && n < 2 * (i % PIPELINED + 1); n++) {
@@ -171,7 +173,8 @@ static void run(const struct setting *setting)
 int main(int argc, char **argv)
 {
     static const struct setting settings[] = {
-        {"100,000 accounts, all asked for at once", "100,000 accounts asked for at once until each limit is known, s", 100000, 131072},
+        {"100,000 accounts, all asked for at once", "100,000 accounts asked for at once until each limit is known, s", 100000,
+         131072},
         {"1,000,000 accounts, all asked for at once", NULL, 1000000, 1048576},
     };
 

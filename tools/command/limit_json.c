@@ -39,10 +39,10 @@ static json_t *row_json(const struct tkr_command_limit_row *row)
         &(struct tkr_usage_query){.kind = row->kind, .id = row->id, .id_len = row->id_len, .cycle = row->cycle});
 
     (void)json_object_set_new(object, "limit", tkr_command_limit_tokens_json(row->limit));
-    if (row->limit == TKR_LIMIT_UNREADABLE)
-        (void)json_object_set_new(object, "unreadable", json_string(row->unreadable));
     (void)json_object_set_new(object, "standing", json_boolean(row->standing));
     (void)json_object_set_new(object, "used", row->cycle != 0 ? json_integer(row->used) : json_null());
+    if (row->limit == TKR_LIMIT_UNREADABLE)
+        (void)json_object_set_new(object, "unreadable", json_string(row->unreadable));
     return object;
 }
 

@@ -178,7 +178,7 @@ static void test_turn_that_cannot_be_is_passed_over(void **state)
     assert_false(tkr_turns_note(&turns, 20261101, 20261201, NOW_S + 100 * 86400, NOW_S));
     for (uint32_t i = 0; i < TKR_TURNS_MAX; i++)
         assert_true(tkr_turns_note(&turns, 20261101, 20261201 + i % 28 + i / 28 * 10000, NOW_S + 1 + i, NOW_S));
-    assert_false(tkr_turns_note(&turns, 20251101, 20251201, NOW_S + 1, NOW_S));          /* there is no place, */
+    assert_false(tkr_turns_note(&turns, 20251101, 20251201, NOW_S + 1, NOW_S));      /* there is no place, */
     assert_true(tkr_turns_note(&turns, 20251101, 20251201, NOW_S + 100, NOW_S + 3)); /* until one is over */
 }
 

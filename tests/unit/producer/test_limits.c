@@ -500,7 +500,7 @@ static void test_idle_account_is_not_refused_by_figures_that_are_old(void **stat
     assert_true(count_watches() >= 1);
     assert_int_equal(begin("alice", "team", 100, &call), TKR_OK);
     assert_int_equal(check("alice", 0).reserved, 0);
-    assert_int_equal(check("team", 0).reserved, 100); /* by old figures it has room */
+    assert_int_equal(check("team", 0).reserved, 100);             /* by old figures it has room */
     assert_int_equal(begin("alice", "team", 401, &call), TKR_OK); /* and is unknown where it has none */
     assert_int_equal(check("team", 0).reserved, 100);
     put("alice", 1000, 2000, 1000); /* it was looked at */
@@ -552,7 +552,7 @@ static void test_end_of_the_cycle_is_told(void **state)
     assert_int_equal(end_of_cycle(15, 330, 0, 20261115), AT(2026, 12, 15) - 330 * MINUTE);
     assert_int_equal(end_of_cycle(15, -480, 0, 20261115), AT(2026, 12, 15) + 480 * MINUTE);
     assert_int_equal(end_of_cycle(1, 60, 0, 20261120), AT(2026, 12, 20) - 60 * MINUTE); /* another's month */
-    assert_int_equal(end_of_cycle(1, 0, TKR_CYCLE_DAY, 20260210), AT(2026, 2, 11)); /* tests run in UTC */
+    assert_int_equal(end_of_cycle(1, 0, TKR_CYCLE_DAY, 20260210), AT(2026, 2, 11));     /* tests run in UTC */
     assert_int_equal(tkr_cycle(end_of_cycle(7, 120, 0, 0), 7, 120, &cycle), TKR_OK);
     assert_int_equal(cycle % 100, 7); /* what begins where this month's ends */
     assert_true(end_of_cycle(7, 120, 0, 0) > now_ns);
