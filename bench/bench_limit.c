@@ -203,7 +203,7 @@ static void put(const char *id)
     uint32_t number;
 
     tkr_board_key(&stage.board, TKR_KIND_USER, id, (uint32_t)strlen(id), stage.cycle, &key);
-    if (!tkr_board_take(&stage.board, &key, &number))
+    if (!tkr_board_take(&stage.board, &key, UINT64_MAX, &number))
         stage.failed |= bench_wrong("no room on the board");
     else
         tkr_board_publish(&stage.board, number, LIMIT, 0, tkr_clock_monotonic_ns());

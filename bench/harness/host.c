@@ -14,7 +14,7 @@
 
 #define START_MS 30000
 #define END_MS 60000
-#define VALUES 7
+#define VALUES 8
 
 bool bench_host_has_redis(void)
 {
@@ -60,6 +60,8 @@ static int start_collector(struct bench_host *host, const struct bench_host_opti
         (void)snprintf(value[n++], sizeof(value[0]), "REDIS_SOCKET=%s", host->sink.socket);
     if (options->flush_ms != 0)
         (void)snprintf(value[n++], sizeof(value[0]), "TOKENRING_FLUSH_INTERVAL_MS=%u", options->flush_ms);
+    if (options->board_accounts != 0)
+        (void)snprintf(value[n++], sizeof(value[0]), "TOKENRING_BOARD_ACCOUNTS=%u", options->board_accounts);
     for (int i = 0; i < n; i++)
         env[i] = value[i];
     if (process_start(&host->collector, argv, env) != 0 ||

@@ -30,7 +30,8 @@ struct bench_host {
 struct bench_host_options {
     enum tkr_sink_kind sink;
     uint32_t workers;
-    uint32_t flush_ms; /* interval; 0: the default */
+    uint32_t flush_ms;       /* interval; 0: the default */
+    uint32_t board_accounts; /* of limits; 0: the default */
 };
 
 /* Is redis-server installed? */

@@ -74,8 +74,8 @@ typedef struct tkr_usage_stats {
     uint32_t present;       /* 1: the sink has something of this account's cycle; 0: nothing, and all figures are 0 */
     uint32_t cycle;         /* yyyymmdd: which one it is when 0 was asked for */
     uint32_t pad;           /* 0 */
-    int64_t usage_limit;    /* tokens, of this cycle; TKR_UNLIMITED: none of its own */
-    int64_t standing_limit; /* tokens, for every cycle that has none of its own; TKR_UNLIMITED: none */
+    int64_t usage_limit;    /* tokens, of this cycle; 0: blocked; TKR_UNLIMITED: none of its own */
+    int64_t standing_limit; /* tokens, for every cycle that has none of its own; 0: blocked; TKR_UNLIMITED: none */
     int64_t prompt_tokens;
     int64_t completion_tokens;
     int64_t total_tokens;
@@ -98,7 +98,7 @@ typedef struct tkr_limit_status {
     uint32_t size;
     uint32_t exceeded;     /* 1: there is a limit, and current_usage has reached it; 0: not so */
     int64_t current_usage; /* total tokens of the cycle */
-    int64_t limit;         /* the cycle's own, else the standing one; TKR_UNLIMITED: neither */
+    int64_t limit;         /* the cycle's own, else the standing one; 0: blocked; TKR_UNLIMITED: neither */
     int64_t remaining;     /* limit - current_usage, at least 0; TKR_UNLIMITED: no limit */
 } tkr_limit_status;
 #define TKR_LIMIT_STATUS_INIT                \
@@ -177,9 +177,10 @@ TKR_API TKR_MUST_CHECK int tkr_repository_reset_usage(tkr_repository *repository
                                                       uint32_t flags);
 
 /*
- * Sets the limit of total tokens, 1..2^63-1, of an account in a cycle; cycle 0 is the standing limit here: for every cycle that
- * has none of its own.
- * Results: 0; TKR_EINVAL (a NULL), TKR_ERANGE (the limit is zero or negative), TKR_EACCOUNT, TKR_EKIND, TKR_ECYCLE; TKR_ESINK.
+ * Sets the limit of total tokens, 0..2^63-1, of an account in a cycle; cycle 0 is the standing limit here: for every cycle that
+ * has none of its own. A limit of 0 blocks the account: gateways refuse every call. In Redis that is the field usage_blocked, since
+ * a usage_limit of 0 means no limit to other readers of these keys.
+ * Results: 0; TKR_EINVAL (a NULL), TKR_ERANGE (the limit is negative), TKR_EACCOUNT, TKR_EKIND, TKR_ECYCLE; TKR_ESINK.
  * Cost: Redis: a round trip; SQLite: a transaction that is on disk when the call returns.
  */
 TKR_API TKR_MUST_CHECK int tkr_repository_set_usage_limit(tkr_repository *repository, const tkr_account *account, uint32_t cycle,
@@ -193,9 +194,11 @@ TKR_API TKR_MUST_CHECK int tkr_repository_clear_usage_limit(tkr_repository *repo
                                                             uint32_t cycle);
 
 /*
- * Compares an account's total tokens in a cycle with the limit that holds: the cycle's own, else the standing one. A limit that
- * somebody else has set to 0 or below is none.
- * Results: 0; TKR_EINVAL (a NULL), TKR_ESIZE, TKR_EACCOUNT, TKR_EKIND, TKR_ECYCLE; TKR_ESINK, also when a figure is no integer.
+ * Compares an account's total tokens in a cycle with the limit that holds: the cycle's own, else the standing one. A usage_limit
+ * that somebody else has set to 0 or below in Redis is none; one that is written as a whole number in another way (" 7", "+7",
+ * "1000.0", "1e3") is read as that number.
+ * Results: 0; TKR_EINVAL (a NULL), TKR_ESIZE, TKR_EACCOUNT, TKR_EKIND, TKR_ECYCLE; TKR_ESINK, also when a figure or the limit
+ * cannot be read.
  * Cost: as tkr_repository_get_usage_stats of one account, without allocation in Redis's case but for the connection's buffers.
  */
 TKR_API TKR_MUST_CHECK int tkr_repository_check_usage_limit(tkr_repository *repository, const tkr_account *account,

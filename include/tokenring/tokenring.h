@@ -315,23 +315,28 @@ enum {
 typedef struct tkr_limit {
     uint32_t size;
     int32_t verdict;   /* TKR_LIMIT_* */
-    int64_t limit;     /* tokens, above 0; TKR_ABSENT: none, or not known */
+    int64_t limit;     /* tokens; 0: the account is blocked; TKR_ABSENT: none, or not known */
     int64_t used;      /* tokens: of all hosts as of the last look at the sink, and what this host has counted since */
     int64_t reserved;  /* tokens held by open calls of this host, and what calls used that have ended and are not counted yet */
     int64_t remaining; /* limit - used - reserved, at least 0; TKR_ABSENT without a limit */
     int64_t age_ns;    /* since the last look at the sink */
+    int64_t cycle_end_ns; /* when the cycle that was asked for ends, and the next begins: as for a Retry-After header */
 } tkr_limit;
-#define TKR_LIMIT_INIT                           \
-    {                                            \
-        sizeof(tkr_limit), 0, -1, -1, -1, -1, -1 \
+#define TKR_LIMIT_INIT                               \
+    {                                                \
+        sizeof(tkr_limit), 0, -1, -1, -1, -1, -1, -1 \
     }
 
 /*
  * Is there room for want_tokens (0..TKR_TOKENS_MAX or TKR_ABSENT: anything at all) within the limit of an account's cycle
  * (yyyymmdd; 0: the default cycle of now)? The limit of the cycle holds, else the account's standing one. Holds nothing: of two
  * that ask at once both may be let through; tkr_call_begin with a reserve lets one. Set ret_limit->size first.
- * An account that nobody asked for of late is TKR_LIMIT_UNKNOWN at first, or TKR_LIMIT_REFUSED without figures with
- * TKR_LIMIT_CLOSED; the collector is told, and knows it within its flush interval or so.
+ * An account that nobody asked for recently is TKR_LIMIT_UNKNOWN at first, or TKR_LIMIT_REFUSED without figures with
+ * TKR_LIMIT_CLOSED; the collector is told, and looks it up: one within some milliseconds, 100,000 that are asked for at once within 2
+ * seconds. When a cycle ends, accounts that are known in it are known in the next one from its begin on, as long as the collector's
+ * board has room for both. An account that nobody asked for within 10 seconds is refused only by figures that are at most 2 seconds old,
+ * since its limit may have been raised; else it is TKR_LIMIT_UNKNOWN, and looked up at once.
+ * A cycle that is none of the producer's own (tkr_options) is taken for a month that begins on that day: cycle_end_ns.
  * Results: 0 with the verdict; TKR_EINVAL, TKR_ESIZE, TKR_EACCOUNT, TKR_EKIND, TKR_ECYCLE, TKR_ERANGE.
  * Threads: any. Progress: lock-free, some 25 nanoseconds, no system call; but for a thread that finds the collector's board
  * missing or replaced and looks for it, ten times a second at most.

@@ -10,7 +10,7 @@
  *
  * An account's line goes on with what it has, of:
  *
- *     "limit":TOKENS                            the limit of the cycle
+ *     "limit":TOKENS                            the limit of the cycle; 0, as of a standing limit: the account is blocked
  *     "records":{SOURCE:["LIFE",value,...]}     what each source has added in its life: values in the order of "counters"
  *     "rest":[value,...]                        what no record explains; may be below 0
  *     "models":[{"model":TEXT,"records":{...},"rest":[...]}]

@@ -253,9 +253,9 @@ static int take_name(struct reading *r, const json_t *object, uint32_t cycle)
 
 static int take_limit(struct reading *r, const json_t *object, const char *key)
 {
-    if (json_object_get(object, key) == NULL || take_integer(object, key, 1, &r->line->holdings.limit))
+    if (json_object_get(object, key) == NULL || take_integer(object, key, 0, &r->line->holdings.limit))
         return 0;
-    return wrong(r, "its limit is no number above 0");
+    return wrong(r, "its limit is no number from 0 on");
 }
 
 static int take_account(struct reading *r, json_t *object)

@@ -160,7 +160,7 @@ char *tkr_backup_print_account(const struct tkr_holdings *holdings)
         return finish(object, whole && set(object, "standing", json_integer(holdings->limit)));
     tkr_cycle_format(holdings->cycle, cycle);
     whole = whole && set(object, "cycle", json_string(cycle));
-    if (holdings->limit > 0)
+    if (holdings->limit >= 0)
         whole = whole && set(object, "limit", json_integer(holdings->limit));
     return finish(object, whole && set_records(object, &holdings->holding[0]) && set_rest(object, &holdings->holding[0]) &&
                               set_models(object, holdings));

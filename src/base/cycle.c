@@ -135,6 +135,49 @@ void tkr_cycle_find(const struct tkr_cycle_rule *rule, int64_t unix_ns, struct t
         ret_span->cycle = LAST;
 }
 
+/* The anchor days of two months in a row. */
+static void turn_month(const struct tkr_cycle_rule *rule, uint32_t cycle, struct tkr_cycle_turn *ret_turn)
+{
+    struct tkr_cycle_rule from = *rule;
+    int64_t year = cycle / 10000;
+    unsigned month = cycle / 100 % 100;
+    int64_t end_s;
+
+    if (anchor_in(rule, year, month) != cycle % 100)
+        from.anchor_day = (int32_t)(cycle % 100);
+    year += month == 12;
+    month = month == 12 ? 1 : month + 1;
+    end_s = tkr_days_from_civil(year, month, anchor_in(&from, year, month)) * S_PER_DAY - (int64_t)rule->utc_offset_minutes * 60;
+    ret_turn->next = pack_date(year, month, anchor_in(&from, year, month));
+    ret_turn->end_ns = end_s > INT64_MAX / TKR_NS_PER_S ? INT64_MAX : end_s * TKR_NS_PER_S;
+}
+
+/* The first moment of a later day, in steps of days or of parts of them between changes of the clock. */
+static void turn_day(const struct tkr_zone *zone, uint32_t cycle, struct tkr_cycle_turn *ret_turn)
+{
+    struct tkr_cycle_span span = {0, 0, 0};
+    int64_t at_ns = tkr_days_from_civil(cycle / 10000, cycle / 100 % 100, cycle % 100) * S_PER_DAY * TKR_NS_PER_S;
+
+    at_ns = at_ns > S_PER_DAY * TKR_NS_PER_S ? at_ns - S_PER_DAY * TKR_NS_PER_S : 0; /* before it, or in it, anywhere on earth */
+    do {
+        find_day(zone, at_ns, &span);
+        ret_turn->end_ns = at_ns;
+        ret_turn->next = span.cycle;
+        at_ns = span.end_ns;
+    } while (span.cycle <= cycle && at_ns != INT64_MAX);
+}
+
+void tkr_cycle_turn_find(const struct tkr_cycle_rule *rule, uint32_t cycle, struct tkr_cycle_turn *ret_turn)
+{
+    ret_turn->cycle = cycle;
+    if (rule->zone != NULL)
+        turn_day(rule->zone, cycle, ret_turn);
+    else
+        turn_month(rule, cycle, ret_turn);
+    if (ret_turn->next > LAST)
+        ret_turn->next = LAST;
+}
+
 int tkr_cycle(int64_t unix_ns, int32_t anchor_day, int32_t utc_offset_minutes, uint32_t *ret_cycle)
 {
     struct tkr_cycle_rule rule = {.anchor_day = anchor_day, .utc_offset_minutes = utc_offset_minutes};

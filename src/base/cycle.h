@@ -31,6 +31,17 @@ bool tkr_cycle_valid(uint32_t cycle);
  * by the first or the last day. The span is right for all its moments; it may be shorter than the cycle. rule is valid. */
 void tkr_cycle_find(const struct tkr_cycle_rule *rule, int64_t unix_ns, struct tkr_cycle_span *ret_span);
 
+/* When a cycle ends, and which follows. */
+struct tkr_cycle_turn {
+    uint32_t cycle;
+    uint32_t next;
+    int64_t end_ns; /* Unix time, as far as 63 bits of nanoseconds reach */
+};
+
+/* The turn at the end of a cycle by the rule, both valid. A date that is none of the rule's, since others count months from another
+ * day, is taken for a month from that day. */
+void tkr_cycle_turn_find(const struct tkr_cycle_rule *rule, uint32_t cycle, struct tkr_cycle_turn *ret_turn);
+
 /* "YYYY-MM-DD" with its NUL. */
 void tkr_cycle_format(uint32_t cycle, char ret_text[TKR_CYCLE_TEXT_BYTES]);
 

@@ -31,7 +31,8 @@ static const tkr_limit no_figures = {.size = sizeof(tkr_limit),
                                      .used = -1,
                                      .reserved = -1,
                                      .remaining = -1,
-                                     .age_ns = -1};
+                                     .age_ns = -1,
+                                     .cycle_end_ns = -1};
 
 static struct limit *of(struct tkr_callback *callback)
 {
@@ -132,17 +133,26 @@ static int error(struct tkr_callback *callback, const tkr_call_error *call_error
     return give_back(callback, context);
 }
 
+/* An older caller has room for less, and a newer one leaves what is unknown here as it is. */
+static void give(const tkr_limit *refusal, tkr_limit *ret_limit)
+{
+    uint32_t size = ret_limit->size;
+
+    memcpy(ret_limit, refusal, size < sizeof(*refusal) ? size : sizeof(*refusal));
+    ret_limit->size = size;
+}
+
 int tkr_callback_refusal(const tkr_callback_context *context, tkr_limit *ret_limit)
 {
     const tkr_limit *refusal;
 
     if (context == NULL)
         return TKR_EINVAL;
-    if (context->size != sizeof(*context) || (ret_limit != NULL && ret_limit->size != sizeof(*ret_limit)))
+    if (context->size != sizeof(*context) || (ret_limit != NULL && ret_limit->size < offsetof(tkr_limit, cycle_end_ns)))
         return TKR_ESIZE;
     refusal = tkr_context_refusal(context);
     if (refusal != NULL && ret_limit != NULL)
-        *ret_limit = *refusal;
+        give(refusal, ret_limit);
     return refusal != NULL;
 }
 

@@ -117,9 +117,7 @@ static int find_board(struct tkr_collector *collector, uint32_t accounts, tkr_me
 {
     int result = tkr_board_take_over(collector->home.runtime, accounts, &collector->board.board, ret_message);
 
-    if (result == 1)
-        tkr_keeper_resume(collector->limits.keeper);
-    else if (result == 0)
+    if (result == 0)
         result = tkr_board_make(collector->home.runtime, accounts, &collector->board.board, ret_message);
     if (result < 0)
         return -1;
@@ -133,7 +131,7 @@ static int make_limits(struct tkr_collector *collector, tkr_message *ret_message
     uint32_t accounts = collector->config.board_accounts;
 
     if (tkr_keeper_open(&collector->config, &collector->board, collector->shard, collector->post_count,
-                        &collector->monitor.keeper, &collector->limits.keeper, ret_message) != 0 ||
+                        &collector->monitor.keeper, &collector->monitor.limits, &collector->limits.keeper, ret_message) != 0 ||
         tkr_reaper_open(&collector->board, accounts, &collector->limits.reaper, ret_message) != 0)
         return -1;
     return find_board(collector, accounts, ret_message);

@@ -131,6 +131,8 @@ static void add_notice(struct tkr_drain *drain, const struct tkr_event *event)
                                                                 .type = event->model,
                                                                 .account = event->account[0],
                                                                 .cycle = event->cycle,
+                                                                .next = (uint32_t)value_of(event, TKR_WATCH_NEXT),
+                                                                .end_s = value_of(event, TKR_WATCH_END_S),
                                                                 .watch = event->type == TKR_FRAME_WATCH,
                                                                 .figure = value_of(event, TKR_COUNTER_PROMPT),
                                                                 .duration_us = value_of(event, TKR_COUNTER_DURATION)};

@@ -38,7 +38,7 @@ struct tkr_drain_mark {
     uint32_t releases; /* the same */
 };
 
-#define TKR_DRAIN_NOTICES_MAX 64u   /* of a batch */
+#define TKR_DRAIN_NOTICES_MAX 512u  /* of a batch */
 #define TKR_DRAIN_RELEASES_MAX 512u /* of a batch */
 
 /* A notice of a batch, or a watch: account and cycle alone; it points into the buffer. */
@@ -50,6 +50,8 @@ struct tkr_drain_notice {
     int64_t figure;
     int64_t duration_us;
     uint32_t cycle;
+    uint32_t next; /* of a watch: the cycle that follows, and Unix time in seconds at which it does; 0: not told */
+    int64_t end_s;
     bool watch;
     bool waits; /* it stays in its lane, behind an event that does, and comes again */
 };
@@ -68,7 +70,7 @@ struct tkr_drain_call {
     bool refused;           /* not counted with this batch: refused by the table, or it waits */
 };
 
-/* Work space of a worker: about 300 KiB. Its events and charges, after a call, are those that were committed. */
+/* Work space of a worker: about 350 KiB. Its events and charges, after a call, are those that were committed. */
 struct tkr_drain {
     uint32_t notices;
     struct tkr_drain_notice notice[TKR_DRAIN_NOTICES_MAX];

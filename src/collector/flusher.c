@@ -220,6 +220,17 @@ static void back_off(struct tkr_flusher *flusher)
 }
 
 /* The flusher's own loop moves: this is it. */
+static void tell_limits(struct tkr_monitor *monitor, struct tkr_health *health)
+{
+    tkr_message named;
+
+    if (monitor == NULL)
+        return;
+    health->limits_unreadable = tkr_monitor_limits_unreadable(monitor, &named);
+    health->limits_no_room = tkr_monitor_no_room(monitor, tkr_clock_monotonic_ns());
+    memcpy(health->limit_unreadable, named.text, sizeof(health->limit_unreadable));
+}
+
 static void tell_loops(const struct tkr_monitor *monitor, struct tkr_health *health)
 {
     const char *who = "main";
@@ -266,6 +277,7 @@ static void publish(struct tkr_flusher *flusher)
     tell_loops(flusher->delivery.told.monitor, health);
     tell_shortage(flusher->delivery.told.monitor, health);
     tell_unreadable(flusher->delivery.told.monitor, health);
+    tell_limits(flusher->delivery.told.monitor, health);
     tkr_health_publish(flusher->health_file, health);
 }
 

@@ -11,7 +11,8 @@
 
 #include "base/crash.h"
 
-#define MAJOR 5u /* 3: loops, the board; 4: advice; 5: losses, memory, problems, regions that cannot be read, more notices */
+#define MAJOR \
+    5u /* 3: loops, the board; 4: advice; 5: losses, memory, problems, regions and limits that cannot be read, more notices */
 #define MINOR 0u
 #define FILE_NAME "health"
 #define FILE_NAME_NEW ".health"
@@ -124,6 +125,7 @@ static void clamp(struct tkr_health *health)
         health->unreadable_region[i].name[TKR_HEALTH_REGION_BYTES - 1] = '\0';
         health->unreadable_region[i].reason[TKR_MESSAGE_BYTES - 1] = '\0';
     }
+    health->limit_unreadable[sizeof(health->limit_unreadable) - 1] = '\0';
     if (health->named > TKR_HEALTH_NAMED_MAX)
         health->named = TKR_HEALTH_NAMED_MAX;
     if (health->handlers > TKR_HEALTH_HANDLERS_MAX)

@@ -99,6 +99,9 @@ struct tkr_health {
     struct tkr_health_region unreadable_region[TKR_HEALTH_REGIONS_MAX];
     uint64_t handlers; /* types, in handler[] */
     struct tkr_health_handler handler[TKR_HEALTH_HANDLERS_MAX];
+    uint64_t limits_unreadable; /* accounts on the board whose limits cannot be read */
+    uint64_t limits_no_room;    /* times that an account found no room on the board; 0: not within the last minute */
+    char limit_unreadable[TKR_MESSAGE_BYTES]; /* one of the former, and what stands there; may be empty */
 };
 
 struct tkr_health_file;

@@ -8,12 +8,14 @@
 #ifndef TKR_COLLECTOR_MONITOR_H
 #define TKR_COLLECTOR_MONITOR_H
 
+#include <pthread.h>
 #include <stdalign.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 
 #include "base/buckets.h"
 #include "base/clock.h"
+#include "base/settings.h"
 #include "collector/health.h"
 #include "collector/meter.h"
 #include "collector/ranking.h"
@@ -68,6 +70,16 @@ struct tkr_unreadable {
     struct tkr_health_region region[TKR_HEALTH_REGIONS_MAX];
 };
 
+/* How limits fare. The keeper writes; its workers `backlog` too. */
+struct tkr_limit_figures {
+    _Atomic uint64_t unreadable; /* accounts on the board about which something cannot be understood, at present; falls too */
+    _Atomic uint64_t no_room;    /* times that an account that was asked for found no room on the board */
+    _Atomic int64_t no_room_ns;  /* monotonic: the last time; 0: never */
+    _Atomic uint64_t backlog;    /* times that an account that was asked for was passed over, since too many waited */
+    pthread_mutex_t mutex;
+    tkr_message named; /* under the mutex: one of the unreadable, and what stands there; empty: none */
+};
+
 struct tkr_guarded_board;
 
 struct tkr_monitor {
@@ -81,6 +93,7 @@ struct tkr_monitor {
     struct tkr_meter **meter; /* of each worker */
     struct tkr_ranking *ranking;
     struct tkr_flush_figures flush;
+    struct tkr_limit_figures limits;
     struct tkr_shortage shortage;
     _Atomic(const struct tkr_guarded_board *) board; /* main; NULL: there is none, perhaps later */
     _Atomic uint64_t gateways;                       /* processes that are attached, as the main loop saw last */
@@ -105,5 +118,11 @@ void tkr_monitor_unreadable(struct tkr_monitor *monitor, struct tkr_unreadable *
 
 /* Do gateways know no limits? */
 bool tkr_monitor_no_board(const struct tkr_monitor *monitor);
+
+/* Accounts whose limits cannot be read, and one of them. */
+uint64_t tkr_monitor_limits_unreadable(struct tkr_monitor *monitor, tkr_message *ret_named);
+
+/* Times that an account found no room on the board, if the last was within the last minute; else 0. */
+uint64_t tkr_monitor_no_room(const struct tkr_monitor *monitor, int64_t now_ns);
 
 #endif

@@ -62,6 +62,20 @@ static void judge_unreadable(const struct tkr_health *health, struct tkr_status 
         health->unreadable_named > 0 ? health->unreadable_region[0].reason : "");
 }
 
+static void judge_limits(const struct tkr_health *health, struct tkr_status *status)
+{
+    if (health == NULL)
+        return;
+    if (health->limits_unreadable > 0)
+        add(status, TKR_STATUS_DEGRADED, "limits that cannot be read: %" PRIu64 "%s%s", health->limits_unreadable,
+            health->limit_unreadable[0] != '\0' ? ", one of " : "", health->limit_unreadable);
+    if (health->limits_no_room > 0)
+        add(status, TKR_STATUS_DEGRADED,
+            "the board of limits is full: accounts beyond TOKENRING_BOARD_ACCOUNTS stay unknown to gateways (asked for %" PRIu64
+            " times)",
+            health->limits_no_room);
+}
+
 static void judge_balance(const struct tkr_host_balance *balance, struct tkr_status *status)
 {
     uint64_t overflow = 0;
@@ -72,6 +86,7 @@ static void judge_balance(const struct tkr_host_balance *balance, struct tkr_sta
         add(status, TKR_STATUS_UNHEALTHY, "the law does not hold: offered is not counted + in lanes + dropped");
     judge_sink(balance->health, status);
     judge_unreadable(balance->health, status);
+    judge_limits(balance->health, status);
     for (uint32_t i = 0; i < balance->shard_count; i++)
         overflow += balance->shard[i].overflow_charges;
     if (overflow > 0)

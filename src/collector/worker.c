@@ -130,11 +130,12 @@ static void rotate(struct tkr_post *post)
 static bool serve(struct tkr_worker *worker, struct tkr_post *post)
 {
     bool more = false;
+    bool resolving;
     bool settling;
     int events;
 
     take_inbox(worker, post);
-    tkr_keeper_resolve(worker->keeper, post->number);
+    resolving = tkr_keeper_resolve(worker->keeper, post->number);
     events = tkr_drain_batch(&worker->drain, post->shard, post->feeds, &more);
     tkr_keeper_count(worker->keeper, post->number, &worker->drain);
     tkr_reaper_obey(worker->reaper, &worker->drain);
@@ -143,7 +144,7 @@ static bool serve(struct tkr_worker *worker, struct tkr_post *post)
     settling = look_after(worker, post);
     tkr_shard_changed_answer(post->shard);
     rotate(post);
-    return events > 0 || (more && events >= 0) || settling;
+    return events > 0 || worker->drain.notices > 0 || (more && events >= 0) || settling || resolving;
 }
 
 /* A board may be made while workers are at work. */

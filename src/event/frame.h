@@ -56,6 +56,10 @@ enum tkr_frame_type {
     TKR_FRAME_RELEASE = 7    /* what a call held against limits is to be given back; nothing is charged */
 };
 
+/* Values of a watch: when its cycle ends, Unix time in seconds, and which cycle follows, yyyymmdd. Older gateways tell neither. */
+#define TKR_WATCH_END_S TKR_COUNTER_PROMPT
+#define TKR_WATCH_NEXT TKR_COUNTER_COMPLETION
+
 /* What a notice is about: its error. Its model is the type of the handler. */
 enum tkr_notice {
     TKR_NOTICE_FAILED = 1,    /* a handler failed; value of TKR_COUNTER_PROMPT: its TKR_E*, its sign turned, or OWN_ANSWER */

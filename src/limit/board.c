@@ -220,7 +220,10 @@ bool tkr_board_copy(const struct tkr_board *board, uint32_t number, struct tkr_b
 {
     uint64_t seq;
 
-    return copy_key(board, number, ret_account, &seq) && tkr_board_read(board, number, seq, &ret_account->figures);
+    if (!copy_key(board, number, ret_account, &seq) || !tkr_board_read(board, number, seq, &ret_account->figures))
+        return false;
+    tkr_board_unblock(&ret_account->figures);
+    return true;
 }
 
 /* --- the keeper's: its own words are read relaxed --- */
@@ -305,14 +308,15 @@ static bool holds(const struct tkr_board *board, uint32_t number)
            atomic_load_explicit(&cells->cell[1], memory_order_relaxed) != 0;
 }
 
-/* Of the accounts at these places, the one asked for longest ago leaves. false: each holds something, or there is none. */
-static bool leave_oldest(struct tkr_board *board, const uint32_t *number, uint32_t count)
+/* Of the accounts at these places, the one asked for longest ago leaves. false: each holds something, or was asked for since, or there is
+ * none. */
+static bool leave_oldest(struct tkr_board *board, const uint32_t *number, uint32_t count, uint64_t leaves_s)
 {
     uint32_t oldest = 0;
     bool found = false;
 
     for (uint32_t i = 0; i < count; i++) {
-        if (!is_taken(board, number[i]) || holds(board, number[i]))
+        if (!is_taken(board, number[i]) || holds(board, number[i]) || asked_of(board, number[i]) >= leaves_s)
             continue;
         if (!found || asked_of(board, number[i]) < asked_of(board, oldest))
             oldest = number[i];
@@ -322,7 +326,7 @@ static bool leave_oldest(struct tkr_board *board, const uint32_t *number, uint32
 }
 
 /* Of places that the hash chooses: each time others. */
-static bool leave_any(struct tkr_board *board, uint64_t hash)
+static bool leave_any(struct tkr_board *board, uint64_t hash, uint64_t leaves_s)
 {
     uint32_t number[CANDIDATES];
 
@@ -330,17 +334,17 @@ static bool leave_any(struct tkr_board *board, uint64_t hash)
         hash = mix(hash, UINT64_C(0x9e3779b97f4a7c15));
         number[i] = tkr_board_place(board, hash, 0);
     }
-    return leave_oldest(board, number, CANDIDATES);
+    return leave_oldest(board, number, CANDIDATES, leaves_s);
 }
 
 /* Of the places at which an account may be. */
-static bool leave_near(struct tkr_board *board, uint64_t hash)
+static bool leave_near(struct tkr_board *board, uint64_t hash, uint64_t leaves_s)
 {
     uint32_t number[REACH_MAX + 1];
 
     for (uint32_t i = 0; i <= REACH_MAX; i++)
         number[i] = tkr_board_place(board, hash, i);
-    return leave_oldest(board, number, REACH_MAX + 1);
+    return leave_oldest(board, number, REACH_MAX + 1, leaves_s);
 }
 
 /* How far from home the next free place is. false: beyond all reach. */
@@ -368,7 +372,7 @@ static void store_key(struct tkr_board *board, uint32_t number, const struct tkr
         atomic_store_explicit(&board->entry[number].id[i], i < key->words ? key->id[i] : 0, memory_order_release);
 }
 
-bool tkr_board_take(struct tkr_board *board, const struct tkr_board_key *key, uint32_t *ret_number)
+bool tkr_board_take(struct tkr_board *board, const struct tkr_board_key *key, uint64_t leaves_s, uint32_t *ret_number)
 {
     bool full = atomic_load_explicit(&board->header->accounts, memory_order_relaxed) >= board->accounts_max;
     uint32_t home = tkr_board_place(board, key->hash, 0);
@@ -376,9 +380,10 @@ bool tkr_board_take(struct tkr_board *board, const struct tkr_board_key *key, ui
     uint32_t number;
     uint64_t seq;
 
-    if (full && !leave_any(board, key->hash))
+    if (full && !leave_any(board, key->hash, leaves_s))
         return false;
-    if (!find_free(board, key->hash, &distance) && !(leave_near(board, key->hash) && find_free(board, key->hash, &distance)))
+    if (!find_free(board, key->hash, &distance) &&
+        !(leave_near(board, key->hash, leaves_s) && find_free(board, key->hash, &distance)))
         return false;
     number = tkr_board_place(board, key->hash, distance);
     seq = atomic_load_explicit(&board->entry[number].seq, memory_order_relaxed) | 1; /* the first time it is even */
@@ -461,6 +466,8 @@ enum tkr_board_verdict tkr_board_judge(const struct tkr_board_figures *figures, 
 
     if (age_ns < 0 || age_ns > TKR_LIMIT_MAX_AGE_MS * TKR_NS_PER_MS)
         return TKR_BOARD_UNKNOWN;
+    if (figures->blocked)
+        return TKR_BOARD_REFUSED;
     if (figures->limit <= 0)
         return TKR_BOARD_ALLOWED;
     if (taken >= figures->limit)

@@ -44,11 +44,22 @@ struct tkr_board_key {
 
 /* What an entry says, at one moment. */
 struct tkr_board_figures {
-    int64_t limit; /* 0: none */
+    int64_t limit; /* 0: none, or, of a blocked account, that it is 0 */
     int64_t used;
     int64_t reserved; /* held by open calls, and what ended calls used that is not counted yet */
     int64_t fresh_ns; /* 0: not looked up yet */
+    bool blocked;     /* after tkr_board_unblock, which takes off what stands for it (limit/layout.h) */
 };
+
+/* Any figure of a blocked account is beyond half of what stands for the block; no other account with a limit of 1 comes near it. */
+static inline void tkr_board_unblock(struct tkr_board_figures *figures)
+{
+    figures->blocked = figures->limit == TKR_BOARD_BLOCKED_LIMIT && figures->used > TKR_BOARD_BLOCKED_BASE / 2;
+    if (__builtin_expect(!figures->blocked, 1))
+        return;
+    figures->limit = 0;
+    figures->used -= TKR_BOARD_BLOCKED_BASE;
+}
 
 /* What gateways take figures for whose options name nothing else (tokenring.h). */
 #define TKR_LIMIT_WARN_PERCENT 80u
@@ -119,7 +130,7 @@ static inline int64_t tkr_board_held(const _Atomic int64_t *cell)
     return tokens < 0 ? 0 : tokens > INT64_MAX / 4 ? INT64_MAX / 4 : tokens;
 }
 
-/* Reads what an entry says. false: it has changed hands since tkr_board_find. */
+/* Reads what an entry says, all but `blocked`, as it is. false: it has changed hands since tkr_board_find. */
 static inline bool tkr_board_read(const struct tkr_board *board, uint32_t number, uint64_t seq,
                                   struct tkr_board_figures *ret_figures)
 {
@@ -157,6 +168,20 @@ struct tkr_board_account {
 bool tkr_board_copy_key(const struct tkr_board *board, uint32_t number, struct tkr_board_account *ret_account);
 bool tkr_board_copy(const struct tkr_board *board, uint32_t number, struct tkr_board_account *ret_account);
 
+#define TKR_LIMIT_REFUSE_AGE_NS INT64_C(2000000000) /* figures that are older refuse nobody while their account is idle */
+#define TKR_BOARD_BUSY_S 10u /* an account that somebody asked for within so many seconds is busy; else idle */
+
+static inline bool tkr_board_busy(const struct tkr_board *board, uint32_t number, uint64_t now_s)
+{
+    return atomic_load_explicit(&board->cells[number].asked_s, memory_order_relaxed) + TKR_BOARD_BUSY_S >= now_s; /* a hint */
+}
+
+/* Was it asked for in this second? */
+static inline bool tkr_board_asked_in(const struct tkr_board *board, uint32_t number, uint64_t now_s)
+{
+    return atomic_load_explicit(&board->cells[number].asked_s, memory_order_relaxed) == now_s; /* a hint */
+}
+
 /* Notes that somebody asks. */
 static inline void tkr_board_ask(const struct tkr_board *board, uint32_t number, uint64_t now_s)
 {
@@ -168,9 +193,10 @@ static inline void tkr_board_ask(const struct tkr_board *board, uint32_t number,
 
 /*
  * Keeper: gives a key an entry that says nothing yet (fresh_ns 0). On a full board the account leaves that was asked for longest
- * ago, of those looked at, and that holds nothing. false: none is to be had at present.
+ * ago, of those looked at, that holds nothing, and for which nobody has asked since leaves_s (monotonic; UINT64_MAX: whoever did; 0:
+ * nobody leaves). false: none is to be had at present.
  */
-bool tkr_board_take(struct tkr_board *board, const struct tkr_board_key *key, uint32_t *ret_number);
+bool tkr_board_take(struct tkr_board *board, const struct tkr_board_key *key, uint64_t leaves_s, uint32_t *ret_number);
 
 /*
  * Keeper: takes up a board whose last keeper died anywhere, before anything is counted on it or taken off its cells: its accounts
@@ -179,7 +205,7 @@ bool tkr_board_take(struct tkr_board *board, const struct tkr_board_key *key, ui
  */
 void tkr_board_resume(struct tkr_board *board);
 
-/* Keeper: publishes what an entry says. */
+/* Keeper: publishes what an entry says, as limit/layout.h has it. */
 void tkr_board_publish(struct tkr_board *board, uint32_t number, int64_t limit, int64_t base, int64_t fresh_ns);
 
 #endif

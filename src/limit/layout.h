@@ -111,6 +111,14 @@ struct tkr_board_header {
 };
 _Static_assert(sizeof(struct tkr_board_header) <= TKR_BOARD_HEADER_BYTES, "the header fits its page");
 
+/*
+ * A limit of 0 blocks an account; on the board 0 has always been no limit. So a blocked account has a limit of 1 token and in its
+ * base, beside what is used, so much more: whoever does not know of it, a gateway or a command of an older version, refuses by
+ * the figures.
+ */
+#define TKR_BOARD_BLOCKED_LIMIT INT64_C(1)
+#define TKR_BOARD_BLOCKED_BASE (INT64_C(1) << 61)
+
 /* The shape of a key, and beside it what is not the key's but its place's: the reach. */
 #define TKR_BOARD_LEN_SHIFT 32
 #define TKR_BOARD_REACH_SHIFT 40
@@ -121,7 +129,7 @@ struct tkr_board_entry {
     alignas(64) _Atomic uint64_t seq; /* odd: it is changing hands, or nobody's */
     _Atomic uint64_t kind;
     _Atomic uint64_t shape;   /* cycle | bytes of the id << 32 | reach of this place << 40 | 16 bits of the hash << 48 */
-    _Atomic int64_t limit;    /* tokens that hold; 0: no limit */
+    _Atomic int64_t limit;    /* tokens that hold; 0: no limit; a limit of 0, which blocks: TKR_BOARD_BLOCKED_LIMIT */
     _Atomic int64_t base;     /* used = base + counted (I2) */
     _Atomic uint64_t counted; /* by this collector, since it began; modulo 2^64 */
     _Atomic int64_t fresh_ns; /* monotonic, of the last lookup; 0: not looked up yet */

@@ -75,6 +75,7 @@ static void channel_start(struct tkr_producer *producer, struct tkr_channel *cha
     channel->slot = 0;
     channel->left = 0;
     channel->span = (struct tkr_cycle_span){0, 0, 0};
+    channel->turn = (struct tkr_cycle_turn){0, 0, 0};
     tkr_lane_attach(producer, channel, lane);
     channel->taken = true;
 }

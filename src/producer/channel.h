@@ -17,7 +17,13 @@
 
 struct tkr_producer;
 
-#define TKR_WATCHED_MAX 64u /* accounts that a thread tells the collector of in a second */
+#define TKR_TOLD_MAX 4096u /* accounts of which a thread remembers that it told the collector: a power of two */
+
+/* Which account the collector was last told of, of those that have this place: 32 bits of its hash, and the monotonic second. */
+struct tkr_told {
+    uint32_t tag;
+    uint32_t second;
+};
 
 #define TKR_LANES_LEFT_MAX 4u
 
@@ -41,8 +47,8 @@ struct tkr_channel {
     int64_t tick_ns;           /* what the coarse real-time clock said when the coarse monotonic one was asked last */
     int64_t tick_monotonic_ns; /* and what that said */
     struct tkr_lane_left left_lane[TKR_LANES_LEFT_MAX];
-    uint32_t
-        watched_s[TKR_WATCHED_MAX]; /* monotonic second in which the collector was last told of an account that belongs there */
+    struct tkr_cycle_turn turn; /* the last that was looked up; of a shared channel none */
+    struct tkr_told told[TKR_TOLD_MAX];
 };
 
 /* Prepares that threads give back their channels when they exit; once per process. 0; TKR_ENOMEM. */

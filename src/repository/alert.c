@@ -78,13 +78,9 @@ struct look {
 static int ask_lookup(tkr_sink *sink, void *arg, tkr_message *ret_message)
 {
     const struct look *look = arg;
-    int rc;
 
     memset(look->lookout->found, 0, sizeof(look->lookout->found));
-    rc = sink->ops->lookup(sink, look->lookout->row, look->count, look->lookout->found, ret_message);
-    if (rc != 0)
-        tkr_usage_found_name(look->lookout->row, look->lookout->found, look->count, ret_message);
-    return rc;
+    return sink->ops->lookup(sink, look->lookout->row, look->count, look->lookout->found, ret_message);
 }
 
 /* Without a product that 63 bits do not hold. */
@@ -106,7 +102,8 @@ static void say(const struct lookout *lookout, const struct tkr_usage_row *row, 
     lookout->options->on_alert(lookout->options->user, &alert);
 }
 
-/* Says what is reached and not yet said, lowest percent first. Returns what is done with; what could not be claimed is not. */
+/* Says what is reached and not yet said (a blocked account has no part of a limit to reach), lowest percent first. Returns what is
+ * done with; what could not be claimed is not. */
 static uint32_t judge(const struct lookout *lookout, const struct tkr_usage_row *row, const struct tkr_usage_found *found,
                       uint32_t said)
 {
@@ -115,7 +112,7 @@ static uint32_t judge(const struct lookout *lookout, const struct tkr_usage_row 
 
     for (uint32_t i = 0; i < lookout->options->percent_count; i++) {
         struct claim claim = {.account = row, .percent = lookout->options->percent[i]};
-        if (limit == 0 || used < 0 || !reached(used, limit, claim.percent)) {
+        if (limit <= 0 || used < 0 || !reached(used, limit, claim.percent)) {
             said &= ~(1u << i);
             continue;
         }
@@ -141,9 +138,12 @@ static void look(struct lookout *lookout, uint32_t count)
                                                  .limit = -1};
     if (count == 0 || tkr_repository_ask(lookout->options->repository, ask_lookup, &question) != TKR_OK)
         return;
-    for (uint32_t i = 0; i < count; i++)
-        tkr_watch_said(&lookout->watch, &lookout->due[i],
-                       judge(lookout, &lookout->row[i], &lookout->found[i], lookout->due[i].said));
+    for (uint32_t i = 0; i < count; i++) {
+        if (!lookout->found[i].fault && tkr_usage_limit(&lookout->found[i]) !=
+                                            TKR_LIMIT_UNREADABLE) /* else its turn comes again, and others do not wait for it */
+            tkr_watch_said(&lookout->watch, &lookout->due[i],
+                           judge(lookout, &lookout->row[i], &lookout->found[i], lookout->due[i].said));
+    }
 }
 
 static bool is_closing(struct lookout *lookout)

@@ -4,7 +4,7 @@
 
 struct change {
     struct tkr_usage_row account;
-    int64_t tokens; /* of a limit; 0 clears it */
+    int64_t tokens; /* of a limit; 0 blocks, TKR_LIMIT_NONE clears it */
     uint32_t flags; /* of a reset */
 };
 
@@ -27,12 +27,12 @@ static int change_limit(tkr_repository *repository, const tkr_account *account, 
 
 int tkr_repository_set_usage_limit(tkr_repository *repository, const tkr_account *account, uint32_t cycle, int64_t limit)
 {
-    return limit <= 0 ? TKR_ERANGE : change_limit(repository, account, cycle, limit);
+    return limit < 0 ? TKR_ERANGE : change_limit(repository, account, cycle, limit);
 }
 
 int tkr_repository_clear_usage_limit(tkr_repository *repository, const tkr_account *account, uint32_t cycle)
 {
-    return change_limit(repository, account, cycle, 0);
+    return change_limit(repository, account, cycle, TKR_LIMIT_NONE);
 }
 
 static int reset(tkr_sink *sink, void *arg, tkr_message *ret_message)
@@ -42,7 +42,8 @@ static int reset(tkr_sink *sink, void *arg, tkr_message *ret_message)
 
     if (sink->ops->reset(sink, &change->account, &before, ret_message) < 0)
         return -1;
-    return (change->flags & TKR_RESET_LIMITS) != 0 ? sink->ops->limit_set(sink, &change->account, 0, ret_message) : 0;
+    return (change->flags & TKR_RESET_LIMITS) != 0 ? sink->ops->limit_set(sink, &change->account, TKR_LIMIT_NONE, ret_message)
+                                                   : 0;
 }
 
 int tkr_repository_reset_usage(tkr_repository *repository, const tkr_account *account, uint32_t cycle, uint32_t flags)

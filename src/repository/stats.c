@@ -16,9 +16,7 @@ static int look_up(tkr_sink *sink, void *arg, tkr_message *ret_message)
     const struct lookup *lookup = arg;
     int rc = sink->ops->lookup(sink, lookup->account, lookup->count, lookup->found, ret_message);
 
-    if (rc != 0)
-        tkr_usage_found_name(lookup->account, lookup->found, lookup->count, ret_message);
-    return rc;
+    return rc == 0 ? tkr_usage_found_check(lookup->account, lookup->found, lookup->count, ret_message) : rc;
 }
 
 /* As many bytes as the caller has room for. */
@@ -34,8 +32,8 @@ static void give_stats(const struct tkr_usage_row *account, const struct tkr_usa
     const tkr_usage_stats stats = {
         .present = found->present,
         .cycle = account->cycle,
-        .usage_limit = found->limit,
-        .standing_limit = found->standing,
+        .usage_limit = found->limit >= 0 ? found->limit : TKR_UNLIMITED,
+        .standing_limit = found->standing >= 0 ? found->standing : TKR_UNLIMITED,
         .prompt_tokens = value[TKR_COUNTER_PROMPT],
         .completion_tokens = value[TKR_COUNTER_COMPLETION],
         .total_tokens = value[TKR_COUNTER_TOTAL],
@@ -115,8 +113,8 @@ int tkr_repository_check_usage_limit(tkr_repository *repository, const tkr_accou
     if (result != TKR_OK)
         return result;
     status.current_usage = found.counts.value[TKR_COUNTER_TOTAL];
-    status.limit = tkr_usage_limit(&found) > 0 ? tkr_usage_limit(&found) : TKR_UNLIMITED;
-    status.exceeded = status.limit > 0 && status.current_usage >= status.limit;
+    status.limit = tkr_usage_limit(&found) >= 0 ? tkr_usage_limit(&found) : TKR_UNLIMITED;
+    status.exceeded = status.limit >= 0 && status.current_usage >= status.limit;
     status.remaining = status.limit < 0 ? TKR_UNLIMITED : status.exceeded ? 0 : status.limit - status.current_usage;
     give(ret_status->size, &status, sizeof(status), ret_status);
     return TKR_OK;

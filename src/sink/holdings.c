@@ -85,7 +85,7 @@ bool tkr_holdings_begin(struct tkr_holdings *holdings, uint64_t kind, const char
     holdings->id_len = id_len;
     memcpy(holdings->id, id, id_len);
     holdings->cycle = cycle;
-    holdings->limit = -1;
+    holdings->limit = TKR_LIMIT_NONE;
     holdings->marked = holdings->forgotten = false;
     holdings->foreign = 0;
     holdings->restored = 0;

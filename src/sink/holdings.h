@@ -49,7 +49,7 @@ struct tkr_holdings {
     char id[TKR_ID_BYTES_MAX];
     uint32_t id_len;
     uint32_t cycle;    /* 0: only the account's standing limit */
-    int64_t limit;     /* of the cycle; -1: none; what else is not above 0 was written by somebody, and is none */
+    int64_t limit;     /* of the cycle, as sink/limit.h has it; TKR_LIMIT_UNREADABLE also where what somebody wrote is no limit */
     bool marked;       /* a backup that was asked for was restored into it */
     uint64_t restored; /* the highest chunk number known to a backup that was restored into it; 0: none was, or it does not say */
     bool forgotten;    /* somebody had it forgotten (sink/sink.h) */

@@ -185,8 +185,8 @@ enum tkr_restore_verdict tkr_restore_plan(const struct tkr_restore_terms *terms,
     if (!tkr_holdings_begin(ret_plan, backup->kind, backup->id, backup->id_len, backup->cycle))
         tkr_restore_leave(ret_restored, no_memory);
     else if (plan_holdings(terms, backup, now, ret_plan, ret_restored)) {
-        ret_plan->limit = now->limit == -1 ? backup->limit : -1;
-        ret_restored->limit = ret_plan->limit != -1;
+        ret_plan->limit = now->limit == TKR_LIMIT_NONE ? backup->limit : TKR_LIMIT_NONE;
+        ret_restored->limit = ret_plan->limit != TKR_LIMIT_NONE;
         ret_restored->added = ret_plan->holding[0].total;
     }
     if (ret_restored->verdict != TKR_RESTORE_DONE)

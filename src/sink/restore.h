@@ -89,7 +89,7 @@ struct tkr_restored {
 /*
  * Decides for one account and cycle, both finished: what the backup has, and what the sink has now. DONE with the plan, which
  * has a holding for each of the backup's: `share` are the records to write, `total` is what the totals grow by, `rest` that part
- * of it which no record will explain; limit is the one to set, or -1. Else ret_restored says why not.
+ * of it which no record will explain; limit is the one to set, or TKR_LIMIT_NONE. Else ret_restored says why not.
  */
 enum tkr_restore_verdict tkr_restore_plan(const struct tkr_restore_terms *terms, const struct tkr_holdings *backup,
                                           const struct tkr_holdings *now, struct tkr_holdings *ret_plan,

@@ -32,6 +32,7 @@
 #include "base/account.h"
 #include "base/counters.h"
 #include "base/settings.h"
+#include "sink/limit.h"
 
 #define TKR_SOURCE_BYTES 24     /* "0123456789abcdef.12": the collector's name in hex, the shard; with its NUL */
 #define TKR_REASON_BYTES 560    /* an error, and the field and the key at fault */
@@ -130,24 +131,30 @@ struct tkr_usage_row {
     uint32_t model_len; /* at most TKR_LABEL_BYTES_MAX; 0: the account's own totals */
     const char *model;  /* valid during the visit */
     tkr_counts counts;
-    int64_t limit; /* usage_limit; -1: none */
+    int64_t limit;          /* a limit as sink/limit.h has it: tokens, 0 (blocked), TKR_LIMIT_NONE or TKR_LIMIT_UNREADABLE */
+    const char *limit_text; /* valid during the visit: what stands there, where it is unreadable; else NULL */
 };
 
 /* What a sink has about an account in a cycle. */
 struct tkr_usage_found {
     tkr_counts counts;
-    int64_t limit;    /* of the cycle; -1: none, and what is not above 0 is none */
-    int64_t standing; /* for every cycle that has none of its own; -1: none, as above */
-    bool present;     /* something is known of this cycle: counts, or a limit of its own */
-    bool fault;       /* this one is why a lookup failed: something about it cannot be understood */
+    int64_t limit;                   /* of the cycle, as sink/limit.h has it */
+    int64_t standing;                /* for every cycle that has none of its own, likewise */
+    bool present;                    /* something is known of this cycle: counts, or a limit of its own */
+    bool fault;                      /* something about its totals cannot be understood; `text` says what */
+    char text[TKR_LIMIT_TEXT_BYTES]; /* of the limit that is unreadable, the cycle's before the standing one; or of the fault */
 };
 
-/* The limit that holds: the cycle's own, else the standing one; 0: neither. */
+/* The limit that holds: the cycle's own, else the standing one; one that is unreadable is one. */
 static inline int64_t tkr_usage_limit(const struct tkr_usage_found *found)
 {
-    if (found->limit > 0)
-        return found->limit;
-    return found->standing > 0 ? found->standing : 0;
+    return found->limit != TKR_LIMIT_NONE ? found->limit : found->standing;
+}
+
+/* Can all that was asked about it be understood? */
+static inline bool tkr_usage_found_good(const struct tkr_usage_found *found)
+{
+    return !found->fault && found->limit != TKR_LIMIT_UNREADABLE && found->standing != TKR_LIMIT_UNREADABLE;
 }
 
 /* Asked now and then by what may take long: is it to end, with -1? NULL or zeroed: never. */
@@ -239,19 +246,21 @@ struct tkr_sink_ops {
     int (*reset)(tkr_sink *sink, const struct tkr_usage_row *account, tkr_counts *ret_before, tkr_message *ret_message);
 
     /*
-     * Looks count accounts up (kind, id and cycle of each row) and fills in as many of ret_found. Connects by itself, and stays
-     * so. 0, or -1 with the reason, which holds no id: something about one of them may be no integer, and its fault then be set.
+     * Looks count accounts up (kind, id and cycle of each row) and fills in as many of ret_found: what of one cannot be understood
+     * is said there, and the others are looked up all the same. Connects by itself, and stays so. 0, or -1 with the reason, which
+     * holds no id.
      */
     int (*lookup)(tkr_sink *sink, const struct tkr_usage_row *accounts, uint32_t count, struct tkr_usage_found *ret_found,
                   tkr_message *ret_message);
 
     /*
-     * Sets the limit of an account's cycle, or its standing limit (cycle 0), to tokens > 0; 0 clears it. Connects by itself, and
-     * stays so. 0; 1: there was none to clear; -1 with the reason.
+     * Sets the limit of an account's cycle, or its standing limit (cycle 0), to tokens >= 0, where 0 blocks it; TKR_LIMIT_NONE
+     * clears it. Connects by itself, and stays so. 0; 1: there was none to clear; -1 with the reason.
      */
     int (*limit_set)(tkr_sink *sink, const struct tkr_usage_row *account, int64_t tokens, tkr_message *ret_message);
 
-    /* Visits all limits, standing ones as rows of cycle 0; of a cycle with its counts. 0, the visitor's number, or -1. */
+    /* Visits all limits, the unreadable too, standing ones as rows of cycle 0; of a cycle with its counts. 0, the visitor's number,
+     * or -1. */
     int (*limits)(tkr_sink *sink, const struct tkr_give_up *give_up, tkr_usage_visit *visit, void *arg, tkr_message *ret_message);
 
     /*
@@ -364,9 +373,9 @@ void tkr_sink_config_doubt(const struct tkr_sink_config *config, tkr_sink_doubt 
 /* "redis at unix:/run/redis.sock, db 0", "sqlite at /var/lib/tokenring/ledger.db": never a password. */
 void tkr_sink_describe(const struct tkr_sink_config *config, tkr_message *ret_text);
 
-/* After a lookup that failed, of founds that were zeroed before: puts the id of the one at fault, if one is, in front of the reason. */
-void tkr_usage_found_name(const struct tkr_usage_row *accounts, const struct tkr_usage_found *found, uint32_t count,
-                          tkr_message *message);
+/* After a lookup: 0, or -1 with the account and the reason where something about one of them cannot be understood. */
+int tkr_usage_found_check(const struct tkr_usage_row *accounts, const struct tkr_usage_found *found, uint32_t count,
+                          tkr_message *ret_message);
 
 /* Makes the sink; does not connect. 0, or -1 with the reason (out of memory). The caller closes it. */
 int tkr_sink_open(const struct tkr_sink_config *config, tkr_sink **ret_sink, tkr_message *ret_message);

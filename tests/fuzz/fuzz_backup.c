@@ -36,11 +36,11 @@ static void check_account(const struct tkr_holdings *read)
     for (int i = 0; i < TKR_COUNTER_COUNT; i++)
         counters.counter[i] = i;
     FUZZ_CHECK(read->id_len >= 1 && read->id_len <= TKR_ID_BYTES_MAX && read->count >= 1);
-    FUZZ_CHECK(read->cycle != 0 || read->limit > 0);
+    FUZZ_CHECK(read->cycle != 0 || read->limit >= 0);
     text = tkr_backup_print_account(read);
     FUZZ_CHECK(text != NULL && tkr_backup_parse(text, strlen(text) - 1, &counters, &again, &why) == 0);
     FUZZ_CHECK(holdings->kind == read->kind && holdings->cycle == read->cycle && holdings->id_len == read->id_len &&
-               memcmp(holdings->id, read->id, read->id_len) == 0 && holdings->limit == (read->limit > 0 ? read->limit : -1) &&
+               memcmp(holdings->id, read->id, read->id_len) == 0 && holdings->limit == (read->limit >= 0 ? read->limit : -1) &&
                holdings->count == read->count);
     for (uint32_t i = 0; i < read->count; i++)
         FUZZ_CHECK(same_holding(&holdings->holding[i], &read->holding[i]));

@@ -210,7 +210,7 @@ static void exchange(tkr_sink *sink, uint32_t items)
 
 static int visit(const struct tkr_usage_row *row, void *rows)
 {
-    FUZZ_CHECK(row->id_len >= 1 && row->id_len <= TKR_ID_BYTES_MAX && row->limit >= -1);
+    FUZZ_CHECK(row->id_len >= 1 && row->id_len <= TKR_ID_BYTES_MAX && row->limit >= TKR_LIMIT_UNREADABLE);
     FUZZ_CHECK((row->model_len > 0) == ((peer.flags & BY_MODEL) != 0) && row->model_len <= TKR_LABEL_BYTES_MAX);
     for (int i = 0; i < TKR_COUNTER_COUNT; i++)
         FUZZ_CHECK(row->counts.value[i] >= 0);

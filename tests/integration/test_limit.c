@@ -110,7 +110,7 @@ static void test_limit_of_bad_input_says_what_is_allowed(void **state)
 {
     struct stage *stage = *state;
 
-    EXPECT(stage, 2, "allowed is an integer from 1 to 9223372036854775807", "limit", "set", "alice", "0");
+    EXPECT(stage, 2, "allowed is an integer from 0 (blocks the account) to 9223372036854775807", "limit", "set", "alice", "1.5");
     EXPECT(stage, 2, "allowed is an integer", "limit", "set", "alice", "9223372036854775808");
     EXPECT(stage, 2, "ACCOUNT and TOKENS are needed", "limit", "set", "alice");
     EXPECT(stage, 2, "one ACCOUNT is needed", "limit", "get");

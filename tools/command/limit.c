@@ -23,10 +23,12 @@ static const char help[] =
     "tokenring limit list [--near FRACTION] [--cycle CYCLE] [--kind KIND]\n"
     "tokenring limit clear ACCOUNT [--cycle CYCLE | --standing] [--kind KIND]\n"
     "tokenring limit watch [--once] [--runtime-dir DIR]\n\n"
-    "A limit is of one billing cycle, or standing: for every cycle that has none of its own. set and clear are about the\n"
-    "standing limit unless --cycle is given; get tells what holds in a cycle. list shows all limits that were set or, with\n"
-    "--near, the accounts that have used so much of what holds for them, in which cycle. watch shows what gateways of this host\n"
-    "see, in shared memory: 'tokenring limit watch --help'.\n\n"
+    "A limit is of one billing cycle, or standing: for every cycle that has none of its own. A limit of 0 blocks the account.\n"
+    "set and clear are about the standing limit unless --cycle is given; get tells what holds in a cycle. list shows all limits\n"
+    "that were set, also those that cannot be read, with what stands there, or, with --near, the accounts that have used so "
+    "much\n"
+    "of what holds for them, in which cycle. watch shows what gateways of this host see, in shared memory:\n"
+    "'tokenring limit watch --help'.\n\n"
     "Options:\n"
     "  --cycle CYCLE      YYYY-MM-DD, a cycle's first day, or all. list: default all. set and clear: all is the standing\n"
     "                     limit. get: one cycle; default the month in UTC that is now\n"
@@ -110,7 +112,7 @@ static int set(struct limit *limit, tkr_sink *sink, tkr_message *ret_message)
     if (limit->tokens > 0)
         (void)printf("%s: %" PRId64 " tokens\n", cycle, limit->tokens);
     else
-        (void)printf("%s: no limit\n", cycle);
+        (void)printf("%s: %s\n", cycle, limit->tokens == 0 ? "blocked" : "no limit");
     return 0;
 }
 
@@ -121,9 +123,14 @@ static void print_found(const struct limit *limit, const struct tkr_usage_found 
     int64_t used = found->counts.value[TKR_COUNTER_TOTAL];
     char cycle[TKR_CYCLE_TEXT_BYTES];
 
+    const char *standing = found->limit != TKR_LIMIT_NONE ? "" : " (standing)";
+
     tkr_command_limit_cycle(limit->query.cycle, cycle);
-    (void)printf("%s: limit %" PRId64 " tokens%s, used %" PRId64 ", left %" PRId64 "\n", cycle, holds,
-                 found->limit > 0 ? "" : " (standing)", used, used < holds ? holds - used : 0);
+    if (holds == 0)
+        (void)printf("%s: blocked%s, used %" PRId64 "\n", cycle, standing, used);
+    else
+        (void)printf("%s: limit %" PRId64 " tokens%s, used %" PRId64 ", left %" PRId64 "\n", cycle, holds, standing, used,
+                     used < holds ? holds - used : 0);
 }
 
 static json_t *found_json(const struct limit *limit, const struct tkr_usage_found *found, int64_t holds)
@@ -149,12 +156,11 @@ static int get(struct limit *limit, tkr_sink *sink, tkr_message *ret_message)
     if (limit->query.cycle == 0 && tkr_cycle(tkr_clock_unix_ns(), 1, 0, &limit->query.cycle) != TKR_OK)
         return tkr_message_set(ret_message, "the clock tells no month; give --cycle");
     account.cycle = limit->query.cycle;
-    if (sink->ops->lookup(sink, &account, 1, &found, ret_message) != 0) {
-        tkr_usage_found_name(&account, &found, 1, ret_message);
+    if (sink->ops->lookup(sink, &account, 1, &found, ret_message) != 0 ||
+        tkr_usage_found_check(&account, &found, 1, ret_message) != 0)
         return -1;
-    }
     holds = tkr_usage_limit(&found);
-    if (holds == 0)
+    if (holds == TKR_LIMIT_NONE)
         return tkr_message_set(ret_message, "%.120s: there is no limit", account.id);
     if (limit->json)
         return tkr_command_json_print(limit->command, found_json(limit, &found, holds));
@@ -173,12 +179,19 @@ static void print_row(const struct tkr_command_limit_row *row)
     (void)tkr_command_text_clean(row->id, row->id_len, clean);
     tkr_kind_name(row->kind, kind);
     tkr_command_limit_cycle(row->cycle, cycle);
-    (void)printf("%-12s %-12s %20" PRId64, kind, cycle, row->limit);
-    if (row->cycle != 0)
-        (void)printf(" %20" PRId64 " %8.1f", row->used, 100.0 * (double)row->used / (double)row->limit);
+    if (row->limit > 0)
+        (void)printf("%-12s %-12s %20" PRId64, kind, cycle, row->limit);
     else
-        (void)printf(" %20s %8s", "", "");
-    (void)printf("  %s\n", clean);
+        (void)printf("%-12s %-12s %20s", kind, cycle, row->limit == 0 ? "blocked" : "unreadable");
+    if (row->cycle != 0)
+        (void)printf(" %20" PRId64, row->used);
+    else
+        (void)printf(" %20s", "");
+    if (row->cycle != 0 && row->limit > 0)
+        (void)printf(" %8.1f", 100.0 * (double)row->used / (double)row->limit);
+    else
+        (void)printf(" %8s", "");
+    (void)printf("  %s%s%s\n", clean, row->unreadable[0] != '\0' ? "  " : "", row->unreadable);
 }
 
 static int list(struct limit *limit, tkr_sink *sink, tkr_message *ret_message)
@@ -243,8 +256,9 @@ static int take_operands(struct limit *limit, const struct verb *verb, char **op
         return tkr_command_wrong(limit->command, "%s: %s; see 'tokenring limit --help'", verb->name, verb->needs);
     if (count > 0 && tkr_command_query_account(limit->command, operand[0], &limit->query) != 0)
         return TKR_COMMAND_WRONG;
-    if (count > 1 && !tkr_parse_integer(operand[1], 1, INT64_MAX, &limit->tokens))
-        return tkr_command_wrong(limit->command, "TOKENS=%s: allowed is an integer from 1 to %" PRId64, operand[1], INT64_MAX);
+    if (count > 1 && !tkr_parse_integer(operand[1], 0, INT64_MAX, &limit->tokens))
+        return tkr_command_wrong(limit->command, "TOKENS=%s: allowed is an integer from 0 (blocks the account) to %" PRId64,
+                                 operand[1], INT64_MAX);
     return check_options(limit, verb);
 }
 
@@ -266,7 +280,7 @@ static int run(struct limit *limit, const struct verb *verb)
 
 int tkr_command_limit(int argc, char **argv)
 {
-    struct limit limit = {.command = argv[0], .query = {.kind = TKR_KIND_USER, .any_kind = 1}};
+    struct limit limit = {.command = argv[0], .tokens = TKR_LIMIT_NONE, .query = {.kind = TKR_KIND_USER, .any_kind = 1}};
     const struct verb *verb;
     int exit_code;
 

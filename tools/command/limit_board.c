@@ -14,6 +14,8 @@
 
 double tkr_command_board_percent(const struct tkr_board_figures *figures)
 {
+    if (figures->blocked)
+        return 100;
     return figures->limit > 0 ? (double)tkr_board_taken(figures) * 100 / (double)figures->limit : -1;
 }
 
@@ -31,6 +33,7 @@ static json_t *account_json(const struct tkr_board_account *account)
 {
     const struct tkr_board_figures *figures = &account->figures;
     int64_t age_ns = tkr_board_age_ns(figures, tkr_clock_monotonic_ns());
+    bool limited = figures->limit > 0 || figures->blocked;
     char kind[TKR_COMMAND_KIND_BYTES];
     char cycle[TKR_CYCLE_TEXT_BYTES];
     json_t *object = json_object();
@@ -40,11 +43,10 @@ static json_t *account_json(const struct tkr_board_account *account)
     tkr_command_json_set_id(object, "account", account->id, account->id_len);
     (void)json_object_set_new(object, "kind", json_string(kind));
     (void)json_object_set_new(object, "cycle", json_string(cycle));
-    (void)json_object_set_new(object, "limit", figures->limit > 0 ? json_integer(figures->limit) : json_null());
+    (void)json_object_set_new(object, "limit", limited ? json_integer(figures->limit) : json_null());
     (void)json_object_set_new(object, "used", figures->fresh_ns != 0 ? json_integer(tkr_board_used(figures)) : json_null());
     (void)json_object_set_new(object, "reserved", json_integer(figures->reserved));
-    (void)json_object_set_new(object, "remaining",
-                              figures->limit > 0 ? json_integer(tkr_command_board_remaining(figures)) : json_null());
+    (void)json_object_set_new(object, "remaining", limited ? json_integer(tkr_command_board_remaining(figures)) : json_null());
     (void)json_object_set_new(object, "age_ms", age_ns >= 0 ? json_integer(age_ns / TKR_NS_PER_MS) : json_null());
     (void)json_object_set_new(object, "verdict", json_string(tkr_board_verdict_word[tkr_board_judge(figures, age_ns)]));
     return object;

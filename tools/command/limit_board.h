@@ -29,7 +29,7 @@ void tkr_command_board_free(struct tkr_command_board_accounts *accounts);
 /* What is left of a limit. */
 int64_t tkr_command_board_remaining(const struct tkr_board_figures *figures);
 
-/* Tokens taken of a limit, reserved ones too, in percent; -1: it has none. */
+/* Tokens taken of a limit, reserved ones too, in percent; 100 where it is blocked; -1: it has none. */
 double tkr_command_board_percent(const struct tkr_board_figures *figures);
 
 /* A new array, one object an account. */

@@ -30,7 +30,7 @@ json_t *tkr_command_limit_json(const struct tkr_usage_query *query)
 
 json_t *tkr_command_limit_tokens_json(int64_t tokens)
 {
-    return tokens > 0 ? json_integer(tokens) : json_null();
+    return tokens >= 0 ? json_integer(tokens) : json_null();
 }
 
 static json_t *row_json(const struct tkr_command_limit_row *row)
@@ -38,9 +38,11 @@ static json_t *row_json(const struct tkr_command_limit_row *row)
     json_t *object = tkr_command_limit_json(
         &(struct tkr_usage_query){.kind = row->kind, .id = row->id, .id_len = row->id_len, .cycle = row->cycle});
 
-    (void)json_object_set_new(object, "limit", json_integer(row->limit));
+    (void)json_object_set_new(object, "limit", tkr_command_limit_tokens_json(row->limit));
     (void)json_object_set_new(object, "standing", json_boolean(row->standing));
     (void)json_object_set_new(object, "used", row->cycle != 0 ? json_integer(row->used) : json_null());
+    if (row->limit == TKR_LIMIT_UNREADABLE)
+        (void)json_object_set_new(object, "unreadable", json_string(row->unreadable));
     return object;
 }
 

@@ -14,10 +14,10 @@ void tkr_command_limit_cycle(uint32_t cycle, char ret_text[TKR_CYCLE_TEXT_BYTES]
 /* A new object with account, kind and cycle, which is null for a standing limit. */
 json_t *tkr_command_limit_json(const struct tkr_usage_query *query);
 
-/* A number of tokens; null where it is no limit. */
+/* A number of tokens, 0 where the account is blocked; null where it is no limit, or unreadable. */
 json_t *tkr_command_limit_tokens_json(int64_t tokens);
 
-/* A new object: rows, each with account, kind, cycle, limit, standing, used. */
+/* A new object: rows, each with account, kind, cycle, limit, standing, used; unreadable: what stands in the place of a limit. */
 json_t *tkr_command_limits_json(const struct tkr_command_limit_rows *rows);
 
 #endif

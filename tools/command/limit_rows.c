@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "command/limit_rows.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -36,6 +37,8 @@ static int append(struct tkr_command_limit_rows *rows, const struct tkr_usage_ro
                                           .used = from->counts.value[TKR_COUNTER_TOTAL],
                                           .standing = standing};
     memcpy(row->id, from->id, from->id_len);
+    if (limit == TKR_LIMIT_UNREADABLE && from->limit_text != NULL)
+        (void)snprintf(row->unreadable, sizeof(row->unreadable), "%s", from->limit_text);
     return 0;
 }
 
@@ -108,7 +111,7 @@ static const struct tkr_command_limit_row *find_standing(const struct tkr_comman
 static int take_near(const struct tkr_usage_row *row, void *arg)
 {
     const struct reading *reading = arg;
-    const struct tkr_command_limit_row *standing = row->limit > 0 ? NULL : find_standing(reading->standing, row);
+    const struct tkr_command_limit_row *standing = row->limit != TKR_LIMIT_NONE ? NULL : find_standing(reading->standing, row);
     int64_t limit = standing != NULL ? standing->limit : row->limit;
 
     if (limit <= 0 || (double)row->counts.value[TKR_COUNTER_TOTAL] < reading->fraction * (double)limit)

@@ -13,10 +13,11 @@ struct tkr_command_limit_row {
     uint64_t kind;
     char id[TKR_ID_BYTES_MAX];
     uint32_t id_len;
-    uint32_t cycle; /* 0: a standing limit itself */
-    int64_t limit;  /* above 0 */
-    int64_t used;   /* total tokens of the cycle */
-    bool standing;  /* the limit is a standing one */
+    uint32_t cycle;                        /* 0: a standing limit itself */
+    int64_t limit;                         /* as sink/limit.h has it, and not TKR_LIMIT_NONE */
+    int64_t used;                          /* total tokens of the cycle */
+    bool standing;                         /* the limit is a standing one */
+    char unreadable[TKR_LIMIT_TEXT_BYTES]; /* what stands there; empty unless the limit is unreadable */
 };
 
 /* Start with a zeroed structure. */

@@ -51,7 +51,8 @@ static void print_account(const struct tkr_board_account *account)
         (void)printf(" %16" PRId64 " %16" PRId64 " %16" PRId64 " %16" PRId64, figures->limit, tkr_board_used(figures),
                      figures->reserved, tkr_command_board_remaining(figures));
     else
-        (void)printf(" %16s %16" PRId64 " %16" PRId64 " %16s", "none", tkr_board_used(figures), figures->reserved, "");
+        (void)printf(" %16s %16" PRId64 " %16" PRId64 " %16s", figures->blocked ? "blocked" : "none", tkr_board_used(figures),
+                     figures->reserved, "");
     (void)printf(" %8" PRId64 "  %s\n", age_ns >= 0 ? age_ns / TKR_NS_PER_MS : -1, clean);
 }
 

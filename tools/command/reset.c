@@ -140,7 +140,7 @@ static int reset_cycles(struct reset *reset, tkr_sink *sink, tkr_message *ret_me
         tkr_counts before = {{0}};
         account.cycle = reset->cycle[i];
         if (sink->ops->reset(sink, &account, &before, ret_message) < 0 ||
-            (reset->limits && sink->ops->limit_set(sink, &account, 0, ret_message) < 0))
+            (reset->limits && sink->ops->limit_set(sink, &account, TKR_LIMIT_NONE, ret_message) < 0))
             return -1;
         tell(reset, account.cycle, &before);
     }

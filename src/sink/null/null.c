@@ -106,7 +106,7 @@ static int null_lookup(tkr_sink *sink, const struct tkr_usage_row *accounts, uin
     (void)accounts;
     (void)ret_message;
     for (uint32_t i = 0; i < count; i++)
-        ret_found[i] = (struct tkr_usage_found){.limit = -1, .standing = -1};
+        ret_found[i] = (struct tkr_usage_found){.limit = TKR_LIMIT_NONE, .standing = TKR_LIMIT_NONE};
     return 0;
 }
 
@@ -114,7 +114,7 @@ static int null_limit_set(tkr_sink *sink, const struct tkr_usage_row *account, i
 {
     (void)sink;
     (void)account;
-    return tokens == 0 ? 1 : tkr_message_set(ret_message, "this sink keeps no limits");
+    return tokens < 0 ? 1 : tkr_message_set(ret_message, "this sink keeps no limits");
 }
 
 static int null_limits(tkr_sink *sink, const struct tkr_give_up *give_up, tkr_usage_visit *visit, void *arg,

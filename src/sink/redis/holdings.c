@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "sink/redis/connection.h"
 #include "sink/redis/keys.h"
+#include "sink/redis/limit_fields.h"
 #include "sink/redis/scan.h"
 #include "sink/redis/snapshot.h"
 
@@ -39,9 +40,8 @@ static bool put_limit_call(struct tkr_redis_wire *wire, const struct tkr_usage_r
     char key[TKR_REDIS_KEY_BYTES];
 
     tkr_redis_wire_begin(wire);
-    tkr_redis_wire_text(wire, "HGET");
+    tkr_redis_wire_text(wire, "HGETALL");
     tkr_redis_wire_bytes(wire, key, tkr_redis_limit_key(row->kind, row->id, row->id_len, key));
-    tkr_redis_wire_text(wire, TKR_REDIS_LIMIT_FIELD);
     return tkr_redis_wire_end(wire, ret_command, ret_len);
 }
 
@@ -83,7 +83,7 @@ static int await(struct walk *walk)
 
 static bool is_empty(const struct tkr_holdings *holdings)
 {
-    bool empty = holdings->limit <= 0 && holdings->foreign == 0;
+    bool empty = holdings->limit < 0 && holdings->foreign == 0;
 
     for (uint32_t i = 0; empty && i < holdings->count; i++)
         empty = holdings->holding[i].share_count == 0 && tkr_counts_zero(&holdings->holding[i].rest);
@@ -119,21 +119,27 @@ static int visit_account(struct walk *walk, const struct candidate *candidate, c
     return is_empty(&snapshot->holdings) ? 0 : walk->visit(&snapshot->holdings, NULL, walk->arg);
 }
 
+/* Why a standing limit is left out. */
+static const char *unreadable(const char *text, tkr_message *why)
+{
+    (void)tkr_message_set(why, "its limit cannot be read: %s", text);
+    return why->text;
+}
+
 static int visit_limit(struct walk *walk, const struct candidate *candidate, const redisReply *answer)
 {
     const struct tkr_usage_row *row = &candidate->row;
     struct tkr_holdings *holdings = &walk->snapshot.holdings;
+    char text[TKR_LIMIT_TEXT_BYTES] = "";
+    tkr_message why;
 
-    if (answer->type == REDIS_REPLY_ERROR && strncmp(answer->str, "WRONGTYPE", 9) != 0)
-        return tkr_redis_refused(answer, walk->message);
     if (!tkr_holdings_begin(holdings, row->kind, row->id, row->id_len, 0))
         return tkr_message_set(walk->message, "out of memory");
-    if (answer->type == REDIS_REPLY_ERROR)
-        return walk->visit(holdings, answer->str, walk->arg);
-    if (answer->type != REDIS_REPLY_STRING || strlen(answer->str) != answer->len ||
-        !tkr_parse_integer(answer->str, 1, INT64_MAX, &holdings->limit))
-        return 0; /* which is no limit */
-    return walk->visit(holdings, NULL, walk->arg);
+    if (tkr_redis_limit_take(answer, &holdings->limit, text, walk->message) != 0)
+        return -1;
+    if (holdings->limit == TKR_LIMIT_NONE)
+        return 0;
+    return walk->visit(holdings, holdings->limit == TKR_LIMIT_UNREADABLE ? unreadable(text, &why) : NULL, walk->arg);
 }
 
 /* Asks for what was collected, leaves Redis to others, and visits. */

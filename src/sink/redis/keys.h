@@ -10,7 +10,7 @@
  *     token_usage_KIND.models:ID:YYYY-MM-DD   of another kind of account
  *     tr1:{0}.models:ID:YYYY-MM-DD            records of a user's models: field = source ":" MODEL, value as above
  *     tr1:{0}_KIND.models:ID:YYYY-MM-DD       of another kind of account
- *     token_limit:ID                          standing limit of a user, a hash with usage_limit
+ *     token_limit:ID                          standing limit of a user, a hash with usage_limit or usage_blocked
  *     token_limit_KIND:ID                     of another kind of account
  *     tr1:{0}.alerts:ID:YYYY-MM-DD            claims of a user's cycle: field = percent of the limit that was used; expires
  *     tr1:{0}_KIND.alerts:ID:YYYY-MM-DD       of another kind of account
@@ -52,7 +52,7 @@ size_t tkr_redis_limit_key(uint64_t kind, const char *id, size_t id_len, char re
 bool tkr_redis_limit_key_parse(const char *key, size_t len, struct tkr_usage_row *ret_row);
 
 #define TKR_REDIS_LIMIT_PATTERN "token_limit*"
-#define TKR_REDIS_LIMIT_FIELD "usage_limit"
+
 /* The same for the models of the account: one hash of totals and one of records for all of them. */
 size_t tkr_redis_models_key(uint64_t kind, const char *id, size_t id_len, uint32_t cycle, char ret_key[TKR_REDIS_KEY_BYTES]);
 size_t tkr_redis_model_records_key(uint64_t kind, const char *id, size_t id_len, uint32_t cycle,

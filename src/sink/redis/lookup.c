@@ -2,13 +2,16 @@
 #include "sink/redis/lookup.h"
 
 #include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "sink/redis/connection.h"
 #include "sink/redis/keys.h"
+#include "sink/redis/limit_fields.h"
 #include "sink/redis/wire.h"
 
-#define BATCH 200 /* accounts in a round trip, two commands each */
+#define BATCH 128    /* accounts whose questions are sent at once, two commands each */
+#define IN_FLIGHT 3u /* batches that Redis has to answer, so that it need not wait for us */
 
 static int append(redisContext *context, struct tkr_redis_wire *wire, tkr_message *ret_message)
 {
@@ -20,76 +23,84 @@ static int append(redisContext *context, struct tkr_redis_wire *wire, tkr_messag
     return tkr_redis_append(context, command, len, ret_message);
 }
 
+static int append_question(redisContext *context, struct tkr_redis_wire *wire, const char *key, size_t key_len,
+                           tkr_message *ret_message)
+{
+    tkr_redis_wire_begin(wire);
+    tkr_redis_wire_text(wire, "HGETALL");
+    tkr_redis_wire_bytes(wire, key, key_len);
+    return append(context, wire, ret_message);
+}
+
 static int append_questions(redisContext *context, struct tkr_redis_wire *wire, const struct tkr_usage_row *account,
                             tkr_message *ret_message)
 {
     char key[TKR_REDIS_KEY_BYTES];
+    size_t len = tkr_redis_usage_key(account->kind, account->id, account->id_len, account->cycle, key);
 
-    tkr_redis_wire_begin(wire);
-    tkr_redis_wire_text(wire, "HGETALL");
-    tkr_redis_wire_bytes(wire, key, tkr_redis_usage_key(account->kind, account->id, account->id_len, account->cycle, key));
-    if (append(context, wire, ret_message) != 0)
+    if (append_question(context, wire, key, len, ret_message) != 0)
         return -1;
-    tkr_redis_wire_begin(wire);
-    tkr_redis_wire_text(wire, "HGET");
-    tkr_redis_wire_bytes(wire, key, tkr_redis_limit_key(account->kind, account->id, account->id_len, key));
-    tkr_redis_wire_text(wire, TKR_REDIS_LIMIT_FIELD);
-    return append(context, wire, ret_message);
+    len = tkr_redis_limit_key(account->kind, account->id, account->id_len, key);
+    return append_question(context, wire, key, len, ret_message);
 }
+
+/* --- answers: 0, or -1 with the reason, which is none of the account's --- */
 
 static bool is_field(const redisReply *field, const char *name)
 {
     return field->type == REDIS_REPLY_STRING && field->len == strlen(name) && memcmp(field->str, name, field->len) == 0;
 }
 
-/* A field's integer, or `otherwise` when it is below min. */
-static int take_integer(const redisReply *value, const char *field, int64_t min, int64_t otherwise, int64_t *ret_value,
-                        tkr_message *ret_message)
+static void fault(struct tkr_usage_found *found, const char *what, const char *why)
+{
+    found->fault = true;
+    (void)snprintf(found->text, sizeof(found->text), "its %s%s", what, why);
+}
+
+/* A counter; below 0 it counts as 0. */
+static void take_counter(const redisReply *value, int counter, struct tkr_usage_found *found)
 {
     int64_t number;
 
     if (value->type != REDIS_REPLY_STRING || strlen(value->str) != value->len ||
         !tkr_parse_integer(value->str, INT64_MIN, INT64_MAX, &number))
-        return tkr_message_set(ret_message, "its %s is not an integer", field);
-    *ret_value = number < min ? otherwise : number;
-    return 0;
+        fault(found, tkr_counter_name[counter], " is not an integer");
+    else
+        found->counts.value[counter] = number > 0 ? number : 0;
 }
 
-static int take_pair(const redisReply *field, const redisReply *value, struct tkr_usage_found *found, tkr_message *ret_message)
+static void take_pair(const redisReply *field, const redisReply *value, struct tkr_usage_found *found)
 {
-    if (is_field(field, TKR_REDIS_LIMIT_FIELD))
-        return take_integer(value, TKR_REDIS_LIMIT_FIELD, 1, -1, &found->limit, ret_message);
+    if (tkr_redis_limit_field(field, value, &found->limit, found->text))
+        return;
     for (int i = 0; i < TKR_COUNTER_COUNT; i++) {
         if (is_field(field, tkr_counter_name[i]))
-            return take_integer(value, tkr_counter_name[i], 0, 0, &found->counts.value[i], ret_message);
+            take_counter(value, i, found);
     }
-    return 0;
 }
 
 static int take_usage(const redisReply *reply, struct tkr_usage_found *found, tkr_message *ret_message)
 {
+    if (reply->type == REDIS_REPLY_ERROR && strncmp(reply->str, "WRONGTYPE", 9) == 0) {
+        fault(found, "totals", ": WRONGTYPE, a value of another type is there");
+        return 0;
+    }
     if (reply->type == REDIS_REPLY_ERROR)
         return tkr_redis_refused(reply, ret_message);
     if (reply->type != REDIS_REPLY_ARRAY)
         return tkr_message_set(ret_message, "Redis answered something else than a hash to HGETALL");
     found->present = reply->elements > 0;
-    for (size_t i = 0; i + 1 < reply->elements; i += 2) {
-        if (take_pair(reply->element[i], reply->element[i + 1], found, ret_message) != 0)
-            return -1;
-    }
+    for (size_t i = 0; i + 1 < reply->elements; i += 2)
+        take_pair(reply->element[i], reply->element[i + 1], found);
     return 0;
 }
 
+/* What is said of the standing limit is not shown where the cycle's own is unreadable, which comes first. */
 static int take_standing(const redisReply *reply, struct tkr_usage_found *found, tkr_message *ret_message)
 {
-    if (reply->type == REDIS_REPLY_ERROR)
-        return tkr_redis_refused(reply, ret_message);
-    if (reply->type == REDIS_REPLY_NIL)
-        return 0;
-    return take_integer(reply, TKR_REDIS_LIMIT_FIELD, 1, -1, &found->standing, ret_message);
+    return tkr_redis_limit_take(reply, &found->standing, found->text, ret_message);
 }
 
-/* An answer about an account: -1 with the reason; found->fault says that it is of this account. */
 static int answer(redisContext *context,
                   int (*take)(const redisReply *reply, struct tkr_usage_found *found, tkr_message *ret_message),
                   struct tkr_usage_found *found, tkr_message *ret_message)
@@ -101,21 +112,25 @@ static int answer(redisContext *context,
         return -1;
     rc = take(reply, found, ret_message);
     freeReplyObject(reply);
-    found->fault = rc != 0;
     return rc;
 }
 
-static int look_up_batch(redisContext *context, struct tkr_redis_wire *wire, const struct tkr_usage_row *accounts, uint32_t count,
-                         struct tkr_usage_found *found, tkr_message *ret_message)
+/* --- batches --- */
+
+static int ask(redisContext *context, struct tkr_redis_wire *wire, const struct tkr_usage_row *accounts, uint32_t count,
+               tkr_message *ret_message)
 {
     for (uint32_t i = 0; i < count; i++) {
         if (append_questions(context, wire, &accounts[i], ret_message) != 0)
             return -1;
     }
-    if (tkr_redis_flush(context, ret_message) != 0)
-        return -1;
+    return tkr_redis_flush(context, ret_message);
+}
+
+static int await(redisContext *context, struct tkr_usage_found *found, uint32_t count, tkr_message *ret_message)
+{
     for (uint32_t i = 0; i < count; i++) {
-        found[i] = (struct tkr_usage_found){.limit = -1, .standing = -1};
+        found[i] = (struct tkr_usage_found){.limit = TKR_LIMIT_NONE, .standing = TKR_LIMIT_NONE};
         if (answer(context, take_usage, &found[i], ret_message) != 0 ||
             answer(context, take_standing, &found[i], ret_message) != 0)
             return -1;
@@ -123,14 +138,24 @@ static int look_up_batch(redisContext *context, struct tkr_redis_wire *wire, con
     return 0;
 }
 
+static uint32_t batch(uint32_t at, uint32_t count)
+{
+    return count - at < BATCH ? count - at : BATCH;
+}
+
 int tkr_redis_lookup(redisContext *context, const struct tkr_usage_row *accounts, uint32_t count,
                      struct tkr_usage_found *ret_found, tkr_message *ret_message)
 {
     struct tkr_redis_wire wire = {0};
+    uint32_t asked = 0;
     int rc = 0;
 
-    for (uint32_t at = 0; at < count && rc == 0; at += BATCH)
-        rc = look_up_batch(context, &wire, accounts + at, count - at < BATCH ? count - at : BATCH, ret_found + at, ret_message);
+    for (uint32_t at = 0; at < count && rc == 0; at += BATCH) {
+        for (; rc == 0 && asked < count && asked < at + IN_FLIGHT * BATCH; asked += batch(asked, count))
+            rc = ask(context, &wire, accounts + asked, batch(asked, count), ret_message);
+        if (rc == 0)
+            rc = await(context, ret_found + at, batch(at, count), ret_message);
+    }
     tkr_redis_wire_free(&wire);
     return rc;
 }

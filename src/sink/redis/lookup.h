@@ -8,8 +8,8 @@
 #include "sink/sink.h"
 
 /*
- * Looks up the accounts, some hundred of them in a round trip. Counters below 0, and limits that are not above it, count as none.
- * 0, or -1 with the reason, which may be that a field is no integer: then the fault of that one is set, and the rest not looked up.
+ * Looks up the accounts, some hundred of them in a round trip, and more on the way. Counters below 0 count as 0. What of an
+ * account cannot be understood is said of it. 0, or -1 with the reason, which is none of an account's.
  */
 int tkr_redis_lookup(redisContext *context, const struct tkr_usage_row *accounts, uint32_t count,
                      struct tkr_usage_found *ret_found, tkr_message *ret_message);

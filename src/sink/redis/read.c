@@ -7,13 +7,13 @@
 
 #include "sink/redis/connection.h"
 #include "sink/redis/keys.h"
+#include "sink/redis/limit_fields.h"
 #include "sink/redis/models.h"
 #include "sink/redis/scan.h"
 #include "sink/redis/wire.h"
 #include "tokenring/tokenring.h"
 
 #define BATCH 256 /* HGETALLs in flight */
-#define LIMIT_FIELD "usage_limit"
 
 /* Keys found, their bytes one behind the other. */
 struct key {
@@ -152,10 +152,11 @@ static int64_t integer_or(const redisReply *value, int64_t otherwise)
     return number;
 }
 
-static void take_field(const redisReply *field, const redisReply *value, struct tkr_usage_row *row)
+static void take_field(const redisReply *field, const redisReply *value, struct tkr_usage_row *row,
+                       char limit_text[TKR_LIMIT_TEXT_BYTES])
 {
-    if (is_field(field, LIMIT_FIELD))
-        row->limit = integer_or(value, -1);
+    if (tkr_redis_limit_field(field, value, &row->limit, limit_text))
+        return;
     for (int i = 0; i < TKR_COUNTER_COUNT; i++) {
         if (is_field(field, tkr_counter_name[i]))
             row->counts.value[i] = integer_or(value, 0);
@@ -166,7 +167,8 @@ static void take_field(const redisReply *field, const redisReply *value, struct 
 static int visit_reply(const struct tkr_usage_query *query, const struct key *key, const redisReply *reply,
                        tkr_usage_visit *visit, void *arg, tkr_message *ret_message)
 {
-    struct tkr_usage_row row = {.limit = -1};
+    char limit_text[TKR_LIMIT_TEXT_BYTES] = "";
+    struct tkr_usage_row row = {.limit = TKR_LIMIT_NONE};
 
     if (reply->type == REDIS_REPLY_ERROR && strncmp(reply->str, "WRONGTYPE", 9) != 0)
         return tkr_redis_refused(reply, ret_message);
@@ -175,7 +177,8 @@ static int visit_reply(const struct tkr_usage_query *query, const struct key *ke
     if (query->by_model)
         return tkr_redis_models_visit(reply, &row, visit, arg, ret_message);
     for (size_t i = 0; i + 1 < reply->elements; i += 2)
-        take_field(reply->element[i], reply->element[i + 1], &row);
+        take_field(reply->element[i], reply->element[i + 1], &row, limit_text);
+    row.limit_text = row.limit == TKR_LIMIT_UNREADABLE ? limit_text : NULL;
     return visit(&row, arg);
 }
 

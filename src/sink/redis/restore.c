@@ -10,6 +10,7 @@
 #include "sink/record.h"
 #include "sink/redis/connection.h"
 #include "sink/redis/keys.h"
+#include "sink/redis/limit_fields.h"
 #include "sink/redis/snapshot.h"
 
 #define TRIES_MAX 200 /* of an account that collectors keep writing to */
@@ -144,18 +145,23 @@ static void put_records(struct restoring *r, const struct tkr_holding *plan)
     }
 }
 
+/* The field of a limit, or of a block. */
+static void put_limit(struct restoring *r, int64_t limit)
+{
+    tkr_redis_wire_text(&r->wire, limit > 0 ? TKR_REDIS_LIMIT_FIELD : TKR_REDIS_BLOCKED_FIELD);
+    put_integer(&r->wire, limit > 0 ? limit : 1);
+}
+
 /* With the limit. */
 static void put_own_totals(struct restoring *r)
 {
     const struct tkr_holding *own = &r->plan.holding[0];
-    bool limit = r->plan.limit != -1;
+    bool limit = r->plan.limit != TKR_LIMIT_NONE;
 
     tkr_redis_wire_number(&r->wire, count_totals(own) + limit);
     put_totals(r, own);
-    if (limit) {
-        tkr_redis_wire_text(&r->wire, TKR_REDIS_LIMIT_FIELD);
-        put_integer(&r->wire, r->plan.limit);
-    }
+    if (limit)
+        put_limit(r, r->plan.limit);
 }
 
 /* With the mark, whose value is the time, for people, and how new the backup is, for a repair. */
@@ -306,23 +312,34 @@ static int restore_accounts(struct restoring *r)
 
 /* --- standing limits --- */
 
-/* Each in a command of its own; "HGET", or the script. */
+/* Each in a command of its own; "HGETALL", or the script. */
 static int append_limit(struct restoring *r, const char *script, const struct tkr_holdings *account)
 {
     char key[TKR_REDIS_KEY_BYTES];
     size_t len = tkr_redis_limit_key(account->kind, account->id, account->id_len, key);
 
     tkr_redis_wire_begin(&r->wire);
-    tkr_redis_wire_text(&r->wire, script != NULL ? "EVALSHA" : "HGET");
+    tkr_redis_wire_text(&r->wire, script != NULL ? "EVALSHA" : "HGETALL");
     if (script != NULL) {
         tkr_redis_wire_text(&r->wire, script);
         tkr_redis_wire_number(&r->wire, 1);
     }
     tkr_redis_wire_bytes(&r->wire, key, len);
-    tkr_redis_wire_text(&r->wire, TKR_REDIS_LIMIT_FIELD);
     if (script != NULL)
-        put_integer(&r->wire, account->limit);
+        put_limit(r, account->limit);
     return append(r);
+}
+
+/* Does a hash have a limit of any kind, also one that cannot be read or somebody's 0? */
+static bool has_limit(const redisReply *hash)
+{
+    char text[TKR_LIMIT_TEXT_BYTES] = "";
+    int64_t limit = TKR_LIMIT_NONE;
+    bool has = false;
+
+    for (size_t i = 0; hash->type == REDIS_REPLY_ARRAY && i + 1 < hash->elements; i += 2)
+        has = tkr_redis_limit_field(hash->element[i], hash->element[i + 1], &limit, text) || has;
+    return has;
 }
 
 static int take_limit(struct restoring *r, struct tkr_restored *restored)
@@ -337,7 +354,7 @@ static int take_limit(struct restoring *r, struct tkr_restored *restored)
     else if (reply->type == REDIS_REPLY_ERROR)
         rc = tkr_redis_refused(reply, r->message);
     else
-        restored->limit = reply->type == REDIS_REPLY_NIL;
+        restored->limit = !has_limit(reply);
     freeReplyObject(reply);
     return rc;
 }

@@ -7,6 +7,7 @@
 #include "sink/record.h"
 #include "sink/redis/connection.h"
 #include "sink/redis/keys.h"
+#include "sink/redis/limit_fields.h"
 #include "sink/redis/script.h"
 
 #define ERROR_BYTES_MAX 224 /* of what is said of one account */
@@ -118,14 +119,15 @@ static int take_counter(struct taking *t, struct tkr_holding *holding, int count
 static int take_total(struct taking *t, const redisReply *field, const redisReply *value)
 {
     struct tkr_holdings *holdings = &t->snapshot->holdings;
+    char shown[TKR_LIMIT_TEXT_BYTES] = "";
     int counter = counter_named(field->str, field->len);
 
     if (counter >= 0)
         return take_counter(t, &holdings->holding[0], counter, value);
-    if (!is(field->str, field->len, TKR_REDIS_LIMIT_FIELD))
+    if (!tkr_redis_limit_field(field, value, &holdings->limit, shown))
         holdings->foreign++;
-    else if (!take_integer(value, &holdings->limit) || holdings->limit < 0)
-        holdings->limit = 0;
+    else if (holdings->limit == TKR_LIMIT_NONE && !is(field->str, field->len, TKR_REDIS_BLOCKED_FIELD))
+        holdings->limit = TKR_LIMIT_UNREADABLE; /* somebody's 0: no restore takes its place */
     return 0;
 }
 

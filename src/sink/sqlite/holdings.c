@@ -82,7 +82,7 @@ static bool is_ours(const struct name *name, uint64_t *ret_kind, uint32_t *ret_c
 
 static bool is_empty(const struct tkr_holdings *holdings)
 {
-    bool empty = holdings->limit <= 0;
+    bool empty = holdings->limit < 0;
 
     for (uint32_t i = 0; empty && i < holdings->count; i++)
         empty = holdings->holding[i].share_count == 0 && tkr_counts_zero(&holdings->holding[i].rest);

@@ -9,7 +9,7 @@
  *                         life the highest chunk number that the backup knew.
  *     model_contribution  the same for models of accounts: a column `model` besides, and such rows for each model
  *     seen                source, number of its last chunk
- *     usage_limit         kind, account, cycle ('' for a standing limit), tokens
+ *     usage_limit         kind, account, cycle ('' for a standing limit), tokens; 0: the account is blocked
  *     alert               kind, account, cycle, percent of the limit that was used, and said so
  *     forgotten           digest of an account's cycle that was forgotten (sink/sqlite/forget.h), and when, in seconds
  *     dataset             name 'identity': which data set this is (sink/dataset.h)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "sink/sqlite/limits.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/account.h"
@@ -26,9 +27,27 @@ static const char sql_all[] = "SELECT l.kind, l.account, l.cycle, l.tokens"
 #include "base/counters.def"
 #undef TKR_COUNTER
                               " FROM usage_limit l LEFT JOIN usage u ON u.kind=l.kind AND u.account=l.account AND u.cycle=l.cycle"
-                              " WHERE l.tokens > 0 ORDER BY l.kind, l.account, l.cycle";
+                              " ORDER BY l.kind, l.account, l.cycle";
 
 enum { KIND, ACCOUNT, CYCLE, TOKENS, COUNTERS };
+
+int64_t tkr_ledger_limit(sqlite3_stmt *row, int column, char ret_text[TKR_LIMIT_TEXT_BYTES])
+{
+    const char *text;
+    int64_t limit;
+
+    if (sqlite3_column_type(row, column) == SQLITE_INTEGER) {
+        limit = sqlite3_column_int64(row, column);
+        return limit >= 0 ? limit : TKR_LIMIT_NONE;
+    }
+    text = (const char *)sqlite3_column_text(row, column);
+    if (text == NULL)
+        return TKR_LIMIT_NONE;
+    if (tkr_limit_parse(text, (size_t)sqlite3_column_bytes(row, column), &limit))
+        return limit >= 0 ? limit : TKR_LIMIT_NONE;
+    tkr_limit_show(text, (size_t)sqlite3_column_bytes(row, column), ret_text);
+    return TKR_LIMIT_UNREADABLE;
+}
 
 /* '' for a standing limit. */
 static bool bind_account(sqlite3_stmt *statement, const struct tkr_usage_row *account)
@@ -52,12 +71,12 @@ static int set(const struct tkr_ledger *ledger, const struct tkr_usage_row *acco
     bool bound;
     int rc = 0;
 
-    if (tkr_ledger_prepare(ledger, tokens > 0 ? sql_put : sql_drop, &statement, ret_message) != 0)
+    if (tkr_ledger_prepare(ledger, tokens >= 0 ? sql_put : sql_drop, &statement, ret_message) != 0)
         return -1;
-    bound = bind_account(statement, account) && (tokens == 0 || sqlite3_bind_int64(statement, 4, tokens) == SQLITE_OK);
+    bound = bind_account(statement, account) && (tokens < 0 || sqlite3_bind_int64(statement, 4, tokens) == SQLITE_OK);
     if (!bound || sqlite3_step(statement) != SQLITE_DONE)
         rc = tkr_ledger_failed(ledger, ret_message);
-    else if (tokens == 0 && sqlite3_changes(ledger->db) == 0)
+    else if (tokens < 0 && sqlite3_changes(ledger->db) == 0)
         rc = 1;
     (void)sqlite3_finalize(statement); /* tells the step's failure once more */
     return rc;
@@ -110,12 +129,13 @@ int tkr_ledger_claim(const char *path, int timeout_ms, const struct tkr_usage_ro
 /* --- all of them --- */
 
 /* False when the row is none of ours. */
-static bool take_row(sqlite3_stmt *statement, struct tkr_usage_row *ret_row)
+static bool take_row(sqlite3_stmt *statement, struct tkr_usage_row *ret_row, char text[TKR_LIMIT_TEXT_BYTES])
 {
     const char *kind = (const char *)sqlite3_column_text(statement, KIND);
     const char *cycle = (const char *)sqlite3_column_text(statement, CYCLE);
 
-    *ret_row = (struct tkr_usage_row){.limit = sqlite3_column_int64(statement, TOKENS)};
+    *ret_row = (struct tkr_usage_row){.limit = tkr_ledger_limit(statement, TOKENS, text)};
+    ret_row->limit_text = ret_row->limit == TKR_LIMIT_UNREADABLE ? text : NULL;
     ret_row->id = (const char *)sqlite3_column_text(statement, ACCOUNT);
     ret_row->id_len = (uint32_t)sqlite3_column_bytes(statement, ACCOUNT);
     if (kind == NULL || cycle == NULL || ret_row->id == NULL || tkr_kind(kind, &ret_row->kind) != TKR_OK)
@@ -132,6 +152,7 @@ static int visit_rows(const struct tkr_ledger *ledger, sqlite3_stmt *statement, 
                       tkr_usage_visit *visit, void *arg, tkr_message *ret_message)
 {
     struct tkr_usage_row row;
+    char text[TKR_LIMIT_TEXT_BYTES];
     int step;
     int rc = 0;
 
@@ -140,7 +161,7 @@ static int visit_rows(const struct tkr_ledger *ledger, sqlite3_stmt *statement, 
             return tkr_ledger_failed(ledger, ret_message);
         if (tkr_given_up(give_up))
             return tkr_message_set(ret_message, "reading was given up");
-        if (take_row(statement, &row))
+        if (take_row(statement, &row, text) && row.limit != TKR_LIMIT_NONE)
             rc = visit(&row, arg);
     }
     return rc;
@@ -178,8 +199,11 @@ static int take_counts(const struct tkr_ledger *ledger, sqlite3_stmt *statement,
     for (int i = 0; i < TKR_COUNTER_COUNT; i++) {
         int64_t value = sqlite3_column_int64(statement, 1 + i);
 
-        if (found->present && sqlite3_column_type(statement, 1 + i) != SQLITE_INTEGER)
-            return tkr_message_set(ret_message, "the ledger holds something that is not an integer for this account");
+        if (found->present && sqlite3_column_type(statement, 1 + i) != SQLITE_INTEGER) {
+            found->fault = true;
+            (void)snprintf(found->text, sizeof(found->text), "the ledger holds a %s that is not an integer", tkr_counter_name[i]);
+            return 0;
+        }
         found->counts.value[i] = value > 0 ? value : 0;
     }
     return 0;
@@ -193,12 +217,13 @@ static int take_limits(const struct tkr_ledger *ledger, sqlite3_stmt *statement,
 
     while ((step = sqlite3_step(statement)) == SQLITE_ROW) {
         bool standing = sqlite3_column_bytes(statement, 1) == 0;
-        int64_t tokens = sqlite3_column_int64(statement, 0);
+        char text[TKR_LIMIT_TEXT_BYTES];
+        int64_t limit = tkr_ledger_limit(statement, 0, text);
 
-        if (sqlite3_column_type(statement, 0) != SQLITE_INTEGER)
-            return tkr_message_set(ret_message, "the ledger holds a limit that is not an integer for this account");
         found->present = found->present || !standing;
-        *(standing ? &found->standing : &found->limit) = tokens > 0 ? tokens : -1;
+        *(standing ? &found->standing : &found->limit) = limit;
+        if (limit == TKR_LIMIT_UNREADABLE && !found->fault && (found->text[0] == '\0' || !standing))
+            memcpy(found->text, text, sizeof(text));
     }
     return step == SQLITE_DONE ? 0 : tkr_ledger_failed(ledger, ret_message);
 }
@@ -209,7 +234,7 @@ static int look_up(const struct tkr_ledger *ledger, sqlite3_stmt *counts, sqlite
 {
     int rc;
 
-    *found = (struct tkr_usage_found){.limit = -1, .standing = -1};
+    *found = (struct tkr_usage_found){.limit = TKR_LIMIT_NONE, .standing = TKR_LIMIT_NONE};
     rc = bind_account(counts, account) ? take_counts(ledger, counts, found, ret_message) : tkr_ledger_failed(ledger, ret_message);
     (void)sqlite3_reset(counts); /* tells the step's failure once more; so below */
     if (rc != 0 || limits == NULL)

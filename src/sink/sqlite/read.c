@@ -6,6 +6,7 @@
 #include "base/account.h"
 #include "base/cycle.h"
 #include "sink/sqlite/ledger.h"
+#include "sink/sqlite/limits.h"
 #include "tokenring/tokenring.h"
 
 #define STEPS 100000 /* of SQLite's machine, between questions whether the reading is given up */
@@ -55,12 +56,13 @@ static bool bind(sqlite3_stmt *statement, const struct tkr_usage_query *query)
 }
 
 /* False when the row is none of ours. */
-static bool take_row(sqlite3_stmt *statement, int counters, bool by_model, struct tkr_usage_row *ret_row)
+static bool take_row(sqlite3_stmt *statement, int counters, bool by_model, struct tkr_usage_row *ret_row,
+                     char text[TKR_LIMIT_TEXT_BYTES])
 {
     const char *kind = (const char *)sqlite3_column_text(statement, KIND);
     const char *cycle = (const char *)sqlite3_column_text(statement, CYCLE);
 
-    *ret_row = (struct tkr_usage_row){.limit = -1};
+    *ret_row = (struct tkr_usage_row){.limit = TKR_LIMIT_NONE};
     ret_row->id = (const char *)sqlite3_column_text(statement, ACCOUNT);
     ret_row->id_len = (uint32_t)sqlite3_column_bytes(statement, ACCOUNT);
     ret_row->model = (const char *)sqlite3_column_text(statement, MODEL);
@@ -75,8 +77,8 @@ static bool take_row(sqlite3_stmt *statement, int counters, bool by_model, struc
 
         ret_row->counts.value[i] = value > 0 ? value : 0;
     }
-    if (sqlite3_column_int64(statement, COUNTERS + counters) > 0)
-        ret_row->limit = sqlite3_column_int64(statement, COUNTERS + counters);
+    ret_row->limit = tkr_ledger_limit(statement, COUNTERS + counters, text);
+    ret_row->limit_text = ret_row->limit == TKR_LIMIT_UNREADABLE ? text : NULL;
     return true;
 }
 
@@ -84,6 +86,7 @@ static int visit_rows(const struct tkr_ledger *ledger, sqlite3_stmt *statement, 
                       tkr_usage_visit *visit, void *arg, tkr_message *ret_message)
 {
     struct tkr_usage_row row;
+    char text[TKR_LIMIT_TEXT_BYTES];
     int step;
     int rc = 0;
 
@@ -92,7 +95,7 @@ static int visit_rows(const struct tkr_ledger *ledger, sqlite3_stmt *statement, 
             return tkr_ledger_failed(ledger, ret_message);
         if (tkr_given_up(&query->give_up))
             return tkr_message_set(ret_message, "reading was given up");
-        if (take_row(statement, counters, query->by_model, &row))
+        if (take_row(statement, counters, query->by_model, &row, text))
             rc = visit(&row, arg);
     }
     return rc;

@@ -99,14 +99,14 @@ static int write_plan(struct restoring *r)
 
     for (uint32_t i = 0; i < r->plan.count && rc == 0; i++)
         rc = write_holding(r, &r->plan.holding[i]);
-    return rc == 0 && r->plan.limit != -1 ? write_limit(r) : rc;
+    return rc == 0 && r->plan.limit != TKR_LIMIT_NONE ? write_limit(r) : rc;
 }
 
 /* --- accounts --- */
 
 static int restore_limit(struct restoring *r, const struct tkr_holdings *account, struct tkr_restored *restored)
 {
-    restored->limit = r->now.holdings.limit == -1;
+    restored->limit = r->now.holdings.limit == TKR_LIMIT_NONE;
     if (!restored->limit || r->terms->dry_run)
         return 0;
     if (!tkr_holdings_begin(&r->plan, account->kind, account->id, account->id_len, 0))

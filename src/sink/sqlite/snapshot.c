@@ -7,6 +7,7 @@
 #include "base/account.h"
 #include "base/cycle.h"
 #include "sink/sqlite/forget.h"
+#include "sink/sqlite/limits.h"
 
 enum { SOURCE, LIFE, MODEL, COUNTERS };
 
@@ -132,6 +133,15 @@ static int take_rows(struct tkr_ledger_snapshot *snapshot, sqlite3_stmt *rows, c
     return rc;
 }
 
+/* What is there and is no limit stays there: no restore takes its place. */
+static int64_t limit_there(sqlite3_stmt *row)
+{
+    char text[TKR_LIMIT_TEXT_BYTES];
+    int64_t limit = tkr_ledger_limit(row, 0, text);
+
+    return limit != TKR_LIMIT_NONE ? limit : TKR_LIMIT_UNREADABLE;
+}
+
 static int take_limit(struct tkr_ledger_snapshot *snapshot, tkr_message *ret_message)
 {
     struct tkr_holdings *holdings = &snapshot->holdings;
@@ -140,7 +150,7 @@ static int take_limit(struct tkr_ledger_snapshot *snapshot, tkr_message *ret_mes
     if (tkr_ledger_bind_account(snapshot->limit, holdings->kind, holdings->id, holdings->id_len, holdings->cycle))
         step = sqlite3_step(snapshot->limit);
     if (step == SQLITE_ROW)
-        holdings->limit = sqlite3_column_int64(snapshot->limit, 0) > 0 ? sqlite3_column_int64(snapshot->limit, 0) : 0;
+        holdings->limit = limit_there(snapshot->limit);
     else if (step != SQLITE_DONE)
         (void)tkr_ledger_failed(snapshot->ledger, ret_message); /* before the reset; -1 follows */
     (void)sqlite3_reset(snapshot->limit);

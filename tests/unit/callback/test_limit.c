@@ -36,7 +36,7 @@ static void put(const char *id, int64_t limit, int64_t used)
 
     tkr_board_key(&board, TKR_KIND_USER, id, (uint32_t)strlen(id), CYCLE, &key);
     if (!tkr_board_find(&board, &key, &number, &seq))
-        assert_true(tkr_board_take(&board, &key, &number));
+        assert_true(tkr_board_take(&board, &key, UINT64_MAX, &number));
     tkr_board_publish(&board, number, limit, used, tkr_clock_monotonic_ns());
 }
 

@@ -68,7 +68,7 @@ static bool take(struct fixture *f, const char *id, uint32_t *ret_number)
 {
     struct tkr_board_key key = key_of(f, id);
 
-    return tkr_board_take(&f->board, &key, ret_number);
+    return tkr_board_take(&f->board, &key, UINT64_MAX, ret_number);
 }
 
 static void test_taken_account_is_found_and_no_other(void **state)

@@ -62,7 +62,7 @@ static int set_up(void **state)
         char id[2] = {(char)('a' + (int)i), 0};
         struct tkr_board_key key;
         tkr_board_key(&f->board, TKR_KIND_USER, id, 1, 20261101, &key);
-        if (!tkr_board_take(&f->board, &key, &f->claim[i].number) ||
+        if (!tkr_board_take(&f->board, &key, UINT64_MAX, &f->claim[i].number) ||
             !tkr_board_find(&f->board, &key, &f->claim[i].number, &f->claim[i].seq))
             return -1;
         tkr_board_publish(&f->board, f->claim[i].number, LIMIT, 0, 1);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/cycle.h"
 #include "collector/board.h"
 #include "producer/limits.h"
 #include "unit/producer/fixture.h"
@@ -70,7 +71,7 @@ static void put(const char *id, int64_t limit, int64_t used, int64_t age_ms)
 
     tkr_board_key(&board, TKR_KIND_USER, id, (uint32_t)strlen(id), CYCLE, &key);
     if (!tkr_board_find(&board, &key, &number, &seq))
-        assert_true(tkr_board_take(&board, &key, &number));
+        assert_true(tkr_board_take(&board, &key, UINT64_MAX, &number));
     tkr_board_publish(&board, number, limit, used, tkr_clock_monotonic_ns() - age_ms * TKR_NS_PER_MS);
 }
 
@@ -538,6 +539,140 @@ static void test_collector_is_told_of_an_account_once_a_second(void **state)
     assert_in_range(watches, 1, 2 + (tkr_clock_monotonic_ns() - began) / TKR_NS_PER_S);
 }
 
+/* All accounts that are asked for within a moment, and not some a second. */
+static void test_collector_is_told_of_as_many_accounts_as_half_a_lane_holds(void **state)
+{
+    char id[16];
+
+    (void)state;
+    make_board();
+    open_producer(0);
+    for (int i = 0; i < 100; i++) {
+        (void)snprintf(id, sizeof(id), "user-%d", i);
+        (void)check(id, 0);
+    }
+    assert_true(count_watches() >= 100); /* more where the second changed meanwhile */
+    for (int i = 100; i < 100000; i++) {
+        (void)snprintf(id, sizeof(id), "user-%d", i);
+        (void)check(id, 0);
+    }
+    assert_true(count_watches() <= 2048); /* the rest of the lane is for records */
+    for (int i = 0; i < 100; i++) {
+        tkr_call call;
+        assert_int_equal(begin("alice", NULL, 0, &call), TKR_OK);
+        end(call);
+    }
+}
+
+static void test_blocked_account_is_refused_whatever_it_wants(void **state)
+{
+    tkr_limit limit;
+    tkr_call call;
+
+    (void)state;
+    make_board();
+    open_producer(0);
+    put("alice", TKR_BOARD_BLOCKED_LIMIT, TKR_BOARD_BLOCKED_BASE + 7, 0);
+    limit = check("alice", 0);
+    assert_int_equal(limit.verdict, TKR_LIMIT_REFUSED);
+    assert_int_equal(limit.limit, 0);
+    assert_int_equal(limit.used, 7);
+    assert_int_equal(limit.remaining, 0);
+    assert_int_equal(begin("alice", NULL, 1, &call), TKR_ELIMIT);
+    put("alice", 1, 0, 0); /* which is a limit */
+    assert_int_equal(check("alice", 1).verdict, TKR_LIMIT_SOFT);
+    assert_int_equal(check("alice", 2).verdict, TKR_LIMIT_REFUSED);
+    assert_int_equal(check("alice", 1).limit, 1);
+}
+
+static uint32_t number_of(const char *id)
+{
+    struct tkr_board_key key;
+    uint32_t number = 0;
+    uint64_t seq;
+
+    tkr_board_key(&board, TKR_KIND_USER, id, (uint32_t)strlen(id), CYCLE, &key);
+    assert_true(tkr_board_find(&board, &key, &number, &seq));
+    return number;
+}
+
+/* The limit may have been raised since: it is let through until it was looked at, for which the collector is asked. */
+static void test_idle_account_is_not_refused_by_figures_that_are_old(void **state)
+{
+    uint64_t now_s = (uint64_t)(tkr_clock_monotonic_ns() / TKR_NS_PER_S);
+    tkr_call call;
+
+    (void)state;
+    make_board();
+    open_producer(0);
+    put("alice", 1000, 2000, 3000);
+    put("team", 500, 0, 3000);
+    assert_int_equal(check("alice", 0).verdict, TKR_LIMIT_UNKNOWN);
+    assert_int_equal(check("alice", 0).limit, 1000); /* told all the same */
+    assert_true(count_watches() >= 1);
+    assert_int_equal(begin("alice", "team", 100, &call), TKR_OK);
+    assert_int_equal(check("alice", 0).reserved, 0);
+    assert_int_equal(check("team", 0).reserved, 100);             /* by old figures it has room */
+    assert_int_equal(begin("alice", "team", 401, &call), TKR_OK); /* and is unknown where it has none */
+    assert_int_equal(check("team", 0).reserved, 100);
+    put("alice", 1000, 2000, 1000); /* it was looked at */
+    assert_int_equal(check("alice", 0).verdict, TKR_LIMIT_REFUSED);
+    assert_int_equal(begin("alice", "team", 100, &call), TKR_ELIMIT);
+    put("bob", 1000, 2000, 8000);
+    tkr_board_ask(&board, number_of("bob"), now_s - 3); /* somebody asks, and the sink is away: known is what was known last */
+    assert_int_equal(check("bob", 0).verdict, TKR_LIMIT_REFUSED);
+    assert_int_equal(begin("bob", NULL, 1, &call), TKR_ELIMIT);
+    open_producer(TKR_LIMIT_CLOSED);
+    put("carol", 1000, 2000, 3000);
+    assert_int_equal(check("carol", 0).verdict, TKR_LIMIT_REFUSED);
+    assert_int_equal(begin("carol", NULL, 1, &call), TKR_ELIMIT);
+}
+
+static int64_t end_of_cycle(int32_t anchor_day, int32_t offset_minutes, uint32_t flags, uint32_t cycle)
+{
+    tkr_options options = fixture_options();
+    tkr_account account = account_of("alice");
+    tkr_limit limit = TKR_LIMIT_INIT;
+
+    options.anchor_day = anchor_day;
+    options.utc_offset_minutes = offset_minutes;
+    options.flags = flags;
+    tkr_close(producer);
+    assert_int_equal(tkr_open(&options, &producer), TKR_OK);
+    for (int i = 0; i < 2; i++) { /* the second one from what the thread remembers */
+        assert_int_equal(tkr_limit_check(producer, &account, cycle, 0, &limit), TKR_OK);
+        assert_true(limit.cycle_end_ns != TKR_ABSENT);
+    }
+    return limit.cycle_end_ns;
+}
+
+#define AT(year, month, day) (tkr_days_from_civil(year, month, day) * INT64_C(86400000000000))
+#define MINUTE INT64_C(60000000000)
+
+static void test_end_of_the_cycle_is_told(void **state)
+{
+    uint32_t cycle;
+    int64_t now_ns = tkr_clock_unix_ns();
+    tkr_account account = account_of("alice");
+    tkr_limit older = {.size = offsetof(tkr_limit, cycle_end_ns), .cycle_end_ns = 55};
+
+    (void)state;
+    assert_int_equal(end_of_cycle(1, 0, 0, 20261101), AT(2026, 12, 1));
+    assert_int_equal(end_of_cycle(1, 0, 0, 20261201), AT(2027, 1, 1));
+    assert_int_equal(end_of_cycle(31, 0, 0, 20260228), AT(2026, 3, 31));
+    assert_int_equal(end_of_cycle(31, 0, 0, 20260131), AT(2026, 2, 28));
+    assert_int_equal(end_of_cycle(15, 330, 0, 20261115), AT(2026, 12, 15) - 330 * MINUTE);
+    assert_int_equal(end_of_cycle(15, -480, 0, 20261115), AT(2026, 12, 15) + 480 * MINUTE);
+    assert_int_equal(end_of_cycle(1, 60, 0, 20261120), AT(2026, 12, 20) - 60 * MINUTE); /* another's month */
+    assert_int_equal(end_of_cycle(1, 0, TKR_CYCLE_DAY, 20260210), AT(2026, 2, 11));     /* tests run in UTC */
+    assert_int_equal(tkr_cycle(end_of_cycle(7, 120, 0, 0), 7, 120, &cycle), TKR_OK);
+    assert_int_equal(cycle % 100, 7); /* what begins where this month's ends */
+    assert_true(end_of_cycle(7, 120, 0, 0) > now_ns);
+    assert_true(end_of_cycle(7, 120, 0, 0) < now_ns + INT64_C(32) * 86400 * TKR_NS_PER_S);
+    assert_int_equal(tkr_limit_check(producer, &account, CYCLE, 0, &older), TKR_OK);
+    assert_int_equal(older.cycle_end_ns, 55);
+}
+
 static void test_bad_arguments_are_refused_by_their_code(void **state)
 {
     tkr_account account = account_of("alice");
@@ -585,6 +720,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_directory_or_link_of_that_name_is_no_board, setup, teardown),
         cmocka_unit_test_setup_teardown(test_child_of_a_fork_has_a_window_of_its_own, setup, teardown),
         cmocka_unit_test_setup_teardown(test_collector_is_told_of_an_account_once_a_second, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_collector_is_told_of_as_many_accounts_as_half_a_lane_holds, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_blocked_account_is_refused_whatever_it_wants, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_idle_account_is_not_refused_by_figures_that_are_old, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_end_of_the_cycle_is_told, setup, teardown),
         cmocka_unit_test_setup_teardown(test_bad_arguments_are_refused_by_their_code, setup, teardown),
     };
 

@@ -155,7 +155,6 @@ static void test_bad_arguments_are_refused_and_outputs_untouched(void **state)
     assert_int_equal(tkr_repository_get_usage_stats(r, &alice, 1, CYCLE, &stats), TKR_ESIZE);
     assert_int_equal(stats.calls, 77);
     assert_int_equal(status.limit, 77);
-    assert_int_equal(tkr_repository_set_usage_limit(r, &alice, CYCLE, 0), TKR_ERANGE);
     assert_int_equal(tkr_repository_set_usage_limit(r, &alice, CYCLE, -5), TKR_ERANGE);
     assert_int_equal(tkr_repository_set_usage_limit(r, NULL, CYCLE, 5), TKR_EINVAL);
     assert_int_equal(tkr_repository_clear_usage_limit(r, &empty, CYCLE), TKR_EACCOUNT);
@@ -286,6 +285,23 @@ static void test_kinds_are_kept_apart(void **state)
 
 /* --- limits --- */
 
+static void test_limit_of_zero_blocks_until_it_is_changed_or_cleared(void **state)
+{
+    struct fixture *fixture = *state;
+
+    assert_int_equal(set_limit(fixture, "alice", 0, 0), TKR_OK);
+    assert_status(fixture, "alice", true, 0, 0, 0);
+    assert_int_equal(stats_of(fixture, "alice", CYCLE).standing_limit, 0);
+    assert_int_equal(set_limit(fixture, "alice", CYCLE, 7), TKR_OK);
+    assert_status(fixture, "alice", false, 0, 7, 7);
+    assert_int_equal(set_limit(fixture, "alice", CYCLE, 0), TKR_OK);
+    assert_status(fixture, "alice", true, 0, 0, 0);
+    assert_int_equal(stats_of(fixture, "alice", CYCLE).usage_limit, 0);
+    assert_int_equal(clear_limit(fixture, "alice", CYCLE), TKR_OK);
+    assert_int_equal(clear_limit(fixture, "alice", 0), TKR_OK);
+    assert_status(fixture, "alice", false, 0, TKR_UNLIMITED, TKR_UNLIMITED);
+}
+
 static void test_limit_of_the_cycle_goes_before_the_standing_one(void **state)
 {
     struct fixture *fixture = *state;
@@ -414,6 +430,7 @@ int main(void)
         IN_BOTH(test_stats_of_many_accounts_of_odd_ids_are_their_own),
         IN_BOTH(test_stats_of_an_older_caller_fit_its_structure),
         IN_BOTH(test_kinds_are_kept_apart),
+        IN_BOTH(test_limit_of_zero_blocks_until_it_is_changed_or_cleared),
         IN_BOTH(test_limit_of_the_cycle_goes_before_the_standing_one),
         IN_BOTH(test_figures_at_the_end_of_the_range_do_not_overflow),
         IN_BOTH(test_reset_keeps_the_limit_unless_it_is_to_go),

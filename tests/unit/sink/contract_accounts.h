@@ -37,8 +37,8 @@ static void test_contract_limits_are_set_changed_and_cleared(void **state)
     tkr_sink *sink = contract_sink(state);
     struct tkr_usage_found found;
 
-    assert_int_equal(set_limit(sink, "u", SINK_TEST_CYCLE, 0), 1);
-    assert_int_equal(set_limit(sink, "u", 0, 0), 1);
+    assert_int_equal(set_limit(sink, "u", SINK_TEST_CYCLE, TKR_LIMIT_NONE), 1);
+    assert_int_equal(set_limit(sink, "u", 0, TKR_LIMIT_NONE), 1);
     assert_int_equal(set_limit(sink, "u", SINK_TEST_CYCLE, 7), 0);
     assert_int_equal(set_limit(sink, "u", SINK_TEST_CYCLE, INT64_MAX), 0);
     assert_int_equal(set_limit(sink, "u", 0, 1000), 0);
@@ -50,12 +50,63 @@ static void test_contract_limits_are_set_changed_and_cleared(void **state)
     assert_false(found.present); /* a standing limit is of no cycle */
     assert_int_equal(found.limit, -1);
     assert_int_equal(found.standing, 1000);
-    assert_int_equal(set_limit(sink, "u", SINK_TEST_CYCLE, 0), 0);
-    assert_int_equal(set_limit(sink, "u", 0, 0), 0);
+    assert_int_equal(set_limit(sink, "u", SINK_TEST_CYCLE, TKR_LIMIT_NONE), 0);
+    assert_int_equal(set_limit(sink, "u", 0, TKR_LIMIT_NONE), 0);
     found = look_up(sink, "u", SINK_TEST_CYCLE);
     assert_false(found.present);
     assert_int_equal(found.limit, -1);
     assert_int_equal(found.standing, -1);
+}
+
+struct limits_seen {
+    int64_t standing;
+    int64_t of_cycle;
+    int64_t used;
+    int rows;
+};
+
+static int see_limit(const struct tkr_usage_row *row, void *arg)
+{
+    struct limits_seen *seen = arg;
+
+    seen->rows++;
+    *(row->cycle == 0 ? &seen->standing : &seen->of_cycle) += row->limit;
+    seen->used += row->counts.value[TKR_COUNTER_TOTAL];
+    return row->limit == 42 ? 9 : 0;
+}
+
+/* A limit of 0, of the cycle and standing: it holds, stays in a reset, is visited, and goes with a limit or when it is cleared. */
+static void test_contract_limit_of_zero_blocks(void **state)
+{
+    tkr_sink *sink = contract_sink(state);
+    const struct tkr_give_up never = {NULL, NULL};
+    struct tkr_usage_row account = contract_account("u", SINK_TEST_CYCLE);
+    struct limits_seen seen = {.rows = 0};
+    struct tkr_usage_found found;
+    tkr_message message;
+    tkr_counts before;
+
+    assert_int_equal(set_limit(sink, "u", SINK_TEST_CYCLE, 700), 0);
+    assert_int_equal(set_limit(sink, "u", SINK_TEST_CYCLE, 0), 0);
+    assert_int_equal(set_limit(sink, "u", 0, 0), 0);
+    found = look_up(sink, "u", SINK_TEST_CYCLE);
+    assert_int_equal(found.limit, 0);
+    assert_int_equal(found.standing, 0);
+    assert_int_equal(tkr_usage_limit(&found), 0);
+    assert_int_equal(sink->ops->limits(sink, &never, see_limit, &seen, &message), 0);
+    assert_int_equal(seen.rows, 2);
+    assert_int_equal(seen.of_cycle + seen.standing, 0);
+    assert_true(sink->ops->reset(sink, &account, &before, &message) >= 0);
+    assert_int_equal(look_up(sink, "u", SINK_TEST_CYCLE).limit, 0);
+    assert_int_equal(set_limit(sink, "u", SINK_TEST_CYCLE, 5), 0);
+    assert_int_equal(look_up(sink, "u", SINK_TEST_CYCLE).limit, 5);
+    assert_int_equal(set_limit(sink, "u", SINK_TEST_CYCLE, 0), 0);
+    assert_int_equal(set_limit(sink, "u", SINK_TEST_CYCLE, TKR_LIMIT_NONE), 0);
+    found = look_up(sink, "u", SINK_TEST_CYCLE);
+    assert_int_equal(found.limit, TKR_LIMIT_NONE);
+    assert_int_equal(tkr_usage_limit(&found), 0); /* the standing one */
+    assert_int_equal(set_limit(sink, "u", 0, TKR_LIMIT_NONE), 0);
+    assert_int_equal(look_up(sink, "u", SINK_TEST_CYCLE).standing, TKR_LIMIT_NONE);
 }
 
 static int claim(tkr_sink *sink, const char *id, uint32_t cycle, uint32_t percent)
@@ -135,23 +186,6 @@ static void test_contract_lookup_of_many_gives_each_its_own(void **state)
         assert_int_equal(found[i].present, i % 10 == 0 || (i % 15 == 0 && i % 2 == 1));
     }
     assert_int_equal(sink->ops->lookup(sink, account, 0, found, &message), 0);
-}
-
-struct limits_seen {
-    int64_t standing;
-    int64_t of_cycle;
-    int64_t used;
-    int rows;
-};
-
-static int see_limit(const struct tkr_usage_row *row, void *arg)
-{
-    struct limits_seen *seen = arg;
-
-    seen->rows++;
-    *(row->cycle == 0 ? &seen->standing : &seen->of_cycle) += row->limit;
-    seen->used += row->counts.value[TKR_COUNTER_TOTAL];
-    return row->limit == 42 ? 9 : 0;
 }
 
 static void test_contract_limits_are_visited(void **state)
@@ -266,6 +300,7 @@ static void test_contract_first_contribution_after_forgetting_is_the_total(void 
 
 #define CONTRACT_ACCOUNTS_TESTS(setup, teardown)                                                                          \
     cmocka_unit_test_setup_teardown(test_contract_limits_are_set_changed_and_cleared, setup, teardown),                   \
+        cmocka_unit_test_setup_teardown(test_contract_limit_of_zero_blocks, setup, teardown),                             \
         cmocka_unit_test_setup_teardown(test_contract_claims_are_of_the_first_until_reset_or_forgotten, setup, teardown), \
         cmocka_unit_test_setup_teardown(test_contract_limit_stays_beside_totals_and_resets, setup, teardown),             \
         cmocka_unit_test_setup_teardown(test_contract_lookup_of_many_gives_each_its_own, setup, teardown),                \

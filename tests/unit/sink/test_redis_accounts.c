@@ -270,7 +270,7 @@ static void test_redis_read_takes_what_it_understands(void **state)
     assert_int_equal(row.limit, 77);
     assert_true(test_usage(*state, "v", &row));
     assert_int_equal(row.counts.value[TKR_COUNTER_PROMPT], 0);
-    assert_int_equal(row.limit, -1);
+    assert_int_equal(row.limit, TKR_LIMIT_UNREADABLE);
     assert_false(test_usage(*state, "w", &row));
     assert_int_equal(test_usage_count(*state, &all), 2);
 }

@@ -188,7 +188,7 @@ static void test_redis_acl_of_tools_suffices_and_forgetting_needs_two_more(void 
     assert_int_equal(sink->ops->limits(sink, &(struct tkr_give_up){NULL, NULL}, ignore_row, NULL, &message), 0);
     assert_true(test_usage_count(sink, &all) > 0);
     assert_int_equal(sink->ops->reset(sink, &account, &before, &message), 0);
-    assert_int_equal(sink->ops->limit_set(sink, &account, 0, &message), 0);
+    assert_int_equal(sink->ops->limit_set(sink, &account, TKR_LIMIT_NONE, &message), 0);
     assert_int_equal(sink->ops->forget(sink, &account, &cycles, &message), -1);
     assert_non_null(strstr(message.text, "ACL"));
     RUN("ACL SETUSER collector +del +expire");

@@ -130,6 +130,21 @@ static void look_at_health(struct tkr_findings *findings, const struct tkr_host_
                         tkr_command_sink_state(health), tkr_command_sink_waiting(balance));
 }
 
+static void look_at_limits(struct tkr_findings *findings, const struct tkr_host_balance *balance)
+{
+    const struct tkr_health *health = balance->health;
+
+    if (health == NULL || !balance->collector_running)
+        return;
+    if (health->limits_unreadable > 0)
+        tkr_finding_add(findings, TKR_FINDING_WARNING, "limits", "set them anew; 'tokenring limit list' shows what stands there",
+                        "%" PRIu64 " cannot be read%s%s", health->limits_unreadable,
+                        health->limit_unreadable[0] != '\0' ? ", one of " : "", health->limit_unreadable);
+    if (health->limits_no_room > 0)
+        tkr_finding_add(findings, TKR_FINDING_WARNING, "limits", "raise TOKENRING_BOARD_ACCOUNTS",
+                        "the board is full: accounts beyond it stay unknown to gateways");
+}
+
 /* Where the name is kept over reboots. */
 static void look_at_state(struct tkr_findings *findings)
 {
@@ -166,6 +181,7 @@ void tkr_doctor_collector(struct tkr_findings *findings, const char *runtime_dir
         look_at_law(findings, &balance);
         look_at_regions(findings, &balance);
         look_at_health(findings, &balance);
+        look_at_limits(findings, &balance);
         tkr_balance_free(&balance);
     } else {
         tkr_finding_add(findings, TKR_FINDING_WARNING, SUBJECT, NULL, "what it counts cannot be read: %s", message.text);
