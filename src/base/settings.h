@@ -18,8 +18,8 @@ typedef struct tkr_message {
 int tkr_message_set(tkr_message *message, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /*
- * A setting's value as it may be shown, cut to size: of what looks like a URL or like user:password, what could be a password, and a
- * query other than ?db=, as "***". A path, which begins with '/' or "unix:/", is shown as it is.
+ * A setting's value as it may be shown, cut to size: of what looks like a URL or like user:password, what could be a password,
+ * and a query other than ?db=, as "***". A path, which begins with '/' or "unix:/", is shown as it is.
  */
 void tkr_setting_redact(const char *value, char *ret_text, size_t size);
 
@@ -34,8 +34,8 @@ bool tkr_setting_ends_in_break(const char *value);
 const char *tkr_setting_text(const char *name);
 
 /*
- * Reads a path from the variable. 0 with it, or with NULL when the variable is unset or empty; -1 for a URL, which may hold a password
- * and is no path, though a file of that name could be made.
+ * Reads a path from the variable. 0 with it, or with NULL when the variable is unset or empty; -1 for a URL, which may hold a
+ * password and is no path, though a file of that name could be made.
  */
 int tkr_setting_path(const char *name, const char **ret_path, tkr_message *ret_message);
 

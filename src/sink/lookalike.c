@@ -14,7 +14,8 @@
 
 enum role { TLS, SENTINEL, CLUSTER, ADDRESS, USER, PASSWORD, DB };
 
-/* Whole names only: beside services of such names Kubernetes sets REDIS_SENTINEL_PORT, REDIS_CLUSTER_SERVICE_HOST and the like. */
+/* Whole names only: beside services of such names Kubernetes sets REDIS_SENTINEL_PORT, REDIS_CLUSTER_SERVICE_HOST and the
+ * like. */
 static const struct lookalike {
     const char *name;
     enum role role;

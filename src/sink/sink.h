@@ -361,8 +361,8 @@ static inline int64_t tkr_sink_patience_ns(const struct tkr_sink_config *config)
  */
 int tkr_sink_config_read(struct tkr_sink_config *ret_config, tkr_message *ret_message);
 
-/* Is there an address of a Redis in the environment? Any of its variables, even REDIS_PORT alone, says that totals belong in a Redis:
- * never quietly into a local file. */
+/* Is there an address of a Redis in the environment? Any of its variables, even REDIS_PORT alone, says that totals belong in a
+ * Redis: never quietly into a local file. */
 bool tkr_sink_redis_named(void);
 
 /* Says what of the environment is most likely not meant so, though it does no harm: calls once a sentence, which begins with the

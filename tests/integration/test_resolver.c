@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A collector whose Redis is a name: the resolver is silent, and neither its loops nor its end wait for that; then the name is known,
- * with an address in front where nobody answers, and all that was counted meanwhile arrives. */
+/* A collector whose Redis is a name: the resolver is silent, and neither its loops nor its end wait for that; then the name is
+ * known, with an address in front where nobody answers, and all that was counted meanwhile arrives. */
 #include <netdb.h>
 #include <netinet/in.h>
 

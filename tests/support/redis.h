@@ -21,7 +21,8 @@ struct redis_server {
 /* What is started: "redis-server", unless a test names another server that came of it before it calls any function. */
 extern const char *redis_server_program;
 
-/* Ends the test program with 77 and "skipped: redis-server is not installed" when that is so. Call it first in main, or second. */
+/* Ends the test program with 77 and "skipped: redis-server is not installed" when that is so. Call it first in main, or
+ * second. */
 void redis_server_require(void);
 
 /*
@@ -48,8 +49,8 @@ redisContext *redis_server_context(const struct redis_server *server);
  */
 redisReply *redis_server_command(const struct redis_server *server, const char *format, ...);
 
-/* Begins what the server's scripts are told of a command that the user may not run: Redis 7.2 and later say it in other words. "" when
- * the server does not answer. */
+/* Begins what the server's scripts are told of a command that the user may not run: Redis 7.2 and later say it in other words.
+ * "" when the server does not answer. */
 const char *redis_server_script_denial(const struct redis_server *server);
 
 /* The value of a hash's field as text in a static buffer, "" when it is not there. Not for threads. */

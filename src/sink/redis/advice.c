@@ -35,7 +35,6 @@ static const struct {
     {"NOPERM ", DENIED, ACL},
     {"ERR The user executing the script can't ", DENIED, ACL},
     {"ERR ACL failure in script: ", DENIED, ACL},
-    {"ERR unknown command", OTHER, "this server does not know a command that is needed: it is older, renames it or disables it"},
     {"ERR max number of clients ", OTHER, "Redis has no connection left: raise its maxclients"},
     {"ERR DB index is out of range", OTHER, "Redis has no database of this number: see REDIS_DB, or the end of REDIS_URL"},
     {"ERR invalid DB index", OTHER, "Redis has no database of this number: see REDIS_DB, or the end of REDIS_URL"},

@@ -73,8 +73,8 @@ static bool timed_out(const redisContext *context, int error_number)
     return context->err == REDIS_ERR_IO && (error_number == EAGAIN || error_number == EWOULDBLOCK || error_number == ETIMEDOUT);
 }
 
-/* Bytes of an error before it repeats arguments of ours: keys hold ids, and what follows AUTH is a password; neither has a place in a
- * sentence about the sink. */
+/* Bytes of an error before it repeats arguments of ours: keys hold ids, and what follows AUTH is a password; neither has a
+ * place in a sentence about the sink. */
 static size_t words_of_its_own(const char *error)
 {
     static const char *const keys[] = {"token_usage", "token_limit", "tr1:", "with args beginning with"};

@@ -12,7 +12,8 @@
 
 #include "sink/sink.h"
 
-/* Connects (sink/redis/dial.h), unless it is given up meanwhile; authenticates when there is a password, selects the db when it is not 0. */
+/* Connects (sink/redis/dial.h), unless it is given up meanwhile; authenticates when there is a password, selects the db when
+ * it is not 0. */
 int tkr_redis_open(const struct tkr_sink_config *config, const struct tkr_give_up *give_up, redisContext **ret_context,
                    tkr_message *ret_message);
 

@@ -6,9 +6,10 @@
 #include "sink/sink.h"
 
 /*
- * Connects to the Unix socket or to the host's port that config names. All addresses of the host are tried, in getaddrinfo's order.
- * All of it takes command_timeout_ms at most: resolving a half of it at most; then each address gets an equal share of what is left,
- * and connect_timeout_ms at most. Addresses that are found too late are there for the next who asks (sink/redis/resolve.h).
+ * Connects to the Unix socket or to the host's port that config names. All addresses of the host are tried, in the order of
+ * getaddrinfo. All of it takes command_timeout_ms at most: resolving a half of it at most; then each address gets an equal share
+ * of what is left, and connect_timeout_ms at most. Addresses that are found too late are there for the next who asks
+ * (sink/redis/resolve.h).
  * 0 with a blocking descriptor of the caller's, closed by exec, with TCP_NODELAY where that is to be had; or -1 with the reason.
  * Any thread; after a fork, too.
  */

@@ -10,7 +10,8 @@
 /* The value of a name. false: there is none. */
 bool tkr_redis_info_find(const char *info, const char *name, char ret_value[TKR_REDIS_INFO_BYTES]);
 
-/* Which server it is. Those that came of Redis say a name and a version of their own, and the Redis that they are compatible with. */
+/* Which server it is. Those that came of Redis say a name and a version of their own, and the Redis that they are compatible
+ * with. */
 struct tkr_redis_server {
     char name[TKR_REDIS_INFO_BYTES];  /* "valkey"; empty: it says none, as Redis does */
     char own[TKR_REDIS_INFO_BYTES];   /* version under that name; empty: it says none */
