@@ -198,7 +198,7 @@ static void test_what_is_asked_wrongly_is_told_what_is_allowed(void **state)
         int status;
         const char *says;
     } wrong[] = {
-        {"/api/", 404, "there are /api/usage, /api/top, /api/limits, /api/lanes, /api/stat"},
+        {"/api/", 404, "there are /api/usage, /api/usage/ACCOUNT, /api/top, /api/limits, /api/lanes, /api/stat"},
         {"/api/usages", 404, "there are /api/usage"},
         {"/api/stat/x", 404, "there are /api/usage"},
         {"/api/usage/nobody", 404, "there is nothing about this account"},
