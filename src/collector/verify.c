@@ -47,8 +47,8 @@ static void ask(struct tkr_contribution *item, const struct tkr_entry_copy *copy
 }
 
 /*
- * Sends a contribution, of which the sink is believed to have `known`, until it has all of it. *ret_sent: it has. No record of a life
- * that was acknowledged is ever expected to be none here, but where that is known.
+ * Sends a contribution, of which the sink is believed to have `known`, until it has all of it. *ret_sent: it has. No record of a
+ * life that was acknowledged is ever expected to be none here, but where that is known.
  */
 static int send(struct verification *v, const struct tkr_entry_copy *copy, struct tkr_record known, bool *ret_sent,
                 tkr_message *ret_message)
@@ -112,15 +112,18 @@ static enum finding sort(const struct tkr_contribution *item, const struct tkr_e
 }
 
 /*
- * While the sink is found to have gone back, a collector that runs compares all with it, and repairs in the same way. It would take what
- * we add for lost, should the record of it be deleted before it looks.
+ * While the sink is found to have gone back, a collector that runs compares all with it, and repairs in the same way. It would
+ * take what we add for lost, should the record of it be deleted before it looks.
  */
 static bool may_repair(const struct verification *v, bool in_order)
 {
     return v->options->repair && (v->alone || in_order);
 }
 
-/* What the sink has, or lost for certain, is sent from there; of records that are missing it is to be asked what the totals have. */
+/*
+ * What the sink has, or lost for certain, is sent from there; of records that are missing it is to be asked what the totals
+ * have.
+ */
 static int take_answer(struct verification *v, uint32_t i, bool in_order, tkr_message *ret_message)
 {
     struct tkr_contribution *item = &v->chunk.item[i];

@@ -3,8 +3,9 @@
  * Verification: compares every contribution in the shards with the record that the sink has of it, by the same conditional
  * script that flushes, asked to add nothing. It proves records, not counters: resets and other writers are legitimate.
  *
- * A record that the sink had acknowledged and has no more is looked at with the account's total and the records of all others: does the
- * total have what it stood for? Only where that is known, or was chosen, is it repaired (sink/repair.h); nothing is added twice.
+ * A record that the sink had acknowledged and has no more is looked at with the account's total and the records of all others:
+ * does the total have what it stood for? Only where that is known, or was chosen, is it repaired (sink/repair.h); nothing is
+ * added twice.
  *
  * May run beside a collector: what that flushes meanwhile is no difference, and a repair that comes in its way finds or is
  * found, as the protocol has it. What was never acknowledged is left to it: it would not know that somebody sent it, should the

@@ -37,10 +37,3 @@ const char *tkr_redis_advice(const char *error)
     }
     return NULL;
 }
-
-bool tkr_redis_denied(const char *error)
-{
-    const char *advice = tkr_redis_advice(error);
-
-    return advice != NULL && strcmp(advice, ACL) == 0;
-}

@@ -3,12 +3,7 @@
 #ifndef TKR_SINK_REDIS_ADVICE_H
 #define TKR_SINK_REDIS_ADVICE_H
 
-#include <stdbool.h>
-
 /* A sentence without its full stop for an error reply's text; NULL for one that must speak for itself. */
 const char *tkr_redis_advice(const char *error);
-
-/* Does the error deny this user a command or a key? */
-bool tkr_redis_denied(const char *error);
 
 #endif

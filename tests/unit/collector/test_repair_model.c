@@ -5,8 +5,8 @@
  * states, and repairs in each of them. Tables, delivery, verification and sink are the real ones.
  *
  * What of a total each collector added is measured, at each step. It is never more than that collector counted: nothing is added
- * twice, whatever was deleted. In the end, with the choice that is right for each account, a total that lost nothing to resets and
- * deletions of its own has all that was counted.
+ * twice, whatever was deleted. In the end, with the choice that is right for each account, a total that lost nothing to resets
+ * and deletions of its own has all that was counted.
  *
  * Not part of it: a record that is deleted while the very first contribution of its life is unanswered (README.md).
  */
