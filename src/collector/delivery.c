@@ -233,7 +233,9 @@ static void settle_repair(struct tkr_delivery *delivery, struct tkr_outlet *outl
     (void)tkr_outlet_add(outlet, &outlet->queue, item); /* no memory: it comes back with its next change */
 }
 
-/* Doubtful entries go to totals that have nothing, which is all that a sink that lost everything has; the others are looked at. */
+/*
+ * Doubtful entries go to totals that have nothing, which is all that a sink that lost everything has; the others are looked at.
+ */
 static int settle_doubtful(struct tkr_delivery *delivery, struct tkr_outlet *outlet, struct tkr_parcel *parcel,
                            tkr_message *ret_message)
 {
@@ -257,8 +259,8 @@ static int settle_doubtful(struct tkr_delivery *delivery, struct tkr_outlet *out
 }
 
 /*
- * Compares one chunk of entries with the sink, while nothing else is in flight. A kill anywhere leaves them to be compared once more.
- * -1: the sink failed.
+ * Compares one chunk of entries with the sink, while nothing else is in flight. A kill anywhere leaves them to be compared once
+ * more. -1: the sink failed.
  */
 static int recheck(struct tkr_delivery *delivery, struct tkr_outlet *outlet, tkr_message *ret_message)
 {
@@ -298,7 +300,9 @@ static bool fill_scrub(struct tkr_delivery *delivery, struct tkr_parcel *parcel)
     return false;
 }
 
-/* While nothing else is in flight: somebody may have deleted a record that would be missed only with the account's next change. */
+/*
+ * While nothing else is in flight: somebody may have deleted a record that would be missed only with the account's next change.
+ */
 static int scrub(struct tkr_delivery *delivery, tkr_message *ret_message)
 {
     struct tkr_parcel *parcel = &delivery->parcel[0];

@@ -3,9 +3,10 @@
  * Delivery: all outlets to one sink, with a window of chunks in flight.
  *
  * Four kinds of work, in this order: the queues; the records of forgotten entries; after the sink has gone back, comparing
- * everything with it, a chunk at a time and at a pace that leaves the sink most of its time; scrubbing, which is to look now and then
- * whether the records of idle entries are still there. The last three go out while nothing else is in flight. When the sink fails, all that was in flight is queued again: whether it arrived is found out by sending it.
- * Once a connection, and once a minute where it answers, the sink is asked whether its settings endanger what it holds.
+ * everything with it, a chunk at a time and at a pace that leaves the sink most of its time; scrubbing, which is to look now and
+ * then whether the records of idle entries are still there. The last three go out while nothing else is in flight. When the sink
+ * fails, all that was in flight is queued again: whether it arrived is found out by sending it. Once a connection, and once a
+ * minute where it answers, the sink is asked whether its settings endanger what it holds.
  *
  * Threads: the flusher's alone.
  */

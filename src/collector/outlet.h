@@ -88,8 +88,8 @@ static inline uint64_t tkr_outlet_parked(const struct tkr_outlet *outlet)
 }
 
 /*
- * The sink has gone back, to that number: from now on every entry that is there is to be compared with the sink, from the arena's start.
- * Survives the collector's death; must be called before header->seen says what was found.
+ * The sink has gone back, to that number: from now on every entry that is there is to be compared with the sink, from the arena's
+ * start. Survives the collector's death; must be called before header->seen says what was found.
  */
 void tkr_outlet_recheck_begin(struct tkr_outlet *outlet, uint64_t seen_found);
 
@@ -113,8 +113,8 @@ uint32_t tkr_outlet_recheck_next(const struct tkr_outlet *outlet, uint32_t max, 
 void tkr_outlet_recheck_advance(struct tkr_outlet *outlet, uint64_t next);
 
 /*
- * Looks for entries that the sink has acknowledged whole and that nobody is about to send, from outlet->scrub_at on: copies up to max
- * of them and their references. Returns their number; 0: the arena's end is reached, and the next time it begins anew.
+ * Looks for entries that the sink has acknowledged whole and that nobody is about to send, from outlet->scrub_at on: copies up to
+ * max of them and their references. Returns their number; 0: the arena's end is reached, and the next time it begins anew.
  */
 uint32_t tkr_outlet_scrub_next(struct tkr_outlet *outlet, uint32_t max, struct tkr_outlet_item *ret_items,
                                struct tkr_entry_copy *ret_copies);

@@ -51,8 +51,8 @@ bool tkr_parcel_fill_scrub(struct tkr_parcel *parcel, struct tkr_outlet *outlet)
 void tkr_parcel_fill_removal(struct tkr_parcel *parcel, struct tkr_outlet *outlet);
 
 /*
- * Gives the chunk the number that the sink should have, and its own: above all before, and above the lives that it carries. What only
- * looks has none of its own.
+ * Gives the chunk the number that the sink should have, and its own: above all before, and above the lives that it carries. What
+ * only looks has none of its own.
  */
 void tkr_parcel_number(struct tkr_parcel *parcel);
 

@@ -26,9 +26,9 @@ extern const char tkr_settle_record_lost[];
  * number up, it could lose again without its number falling. So that goes out once more, in a chunk that follows the number
  * found, and is found applied. false: so it is. What is acknowledged is told.
  *
- * After the sink went back, a record that was acknowledged and is missing is lost, and its total with it, where the sink went back to
- * before its life. Else it is doubtful: it may have been deleted before, and its total be there. Those of a recheck are left to the
- * caller, in front of the parcel (parcel->doubtful); others leave the queues until the recheck comes to them.
+ * After the sink went back, a record that was acknowledged and is missing is lost, and its total with it, where the sink went
+ * back to before its life. Else it is doubtful: it may have been deleted before, and its total be there. Those of a recheck are
+ * left to the caller, in front of the parcel (parcel->doubtful); others leave the queues until the recheck comes to them.
  */
 bool tkr_settle(struct tkr_parking *parking, struct tkr_told *told, struct tkr_parcel *parcel);
 

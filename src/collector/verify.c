@@ -8,6 +8,7 @@
 
 #include "base/crash.h"
 #include "collector/folder.h"
+#include "collector/home.h"
 #include "sink/contribution.h"
 #include "table/reader.h"
 #include "tokenring/tokenring.h"
@@ -18,6 +19,8 @@
 struct verification {
     const struct tkr_verify_options *options;
     tkr_sink *sink;
+    bool alone;  /* no collector runs here */
+    bool repair; /* this chunk: see may_repair */
     struct tkr_chunk chunk;
     uint64_t acknowledged; /* the shard's last chunk that was: below it, the sink has gone back */
     struct tkr_entry_copy *copy;
@@ -44,8 +47,8 @@ static void ask(struct tkr_contribution *item, const struct tkr_entry_copy *copy
 }
 
 /*
- * Sends a contribution, of which the sink is believed to have `known`, until it has all of it. *ret_sent: it has. No record of a life
- * that was acknowledged is ever expected to be none here, but where that is known.
+ * Sends a contribution, of which the sink is believed to have `known`, until it has all of it. *ret_sent: it has. No record of a
+ * life that was acknowledged is ever expected to be none here, but where that is known.
  */
 static int send(struct verification *v, const struct tkr_entry_copy *copy, struct tkr_record known, bool *ret_sent,
                 tkr_message *ret_message)
@@ -108,7 +111,19 @@ static enum finding sort(const struct tkr_contribution *item, const struct tkr_e
     return MISSING;
 }
 
-/* What the sink has, or lost for certain, is sent from there; of records that are missing it is to be asked what the totals have. */
+/*
+ * While the sink is found to have gone back, a collector that runs compares all with it, and repairs in the same way. It would
+ * take what we add for lost, should the record of it be deleted before it looks.
+ */
+static bool may_repair(const struct verification *v, bool in_order)
+{
+    return v->options->repair && (v->alone || in_order);
+}
+
+/*
+ * What the sink has, or lost for certain, is sent from there; of records that are missing it is to be asked what the totals
+ * have.
+ */
 static int take_answer(struct verification *v, uint32_t i, bool in_order, tkr_message *ret_message)
 {
     struct tkr_contribution *item = &v->chunk.item[i];
@@ -116,7 +131,7 @@ static int take_answer(struct verification *v, uint32_t i, bool in_order, tkr_me
     enum finding finding = sort(item, copy, in_order, v->report);
     bool sent = false;
 
-    if (finding == FINE || (finding == UNFLUSHED && !v->options->repair))
+    if (finding == FINE || (finding == UNFLUSHED && !(v->repair && v->alone)))
         return 0;
     if (finding == MISSING && item->found.life == 0 && (in_order || !tkr_seen_before(v->chunk.seen_found, copy->life))) {
         item->known = (struct tkr_record){copy->known_life, copy->known};
@@ -124,7 +139,7 @@ static int take_answer(struct verification *v, uint32_t i, bool in_order, tkr_me
         v->missing[v->missing_count++].item = item;
         return 0;
     }
-    if (v->options->repair && send(v, copy, item->found, &sent, ret_message) != 0)
+    if (v->repair && send(v, copy, item->found, &sent, ret_message) != 0)
         return -1;
     v->report->left += finding == MISSING && !sent;
     return 0;
@@ -143,9 +158,9 @@ static int take_repair(struct verification *v, const struct tkr_repair *missing,
         v->report->forgotten++;
         return 0;
     }
-    if (v->options->repair && tkr_repair_writes(missing))
+    if (v->repair && tkr_repair_writes(missing))
         rc = send(v, copy, missing->record, &sent, ret_message);
-    else if (v->options->repair && missing->verdict == TKR_REPAIR_NEEDLESS)
+    else if (v->repair && missing->verdict == TKR_REPAIR_NEEDLESS)
         rc = send(v, copy, lost, &sent, ret_message);
     if (rc != 0)
         return -1;
@@ -159,7 +174,7 @@ static int take_repair(struct verification *v, const struct tkr_repair *missing,
 
 static int repair_missing(struct verification *v, bool in_order, tkr_message *ret_message)
 {
-    const struct tkr_repair_terms terms = {.choice = v->options->choice, .lost = !in_order, .dry_run = !v->options->repair};
+    const struct tkr_repair_terms terms = {.choice = v->options->choice, .lost = !in_order, .dry_run = !v->repair};
 
     if (v->missing_count == 0)
         return 0;
@@ -184,6 +199,7 @@ static int verify_chunk(struct verification *v, tkr_message *ret_message)
     if (v->sink->ops->submit(v->sink, &v->chunk, ret_message) != 0 || v->sink->ops->collect(v->sink, &chunk, ret_message) != 0)
         return -1;
     in_order = v->chunk.seen_found >= v->acknowledged;
+    v->repair = may_repair(v, in_order);
     for (uint32_t i = 0; i < v->chunk.count; i++) {
         if (take_answer(v, i, in_order, ret_message) != 0)
             return -1;
@@ -256,8 +272,10 @@ int tkr_verify(const struct tkr_verify_options *options, const struct tkr_sink_c
     int result = tkr_folder_open(options->runtime_dir, &at, ret_message) == 1 ? open_verification(&v, config, ret_message) : -1;
 
     memset(ret_report, 0, sizeof(*ret_report));
-    if (result == 0)
+    if (result == 0) {
+        v.alone = !tkr_home_locked(at.folder);
         result = verify_shards(&v, at.folder, ret_message);
+    }
     if (v.sink != NULL)
         v.sink->ops->close(v.sink);
     free(v.chunk.item);

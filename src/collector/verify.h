@@ -3,11 +3,13 @@
  * Verification: compares every contribution in the shards with the record that the sink has of it, by the same conditional
  * script that flushes, asked to add nothing. It proves records, not counters: resets and other writers are legitimate.
  *
- * A record that the sink had acknowledged and has no more is looked at with the account's total and the records of all others: does the
- * total have what it stood for? Only where that is known, or was chosen, is it repaired (sink/repair.h); nothing is added twice.
+ * A record that the sink had acknowledged and has no more is looked at with the account's total and the records of all others:
+ * does the total have what it stood for? Only where that is known, or was chosen, is it repaired (sink/repair.h); nothing is
+ * added twice.
  *
  * May run beside a collector: what that flushes meanwhile is no difference, and a repair that comes in its way finds or is
- * found, as the protocol has it.
+ * found, as the protocol has it. What was never acknowledged is left to it: it would not know that somebody sent it, should the
+ * record be deleted before it comes to it.
  */
 #ifndef TKR_COLLECTOR_VERIFY_H
 #define TKR_COLLECTOR_VERIFY_H
@@ -24,7 +26,7 @@ typedef void tkr_verify_tell(const struct tkr_repair *missing, bool repaired, vo
 struct tkr_verify_options {
     const char *runtime_dir;       /* NULL: the default */
     struct tkr_usage_query query;  /* which accounts, and their models; by_model is not looked at */
-    bool repair;                   /* send what is unflushed, and repair what is missing */
+    bool repair;                   /* repair what is missing; send what is unflushed, unless a collector runs here, which does */
     enum tkr_repair_choice choice; /* for what cannot be known */
     tkr_verify_tell *tell;         /* NULL: nobody */
     void *arg;

@@ -13,12 +13,12 @@
  *     anything else                         UNKNOWN: older lives, removed records (collector/retire.h), programs without records
  *                                           and resets are in U, too. Only somebody who knows what happened can choose
  *
- * Where the sink went back and a backup was restored into the account since, in whose records this source is not and which is older
- * than its life, the total has nothing of it: LACKING, whatever U is. (sink/restore.h, R5, has the same slack for what was not
- * flushed by then.)
+ * Where the sink went back and a backup was restored into the account since, in whose records this source is not and which is
+ * older than its life, the total has nothing of it: LACKING, whatever U is. (sink/restore.h, R5, has the same slack for what was
+ * not flushed by then.)
  *
- * In a sink whose totals are sums of rows, where a reset is a row of its own, U never falls. So U < K in any counter says LACKING,
- * too.
+ * In a sink whose totals are sums of rows, where a reset is a row of its own, U never falls. So U < K in any counter says
+ * LACKING, too.
  *
  * A repair never adds. It only writes the record, as a statement of what of the contribution the total has: K or N where it is
  * COUNTED (or U, by choice), zeros where it is LACKING. What is missing then is added by the same conditional step that flushes
@@ -72,9 +72,9 @@ struct tkr_repair {
 };
 
 /*
- * Decides for repair->item, of this source, by what the sink has of its account: holdings that are finished, or NULL with why they
- * cannot be read. taken_off: what of the total was taken off by resets that have rows of their own, 0 or below; NULL: resets leave
- * no trace.
+ * Decides for repair->item, of this source, by what the sink has of its account: holdings that are finished, or NULL with why
+ * they cannot be read. taken_off: what of the total was taken off by resets that have rows of their own, 0 or below; NULL: resets
+ * leave no trace.
  */
 void tkr_repair_decide(struct tkr_repair *repair, const char *source, const struct tkr_repair_terms *terms,
                        const struct tkr_holdings *holdings, const tkr_counts *taken_off, const char *why);

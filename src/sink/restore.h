@@ -95,7 +95,10 @@ enum tkr_restore_verdict tkr_restore_plan(const struct tkr_restore_terms *terms,
                                           const struct tkr_holdings *now, struct tkr_holdings *ret_plan,
                                           struct tkr_restored *ret_restored);
 
-/* The highest number of a chunk that the backup knew of, at least 1. It goes with the mark: lives above it are in no backup's rest. */
+/*
+ * The highest number of a chunk that the backup knew of, at least 1. It goes with the mark: lives above it are in no backup's
+ * rest.
+ */
 uint64_t tkr_restore_newest(const struct tkr_restore_terms *terms);
 
 /* Leaves the account alone for this reason. */

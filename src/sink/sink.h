@@ -15,8 +15,8 @@
  *
  * A `now` of life 0 removes the record in the same way; the totals stay.
  *
- * A contribution that is `bare` expects no record, and totals that have none of the counters that it would change; otherwise it finds
- * no record. So it adds nothing where the totals may have it already, its record being lost.
+ * A contribution that is `bare` expects no record, and totals that have none of the counters that it would change; otherwise it
+ * finds no record. So it adds nothing where the totals may have it already, its record being lost.
  *
  * so sending the same contribution again, late or in any order can never add it twice. What FOUND means is decided in
  * one place for all sinks: sink/contribution.h.
@@ -45,9 +45,9 @@
 
 /*
  * Numbers of chunks are a clock's nanoseconds, and above the lives that the chunk carries: so a life above a number that the sink
- * has was never in a chunk that is older than that. Those of whole seconds were put in their place when a collector was taken for dead
- * (collector/retire.h). Those below 2^53 were put there by a restore (sink/restore.h), and are the backup's in microseconds: below
- * all others. TKR_SEEN_RESTORED is one of a backup that knew none.
+ * has was never in a chunk that is older than that. Those of whole seconds were put in their place when a collector was taken for
+ * dead (collector/retire.h). Those below 2^53 were put there by a restore (sink/restore.h), and are the backup's in microseconds:
+ * below all others. TKR_SEEN_RESTORED is one of a backup that knew none.
  */
 #define TKR_SEEN_RESTORED UINT64_C(1)
 #define TKR_SEEN_RESTORED_END (UINT64_C(1) << 53)

@@ -7,7 +7,8 @@
  *   a collector's point  the collector dies there, at the first or a later pass; a gateway is killed too, so that there are
  *                        open calls to settle; then a collector with another number of workers goes on
  *   a command's point    `tokenring` dies there, at work on what an ended collector has left in the ledger, and is run again; of a
- *                        restore, the ledger is lost before, and what a backup had of it is there after
+ *                        restore, the ledger is lost before, and what a backup had of it is there after; of a repair, rows are
+ *                        deleted before, and others are where a retirement leaves them
  *   a recovery's point   a collector is killed in the middle of a batch of many calls, the next one in its recovery; another
  *                        goes on
  *   a point of carrying  collectors of this version leave shards, one of them in the middle of a batch; one of a later version,
@@ -72,7 +73,7 @@ static int passed_often(const struct point *point)
                                        "RECOVERY_DONE", "LANE_ALLOCATED",  "LANE_GEOMETRY", "LANE_ADDED", "SETTLE",
                                        "FOLDED",        "LANES_WIPED",     "CURSOR_FREED",  "FORG",       "LEDGER_FOLDED",
                                        "RETIRE_",       "RESET_",          "ERASE_",        "BOARD_",     "BACKUP_",
-                                       "RESTORE_",      "HOLD_CLEARED"};
+                                       "RESTORE_",      "REPAIR_",         "HOLD_CLEARED"};
 
     for (size_t i = 0; i < sizeof(once) / sizeof(once[0]); i++) {
         if (strncmp(point->name, once[i], strlen(once[i])) == 0)
@@ -139,6 +140,11 @@ static int start_gateway(struct run *run, int g, const char *crash)
     return process_start(&run->gateway[g], argv, env);
 }
 
+static bool is_repair(const struct run *run)
+{
+    return strncmp(run->point->name, "REPAIR_", strlen("REPAIR_")) == 0;
+}
+
 static int start_collector(struct run *run, const char *workers, const char *crash)
 {
     const char *argv[] = {run->daemon, NULL};
@@ -146,7 +152,7 @@ static int start_collector(struct run *run, const char *workers, const char *cra
                          run->env_ledger,
                          "TOKENRING_SINK=sqlite",
                          "TOKENRING_FLUSH_INTERVAL_MS=10",
-                         "TOKENRING_FORGET_AFTER_S=1",
+                         is_repair(run) ? "TOKENRING_FORGET_AFTER_S=0" : "TOKENRING_FORGET_AFTER_S=1",
                          run->env_board,
                          workers,
                          run->env_broken,
@@ -685,12 +691,15 @@ static int run_command(struct run *run, const char *name, const char *crash)
     const char *reset[] = {TEST_BIN_DIR "/tokenring", "reset", "user-00", "--cycle", "all", "--yes", NULL};
     const char *forget[] = {TEST_BIN_DIR "/tokenring", "forget", "user-00", "--yes", NULL};
     const char *restore[] = {TEST_BIN_DIR "/tokenring", "restore", run->file, NULL};
+    const char *repair[] = {TEST_BIN_DIR "/tokenring", "verify", "--repair", "--runtime-dir", run->runtime, NULL};
 
     (void)snprintf(run->elsewhere, sizeof(run->elsewhere), "%s/elsewhere", run->state);
     if (is_backup(run))
         return run_backup(run, crash);
     if (is_restore(run))
         return run_argv(run, restore, crash);
+    if (is_repair(run))
+        return run_argv(run, repair, crash);
     return run_argv(run, is_forget(run) ? forget : is_reset(run) ? reset : gc, crash);
 }
 
@@ -707,6 +716,29 @@ static int lose_ledger(struct run *run)
         (void)unlink(beside); /* of the last two there may be none */
     }
     return access(path, F_OK) != 0 ? 0 : fail(run, "the ledger is still there");
+}
+
+/* Half of the users and the models lose a row, and with it its share of the total; of the others one lives on in the base row. */
+static int lose_records(struct run *run)
+{
+    static const char sql[] =
+        "BEGIN IMMEDIATE;"
+        "DELETE FROM contribution WHERE source<>'' AND account<'user-20' AND kind='user';"
+        "DELETE FROM model_contribution WHERE source<>'' AND account='team-0';"
+        "DELETE FROM contribution WHERE source='' AND account>='user-20' AND kind='user';"
+        "UPDATE contribution SET source='', life=0 WHERE account>='user-20' AND kind='user'"
+        " AND (account, source) IN (SELECT account, min(source) FROM contribution WHERE kind='user' GROUP BY account);"
+        "COMMIT";
+    const char *path = strchr(run->env_ledger, '=') + 1;
+    sqlite3 *db = NULL;
+    int done = sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE, NULL);
+
+    if (done == SQLITE_OK)
+        done = sqlite3_exec(db, sql, NULL, NULL, NULL);
+    if (done != SQLITE_OK)
+        (void)fail(run, sqlite3_errmsg(db));
+    (void)sqlite3_close_v2(db);
+    return done == SQLITE_OK ? 0 : -1;
 }
 
 /* Lets everybody finish, the collector last. */
@@ -888,14 +920,14 @@ static int crash_command(struct run *run)
     if (named != 1)
         return fail(run, "the ledger knows no collector");
     (void)snprintf(run->file, sizeof(run->file), "%s/backup.jsonl", run->state);
-    if (is_restore(run) && lose_ledger(run) != 0)
+    if ((is_restore(run) && lose_ledger(run) != 0) || (is_repair(run) && lose_records(run) != 0))
         return -1;
     if (run_command(run, name, run->env_crash) != KILLED)
         return fail(run, "the command did not pass the point");
     run->reset = is_reset(run) && strstr(run->point->name, "_COMMITTED") != NULL;
     if (is_backup(run) && access(run->file, F_OK) == 0)
         return fail(run, "a backup that is not whole has its name");
-    if (!is_restore(run) && check_ledger(run) != 0)
+    if (!is_restore(run) && !is_repair(run) && check_ledger(run) != 0)
         return -1;
     again = run->reset && is_forget(run); /* then there is nothing about it, which is 1 */
     run->reset = is_reset(run);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Records that somebody deleted in the sink: they are missed although their accounts are idle, and a repair adds only what the totals
- * lack. Whatever is deleted by hand, alone or with more, nothing is added twice; what cannot be known waits for a choice.
+ * Records that somebody deleted in the sink: they are missed although their accounts are idle, and a repair adds only what the
+ * totals lack. Whatever is deleted by hand, alone or with more, nothing is added twice; what cannot be known waits for a choice.
  */
 #include <sqlite3.h>
 

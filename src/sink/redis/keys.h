@@ -18,8 +18,8 @@
  *     tr1:{0}:seen                            field = source, value = number of its last chunk, decimal
  *     tr1:{0}:dataset                         field `identity`: which data set this is (sink/dataset.h)
  *
- * Among the records of an account's cycle a field "backup.ID" is no source: that backup was restored into it (sink/restore.h); its value
- * is the time of that and the highest chunk number that the backup knew.
+ * Among the records of an account's cycle a field "backup.ID" is no source: that backup was restored into it (sink/restore.h);
+ * its value is the time of that and the highest chunk number that the backup knew.
  *
  * Ids and models are any bytes, ':' and braces included: a cycle is the last ten bytes of a key, a kind, in which there is no '.',
  * ends at the first ':' or '.'; a counter's name follows the last ':' of a field, a source ends at the first.

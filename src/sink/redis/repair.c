@@ -6,16 +6,16 @@
 #include <string.h>
 
 #include "sink/record.h"
-#include "sink/redis/advice.h"
 #include "sink/redis/connection.h"
+#include "sink/redis/script.h"
 #include "sink/redis/snapshot.h"
 
 #define TRIES_MAX 200 /* of an account that others keep writing to */
 #define FIELD_BYTES (TKR_SOURCE_BYTES + TKR_LABEL_BYTES_MAX + 1)
 
 /*
- * KEYS: as for the snapshot. ARGV: its digest; which of them has the record, 2 or 4; its field and value. Answer: 1; 0: it is another
- * one by now. A forget of an account of which nothing is there does not show in the digest.
+ * KEYS: as for the snapshot. ARGV: its digest; which of them has the record, 2 or 4; its field and value. Answer: 1; 0: it is
+ * another one by now. A forget of an account of which nothing is there does not show in the digest.
  */
 static const char write_script[] = "local _,digest=hashes(KEYS,true)\n"
                                    "if digest~=ARGV[1] then return 0 end\n"
@@ -95,13 +95,13 @@ static int append_write(struct repairing *r, const struct tkr_repair *repair)
     return append(r);
 }
 
-/* May this user not read whole hashes? Then all that Redis gives is the denial. */
+/* Does Redis not let whole hashes be read, by this user or at all? Then all that it gives of one is an error. */
 static const redisReply *denial(const redisReply *reply)
 {
     for (size_t i = 0; reply->type == REDIS_REPLY_ARRAY && i < reply->elements && i < TKR_REDIS_HASHES; i++) {
         const redisReply *hash = reply->element[i];
 
-        if (hash->type == REDIS_REPLY_STRING && hash->len > 0 && hash->str[0] == '!' && tkr_redis_is_denied(hash->str + 1))
+        if (hash->type == REDIS_REPLY_STRING && hash->len > 0 && hash->str[0] == '!' && !tkr_redis_error_is_poison(hash->str + 1))
             return hash;
     }
     return NULL;

@@ -4,8 +4,8 @@
  *
  * KEYS: the hash of `seen`, then per contribution the account's totals and its records.
  * ARGV: source, seen expected ("" for none), seen next; then per contribution: record expected ("" for none; "\0" for none, and
- *       none of the counters that change in the totals either), record next, letters of the counters that change (base/counters.def; total_tokens last), and a delta for each letter. Where it
- *       is of a model, its hashes are those of models (sink/redis/keys.h), and '/' and the model follow the letters: fields are
+ *       none of the counters that change in the totals either, sink/sink.h, bare), record next, letters of the counters that
+ *       change (base/counters.def; total_tokens last), and a delta for each letter. Where it is of a model, its hashes are those of models (sink/redis/keys.h), and '/' and the model follow the letters: fields are
  *       then "MODEL:counter" in the totals, "SOURCE:MODEL" in the records.
  * Answer: an array: seen as it was found ("" for none), then per contribution
  *       1            applied

@@ -76,7 +76,10 @@ static int put(struct restoring *r, const struct tkr_holding *of, const char *so
     return step_done(r, statement, bound);
 }
 
-/* The life of a mark is how new the backup is. It is the account's own, whatever there is to add; a model needs a row of it only to add to. */
+/*
+ * The life of a mark is how new the backup is. It is the account's own, whatever there is to add; a model needs a row of it only
+ * to add to.
+ */
 static int write_holding(struct restoring *r, const struct tkr_holding *plan)
 {
     int rc = 0;

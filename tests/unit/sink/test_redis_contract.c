@@ -3,6 +3,7 @@
 #include "unit/sink/contract_accounts.h"
 #include "unit/sink/contract_backup.h"
 #include "unit/sink/contract_models.h"
+#include "unit/sink/contract_repair.h"
 #include "unit/sink/redis_fixture.h"
 
 static tkr_sink *contract_sink(void **state)
@@ -81,6 +82,7 @@ int main(void)
         CONTRACT_ACCOUNTS_TESTS(set_up, fixture_sink_close),
         CONTRACT_MODELS_TESTS(set_up, fixture_sink_close),
         CONTRACT_BACKUP_TESTS(set_up, fixture_sink_close),
+        CONTRACT_REPAIR_TESTS(set_up, fixture_sink_close),
         cmocka_unit_test_setup_teardown(test_first_contribution_that_arrives_after_its_record_was_removed_adds_nothing, set_up,
                                         fixture_sink_close),
         cmocka_unit_test_setup_teardown(test_chunk_with_a_higher_number_is_not_late, set_up, fixture_sink_close),

@@ -7,6 +7,7 @@
 #include "unit/sink/contract_accounts.h"
 #include "unit/sink/contract_backup.h"
 #include "unit/sink/contract_models.h"
+#include "unit/sink/contract_repair.h"
 
 struct fixture {
     char dir[TEMPDIR_BYTES];
@@ -63,7 +64,8 @@ static int tear_down(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {CONTRACT_TESTS(set_up, tear_down), CONTRACT_ACCOUNTS_TESTS(set_up, tear_down),
-                                       CONTRACT_MODELS_TESTS(set_up, tear_down), CONTRACT_BACKUP_TESTS(set_up, tear_down)};
+                                       CONTRACT_MODELS_TESTS(set_up, tear_down), CONTRACT_BACKUP_TESTS(set_up, tear_down),
+                                       CONTRACT_REPAIR_TESTS(set_up, tear_down)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
