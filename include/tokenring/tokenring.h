@@ -155,14 +155,14 @@ typedef struct tkr_start {
     uint32_t size;
     uint32_t account_count; /* 1..TKR_ACCOUNTS_MAX */
     tkr_account account[TKR_ACCOUNTS_MAX];
-    const char *model;     /* NULL: not told */
-    const char *provider;  /* NULL: not told */
-    uint32_t model_len;    /* bytes, 0..TKR_MODEL_BYTES_MAX */
-    uint32_t provider_len; /* bytes, 0..TKR_PROVIDER_BYTES_MAX */
-    uint8_t call_id[16];   /* the gateway's own id of the request; all zero: none */
-    uint32_t attempt;      /* 0 for the first; a retry keeps call_id and counts this up */
-    uint32_t cycle;        /* yyyymmdd; 0: the default cycle of start_ns (tkr_options) */
-    int64_t start_ns; /* Unix time; 0: now, by the coarse clock (a few ms); for tkr_record it may be the begin of the second */
+    const char *model;       /* NULL: not told */
+    const char *provider;    /* NULL: not told */
+    uint32_t model_len;      /* bytes, 0..TKR_MODEL_BYTES_MAX */
+    uint32_t provider_len;   /* bytes, 0..TKR_PROVIDER_BYTES_MAX */
+    uint8_t call_id[16];     /* the gateway's own id of the request; all zero: none */
+    uint32_t attempt;        /* 0 for the first; a retry keeps call_id and counts this up */
+    uint32_t cycle;          /* yyyymmdd; 0: the default cycle of start_ns (tkr_options) */
+    int64_t start_ns;        /* Unix time; 0: now, to a few ms; for tkr_record it may be the begin of the second */
     int64_t prompt_estimate; /* tokens; 0 or TKR_ABSENT: none. Settles a call whose process died */
     int64_t reserve;         /* tokens to hold against the limits of all accounts until the end; 0 or TKR_ABSENT: none */
 } tkr_start;

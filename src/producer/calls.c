@@ -193,8 +193,8 @@ static inline int64_t passed_ns(const struct tkr_frame_header *header)
 }
 
 /*
- * A call's times. What is told is by the caller's clock: both ends are taken at its word, if they make a duration; a time without a
- * start can be of no later moment than has been reached since the call began.
+ * A call's times. What is told is by the caller's clock: both ends are taken at its word, if they make a duration; a time without
+ * a start can be of no later moment than has been reached since the call began.
  */
 static struct tkr_call_times times_of(const struct tkr_frame_header *header, const tkr_usage *usage)
 {

@@ -3,6 +3,8 @@
 #ifndef TKR_SINK_REDIS_ADVICE_H
 #define TKR_SINK_REDIS_ADVICE_H
 
+#include <stdbool.h>
+
 /* A sentence without its full stop for an error reply's text; NULL for one that must speak for itself. */
 const char *tkr_redis_advice(const char *error);
 
