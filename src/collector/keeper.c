@@ -26,7 +26,7 @@
 #define CHUNK 1024u                   /* accounts in one question */
 #define REFRESH_MAX_NS TKR_NS_PER_S
 #define IDLE_NS (5 * TKR_NS_PER_S)   /* between lookups of accounts that nobody asks for */
-#define IDLE_PACE 9                  /* and a pause so many times as long as what the sink was asked for them */
+#define IDLE_PACE 3                  /* and a pause so many times as long as what the sink was asked for them */
 #define SOON_NS (5 * TKR_NS_PER_MS)  /* while figures may not be exact */
 #define RESOLVE_NS TKR_NS_PER_MS     /* while workers are waited for */
 #define OLD_NS (500 * TKR_NS_PER_MS) /* an account that is asked for anew, with figures that are older, is looked up at once */
@@ -703,7 +703,7 @@ static void add_due(struct tkr_keeper *keeper, struct question *question, enum t
         ask_for(keeper, question, number, now_ns);
 }
 
-/* Those that nobody asks for leave the sink nine tenths of its time. */
+/* Those that nobody asks for leave the sink three quarters of its time. */
 static bool put_idle(struct tkr_keeper *keeper, struct question *question, int64_t now_ns)
 {
     int64_t begun_ns = tkr_clock_monotonic_ns();
