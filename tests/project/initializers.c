@@ -54,7 +54,7 @@ int main(void)
          HOLDS(cache_write, -1); HOLDS(reasoning, -1); HOLDS(cost_nano_usd, -1); HOLDS(first_token_ns, -1); HOLDS(end_ns, -1););
     TYPE(tkr_stat, TKR_STAT_INIT, );
     TYPE(tkr_limit, TKR_LIMIT_INIT, HOLDS(limit, -1); HOLDS(used, -1); HOLDS(reserved, -1); HOLDS(remaining, -1);
-         HOLDS(age_ns, -1););
+         HOLDS(age_ns, -1); HOLDS(cycle_end_ns, -1););
     TYPE(tkr_response, TKR_RESPONSE_INIT, HOLDS(tokens_used, -1); HOLDS(prompt_tokens, -1); HOLDS(completion_tokens, -1);
          HOLDS(cached_tokens, -1); HOLDS(cache_write_tokens, -1); HOLDS(reasoning_tokens, -1); HOLDS(cost_nano_usd, -1);
          HOLDS(first_token_ns, -1););
