@@ -112,7 +112,13 @@ static void leave_to_recheck(const struct tkr_parking *parking, struct tkr_outle
         outlet->awaiting++;
 }
 
-/* Acts on the answers, but for records that are to be removed, and what a scrub found to be there. */
+/* Scrubbing asks for records that are missing; all else is found with the entry's next change. What was forgotten is to be gone. */
+static bool is_missing(const struct tkr_contribution *sent)
+{
+    return sent->outcome == TKR_OUTCOME_FOUND && sent->found.life == 0 && !sent->erased;
+}
+
+/* Acts on the answers, but for records that are to be removed. */
 static void settle_items(struct tkr_parking *parking, struct tkr_told *told, struct tkr_parcel *parcel)
 {
     struct tkr_outlet *outlet = parcel->outlet;
@@ -122,7 +128,7 @@ static void settle_items(struct tkr_parking *parking, struct tkr_told *told, str
 
         if (parcel->purpose == TKR_PARCEL_QUEUED)
             tkr_outlet_unmark(outlet, parcel->origin[i].reference);
-        if ((parcel->purpose == TKR_PARCEL_SCRUB && sent->outcome == TKR_OUTCOME_APPLIED) ||
+        if ((parcel->purpose == TKR_PARCEL_SCRUB && !is_missing(sent)) ||
             settle_item(parking, told, outlet, parcel->origin[i], sent))
             continue;
         if (parcel->purpose == TKR_PARCEL_QUEUED) {

@@ -380,7 +380,7 @@ static void sum_held(const struct run *run, int64_t held[CRASH_ACCOUNTS])
 /* When it must have come to what the living hold, after something that happened now. */
 static long settled_ms(void)
 {
-    return process_now_ms() + (procfs_instrumented() ? 4000 : 1000); /* sanitizers slow the collector down */
+    return process_now_ms() + DEADLINE_MS; /* what has ended is held until it is counted: sanitizers, and load, slow that down */
 }
 
 /* By until_ms each account's reserved is what the living hold. */

@@ -685,6 +685,27 @@ static void test_records_deleted_and_repaired_end_exact(void **state)
     run_histories(0, true, true);
 }
 
+/* Whatever the clock did since a life was given: a rollback to a lower number is one to before the life (sink/sink.h). */
+static void test_number_of_a_chunk_is_above_the_lives_it_carries(void **state)
+{
+    const uint64_t ahead = (uint64_t)tkr_clock_unix_ns() + 3600 * (uint64_t)TKR_NS_PER_S;
+    struct source *source = &world.source[0];
+    struct table table;
+    uint64_t seen;
+
+    (void)state;
+    redis_do("FLUSHALL");
+    source_open(source, 0);
+    table.shard = source->shard;
+    atomic_store(&source->shard->header->law.life_last, ahead);
+    count(0, 0);
+    assert_true(pass(source));
+    seen = strtoull(redis_server_hget(&world.server, "tr1:{0}:seen", source->delivery.outlet[0].source), NULL, 10);
+    assert_true(atomic_load(&table_entry(&table, "u0")->life) > ahead);
+    assert_true(seen > atomic_load(&table_entry(&table, "u0")->life));
+    source_close(source);
+}
+
 static int start_server(void **state)
 {
     (void)state;
@@ -697,6 +718,7 @@ int main(void)
         cmocka_unit_test(test_whatever_is_deleted_nothing_is_added_twice),
         cmocka_unit_test(test_records_deleted_and_rolled_back_double_nothing),
         cmocka_unit_test(test_records_deleted_and_repaired_end_exact),
+        cmocka_unit_test(test_number_of_a_chunk_is_above_the_lives_it_carries),
     };
     int failed;
 
