@@ -17,9 +17,16 @@ OPEN = "application/openmetrics-text"
 CUT_OFF = ("tokenring_users_cut_off_total", ())
 
 
-def fetch(connection, accept):
+def ask(connection, accept):
     connection.request("GET", "/metrics", headers={"Accept": accept})
-    response = connection.getresponse()
+    return connection.getresponse()
+
+
+def fetch(connection, accept):
+    try:
+        response = ask(connection, accept)
+    except http.client.RemoteDisconnected:  # it was idle for long, on a busy machine
+        response = ask(connection, accept)
     body = response.read()
     if response.status != 200 or not response.getheader("Content-Type").startswith(accept):
         sys.exit(f"{response.status} {response.getheader('Content-Type')}")
