@@ -47,7 +47,8 @@ enum tkr_frame_type {
     TKR_FRAME_WATCH = 6      /* somebody asks for the limit of its account and cycle; nothing is charged */
 };
 
-/* Values of a watch: when its cycle ends, Unix time in seconds, and which cycle follows, yyyymmdd. Older gateways tell neither. */
+/* Values of a watch: when its cycle ends, Unix time in seconds, and which cycle follows, yyyymmdd. Older gateways tell neither.
+ * */
 #define TKR_WATCH_END_S TKR_COUNTER_PROMPT
 #define TKR_WATCH_NEXT TKR_COUNTER_COMPLETION
 

@@ -117,7 +117,8 @@ static void say(const struct alerts *alerts, const struct tkr_usage_row *row, co
     alerts->options.on_alert(alerts->options.user, &alert);
 }
 
-/* Says what is reached and not yet said (a blocked account has no part of a limit to reach), lowest percent first. Returns what is done with; what could not be claimed is not. */
+/* Says what is reached and not yet said (a blocked account has no part of a limit to reach), lowest percent first. Returns what
+ * is done with; what could not be claimed is not. */
 static uint32_t judge(const struct alerts *alerts, const struct tkr_usage_row *row, const struct tkr_usage_found *found,
                       uint32_t said)
 {
