@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How soon limits are known: after a start of the collector a gateway asks for all of its accounts, in turn, and again for those that are
- * not known yet; each has usage and a limit in Redis. The time of an account is from its first check to the first that is answered
- * by what the sink has, whose figures are looked at. What is told is the worst of all accounts, and the checks that were let through
- * for being unknown of a gateway that asks for each account once in so many milliseconds come to as much.
+ * How soon limits are known: after a start of the collector a gateway asks for all of its accounts, in turn, and again for
+ * those that are not known yet; each has usage and a limit in Redis. The time of an account is from its first check to the
+ * first that is answered by what the sink has, whose figures are looked at. What is told is the worst of all accounts, and the
+ * checks that were let through for being unknown of a gateway that asks for each account once in so many milliseconds come to
+ * as much.
  */
 #include <hiredis/hiredis.h>
 #include <stdio.h>

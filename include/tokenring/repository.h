@@ -178,8 +178,8 @@ TKR_API TKR_MUST_CHECK int tkr_repository_reset_usage(tkr_repository *repository
 
 /*
  * Sets the limit of total tokens, 0..2^63-1, of an account in a cycle; cycle 0 is the standing limit here: for every cycle that
- * has none of its own. A limit of 0 blocks the account: gateways refuse every call. In Redis that is the field usage_blocked, since
- * a usage_limit of 0 means no limit to other readers of these keys.
+ * has none of its own. A limit of 0 blocks the account: gateways refuse every call. In Redis that is the field usage_blocked,
+ * since a usage_limit of 0 means no limit to other readers of these keys.
  * Results: 0; TKR_EINVAL (a NULL), TKR_ERANGE (the limit is negative), TKR_EACCOUNT, TKR_EKIND, TKR_ECYCLE; TKR_ESINK.
  * Cost: Redis: a round trip; SQLite: a transaction that is on disk when the call returns.
  */

@@ -332,10 +332,10 @@ typedef struct tkr_limit {
  * (yyyymmdd; 0: the default cycle of now)? The limit of the cycle holds, else the account's standing one. Holds nothing: of two
  * that ask at once both may be let through; tkr_call_begin with a reserve lets one. Set ret_limit->size first.
  * An account that nobody asked for recently is TKR_LIMIT_UNKNOWN at first, or TKR_LIMIT_REFUSED without figures with
- * TKR_LIMIT_CLOSED; the collector is told, and looks it up: one within some milliseconds, 100,000 that are asked for at once within 2
- * seconds. When a cycle ends, accounts that are known in it are known in the next one from its begin on, as long as the collector's
- * board has room for both. An account that nobody asked for within 10 seconds is refused only by figures that are at most 2 seconds old,
- * since its limit may have been raised; else it is TKR_LIMIT_UNKNOWN, and looked up at once.
+ * TKR_LIMIT_CLOSED; the collector is told, and looks it up: one within some milliseconds, 100,000 that are asked for at once
+ * within 2 seconds. When a cycle ends, accounts that are known in it are known in the next one from its begin on, as long as
+ * the collector's board has room for both. An account that nobody asked for within 10 seconds is refused only by figures that
+ * are at most 2 seconds old, since its limit may have been raised; else it is TKR_LIMIT_UNKNOWN, and looked up at once.
  * A cycle that is none of the producer's own (tkr_options) is taken for a month that begins on that day: cycle_end_ns.
  * Results: 0 with the verdict; TKR_EINVAL, TKR_ESIZE, TKR_EACCOUNT, TKR_EKIND, TKR_ECYCLE, TKR_ERANGE.
  * Threads: any. Progress: lock-free, some 25 nanoseconds, no system call; but for a thread that finds the collector's board

@@ -38,8 +38,8 @@ struct tkr_cycle_turn {
     int64_t end_ns; /* Unix time, as far as 63 bits of nanoseconds reach */
 };
 
-/* The turn at the end of a cycle by the rule, both valid. A date that is none of the rule's, since others count months from another
- * day, is taken for a month from that day. */
+/* The turn at the end of a cycle by the rule, both valid. A date that is none of the rule's, since others count months from
+ * another day, is taken for a month from that day. */
 void tkr_cycle_turn_find(const struct tkr_cycle_rule *rule, uint32_t cycle, struct tkr_cycle_turn *ret_turn);
 
 /* "YYYY-MM-DD" with its NUL. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What is due: places of the board in lists, by why they are to be looked up next. Whatever is put into a list is due later than what is
- * there, since each list has one delay; so the first of a list is the next, and nothing is ever searched.
+ * What is due: places of the board in lists, by why they are to be looked up next. Whatever is put into a list is due later
+ * than what is there, since each list has one delay; so the first of a list is the next, and nothing is ever searched.
  *
  * Threads: one.
  */

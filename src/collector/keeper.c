@@ -260,8 +260,8 @@ static void end_trouble(struct tkr_keeper *keeper, uint32_t number)
     (void)pthread_mutex_unlock(&keeper->figures->mutex);
 }
 
-/* From now on the workers count it, and it is looked up once they have all linked it. It is not in a list yet, or in that of who was there
- * before. */
+/* From now on the workers count it, and it is looked up once they have all linked it. It is not in a list yet, or in that of
+ * who was there before. */
 static void enlist(struct tkr_keeper *keeper, uint32_t number, int64_t now_ns)
 {
     uint64_t count = atomic_load_explicit(&keeper->taken_count, memory_order_relaxed); /* the thread's own */
@@ -462,8 +462,8 @@ static bool sum_unflushed(const struct tkr_keeper *keeper, uint32_t number, cons
     return true;
 }
 
-/* Adds an entry to the question: counted, then unflushed, then, when all are added, the sink (I2). One that cannot be read at present
- * comes again soon. */
+/* Adds an entry to the question: counted, then unflushed, then, when all are added, the sink (I2). One that cannot be read at
+ * present comes again soon. */
 static void ask_for(struct tkr_keeper *keeper, struct question *question, uint32_t number, int64_t now_ns)
 {
     const struct tkr_board_entry *entry = &keeper->guarded->board.entry[number];
@@ -558,8 +558,8 @@ static void note_asked(struct tkr_keeper *keeper, uint32_t number, int64_t now_n
 /* --- what was found --- */
 
 /*
- * The limit that holds. Where the cycle's own cannot be read, the last one that could be, else the standing one; where that cannot be
- * read, likewise; where nothing was ever known, what held before, or TKR_LIMIT_UNREADABLE.
+ * The limit that holds. Where the cycle's own cannot be read, the last one that could be, else the standing one; where that
+ * cannot be read, likewise; where nothing was ever known, what held before, or TKR_LIMIT_UNREADABLE.
  */
 static int64_t take_limit(struct kept *kept, const struct tkr_usage_found *found)
 {
@@ -738,8 +738,8 @@ static int64_t next_due(const struct tkr_keeper *keeper, int64_t now_ns)
     return next_ns;
 }
 
-/* A question of each kind, in turn, so that none keeps another waiting: new accounts, those that are refreshed, idle ones. Returns when
- * something is due again. */
+/* A question of each kind, in turn, so that none keeps another waiting: new accounts, those that are refreshed, idle ones.
+ * Returns when something is due again. */
 static int64_t look_up_due(struct tkr_keeper *keeper, int64_t now_ns)
 {
     struct question *question = keeper->question;

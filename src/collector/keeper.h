@@ -11,11 +11,11 @@
  * and not yet acknowledged. Many are on the way at once, in each of these steps; none waits for another but in its turn.
  *
  * What is known is looked up again (collector/due.h): each flush interval, at least each second, while gateways ask for it, and
- * while it refuses or cannot be read, since what refuses must not be old and what is mended is to be seen; each few seconds else, or
- * later, where there is so much of it that the sink would have no time for others.
+ * while it refuses or cannot be read, since what refuses must not be old and what is mended is to be seen; each few seconds
+ * else, or later, where there is so much of it that the sink would have no time for others.
  *
- * Nobody leaves the board for whom somebody asks. Where it is full with such accounts, those beyond stay unknown: that is counted and
- * said. Ahead of the begin of a cycle accounts are put on the board for it (collector/turns.h).
+ * Nobody leaves the board for whom somebody asks. Where it is full with such accounts, those beyond stay unknown: that is
+ * counted and said. Ahead of the begin of a cycle accounts are put on the board for it (collector/turns.h).
  *
  * What the shards have of an account is read as any reader reads it, in a committed state, and only if it is still of this
  * account: an entry that was forgotten has nothing that the sink has not.
@@ -30,9 +30,9 @@
  *
  * When the board was given up (collector/board.h), no account is taken up any more; those that are there are looked up still.
  *
- * When the sink fails, nothing is published: figures grow old, and gateways see how old; what is counted goes on. A limit that cannot
- * be read leaves the last one that could be, else the standing one, in force; totals that cannot be, as a failing sink. Both are
- * said, with the account's name.
+ * When the sink fails, nothing is published: figures grow old, and gateways see how old; what is counted goes on. A limit that
+ * cannot be read leaves the last one that could be, else the standing one, in force; totals that cannot be, as a failing sink.
+ * Both are said, with the account's name.
  */
 #ifndef TKR_COLLECTOR_KEEPER_H
 #define TKR_COLLECTOR_KEEPER_H
@@ -48,8 +48,8 @@ struct tkr_pulse;
 
 /*
  * Opens the thread's own sink. The board, of config's board_accounts, and the shards stay the caller's and outlive the keeper;
- * the board may be made later, before anything below is called but close. pulse, borrowed, is the thread's sign of life; or NULL. figures are
- * borrowed too. 0, or -1 with the reason.
+ * the board may be made later, before anything below is called but close. pulse, borrowed, is the thread's sign of life; or
+ * NULL. figures are borrowed too. 0, or -1 with the reason.
  */
 int tkr_keeper_open(const struct tkr_collector_config *config, struct tkr_guarded_board *guarded, struct tkr_shard *const *shard,
                     uint32_t shard_count, struct tkr_pulse *pulse, struct tkr_limit_figures *figures,
@@ -66,7 +66,8 @@ void tkr_keeper_close(struct tkr_keeper *keeper);
 /* Worker, after the commit: adds what a batch of the shard has counted, and takes what it was asked to watch. */
 void tkr_keeper_count(struct tkr_keeper *keeper, uint32_t shard, const struct tkr_drain *drain);
 
-/* Worker, between batches: tells where its shard has the accounts that were taken up since, or some of them. true: there are more. */
+/* Worker, between batches: tells where its shard has the accounts that were taken up since, or some of them. true: there are
+ * more. */
 bool tkr_keeper_resolve(struct tkr_keeper *keeper, uint32_t shard);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Accounts that gateways ask for and that the board may lack, on their way from the workers to the keeper: blocks, one a batch, that
- * any worker pushes and the keeper takes. Workers never wait. The bytes on the way are bounded: what comes beyond is counted, and the
- * gateways ask for it again within a second.
+ * Accounts that gateways ask for and that the board may lack, on their way from the workers to the keeper: blocks, one a batch,
+ * that any worker pushes and the keeper takes. Workers never wait. The bytes on the way are bounded: what comes beyond is
+ * counted, and the gateways ask for it again within a second.
  *
  * Barrier pair
  *   P1  a block's bytes, then the push (release); the keeper takes all blocks at once (acquire).
@@ -20,7 +20,8 @@
 
 struct tkr_wanted_block;
 
-/* An account, and what its gateway says of its cycle: when it ends, Unix time in seconds, and which follows; 0: it does not say. */
+/* An account, and what its gateway says of its cycle: when it ends, Unix time in seconds, and which follows; 0: it does not
+ * say. */
 struct tkr_wanted {
     tkr_account account; /* its id points into the block */
     uint32_t cycle;
@@ -36,7 +37,8 @@ struct tkr_wanted_queue {
     uint32_t at;                     /* in it */
 };
 
-/* Worker: a block with room for so many accounts, whose ids have so many bytes in all. NULL: no memory, or too much on the way. */
+/* Worker: a block with room for so many accounts, whose ids have so many bytes in all. NULL: no memory, or too much on the way.
+ * */
 struct tkr_wanted_block *tkr_wanted_begin(struct tkr_wanted_queue *queue, uint32_t accounts, uint32_t id_bytes);
 
 /* Worker: adds one of them. */

@@ -56,7 +56,8 @@ enum tkr_frame_type {
     TKR_FRAME_RELEASE = 7    /* what a call held against limits is to be given back; nothing is charged */
 };
 
-/* Values of a watch: when its cycle ends, Unix time in seconds, and which cycle follows, yyyymmdd. Older gateways tell neither. */
+/* Values of a watch: when its cycle ends, Unix time in seconds, and which cycle follows, yyyymmdd. Older gateways tell neither.
+ * */
 #define TKR_WATCH_END_S TKR_COUNTER_PROMPT
 #define TKR_WATCH_NEXT TKR_COUNTER_COMPLETION
 

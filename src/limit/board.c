@@ -308,8 +308,8 @@ static bool holds(const struct tkr_board *board, uint32_t number)
            atomic_load_explicit(&cells->cell[1], memory_order_relaxed) != 0;
 }
 
-/* Of the accounts at these places, the one asked for longest ago leaves. false: each holds something, or was asked for since, or there is
- * none. */
+/* Of the accounts at these places, the one asked for longest ago leaves. false: each holds something, or was asked for since,
+ * or there is none. */
 static bool leave_oldest(struct tkr_board *board, const uint32_t *number, uint32_t count, uint64_t leaves_s)
 {
     uint32_t oldest = 0;

@@ -51,7 +51,8 @@ struct tkr_board_figures {
     bool blocked;     /* after tkr_board_unblock, which takes off what stands for it (limit/layout.h) */
 };
 
-/* Any figure of a blocked account is beyond half of what stands for the block; no other account with a limit of 1 comes near it. */
+/* Any figure of a blocked account is beyond half of what stands for the block; no other account with a limit of 1 comes near
+ * it. */
 static inline void tkr_board_unblock(struct tkr_board_figures *figures)
 {
     figures->blocked = figures->limit == TKR_BOARD_BLOCKED_LIMIT && figures->used > TKR_BOARD_BLOCKED_BASE / 2;
@@ -193,8 +194,8 @@ static inline void tkr_board_ask(const struct tkr_board *board, uint32_t number,
 
 /*
  * Keeper: gives a key an entry that says nothing yet (fresh_ns 0). On a full board the account leaves that was asked for longest
- * ago, of those looked at, that holds nothing, and for which nobody has asked since leaves_s (monotonic; UINT64_MAX: whoever did; 0:
- * nobody leaves). false: none is to be had at present.
+ * ago, of those looked at, that holds nothing, and for which nobody has asked since leaves_s (monotonic; UINT64_MAX: whoever
+ * did; 0: nobody leaves). false: none is to be had at present.
  */
 bool tkr_board_take(struct tkr_board *board, const struct tkr_board_key *key, uint64_t leaves_s, uint32_t *ret_number);
 

@@ -150,10 +150,10 @@ static void fill(const struct tkr_producer *producer, struct tkr_board_figures *
 }
 
 /*
- * The keeper looks at an account each second while somebody asks for it, or it has no room left, and else each few seconds. What an
- * account has that is idle and was not looked at for so long refuses nobody: its limit may have been raised since, or cleared. It is
- * unknown then, the collector is told, and looks at once. While somebody asks, figures grow old only where the sink cannot be asked,
- * and then they refuse as long as they count for known.
+ * The keeper looks at an account each second while somebody asks for it, or it has no room left, and else each few seconds.
+ * What an account has that is idle and was not looked at for so long refuses nobody: its limit may have been raised since, or
+ * cleared. It is unknown then, the collector is told, and looks at once. While somebody asks, figures grow old only where the
+ * sink cannot be asked, and then they refuse as long as they count for known.
  */
 static inline bool is_late(const struct tkr_board *board, uint32_t number, int64_t fresh_ns, int64_t now_ns)
 {

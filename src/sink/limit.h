@@ -5,8 +5,9 @@
  *     ""  blanks  sign  digits [ "." zeros ] [ e exponent ]  blanks
  *
  * Read is what Python's int() reads, and what its float() reads of a figure without a fraction, as programs in Python write
- * either: 1000, " 7", "+7", "007", "1000.0", "1e3", "1.5e3". The figure is taken as it stands, in decimal, without the rounding of
- * a float. Not read: underscores, other digits than 0 to 9, hexadecimal, "inf", "nan", a fraction, and what is beyond 63 bits.
+ * either: 1000, " 7", "+7", "007", "1000.0", "1e3", "1.5e3". The figure is taken as it stands, in decimal, without the rounding
+ * of a float. Not read: underscores, other digits than 0 to 9, hexadecimal, "inf", "nan", a fraction, and what is beyond 63
+ * bits.
  */
 #ifndef TKR_SINK_LIMIT_H
 #define TKR_SINK_LIMIT_H

@@ -246,9 +246,9 @@ struct tkr_sink_ops {
     int (*reset)(tkr_sink *sink, const struct tkr_usage_row *account, tkr_counts *ret_before, tkr_message *ret_message);
 
     /*
-     * Looks count accounts up (kind, id and cycle of each row) and fills in as many of ret_found: what of one cannot be understood
-     * is said there, and the others are looked up all the same. Connects by itself, and stays so. 0, or -1 with the reason, which
-     * holds no id.
+     * Looks count accounts up (kind, id and cycle of each row) and fills in as many of ret_found: what of one cannot be
+     * understood is said there, and the others are looked up all the same. Connects by itself, and stays so. 0, or -1 with the
+     * reason, which holds no id.
      */
     int (*lookup)(tkr_sink *sink, const struct tkr_usage_row *accounts, uint32_t count, struct tkr_usage_found *ret_found,
                   tkr_message *ret_message);
@@ -259,8 +259,8 @@ struct tkr_sink_ops {
      */
     int (*limit_set)(tkr_sink *sink, const struct tkr_usage_row *account, int64_t tokens, tkr_message *ret_message);
 
-    /* Visits all limits, the unreadable too, standing ones as rows of cycle 0; of a cycle with its counts. 0, the visitor's number,
-     * or -1. */
+    /* Visits all limits, the unreadable too, standing ones as rows of cycle 0; of a cycle with its counts. 0, the visitor's
+     * number, or -1. */
     int (*limits)(tkr_sink *sink, const struct tkr_give_up *give_up, tkr_usage_visit *visit, void *arg, tkr_message *ret_message);
 
     /*

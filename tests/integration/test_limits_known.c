@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How limits become known, with a real collector: thousands at once, ahead of a new cycle, blocked, unreadable, and on a board that is full. */
+/* How limits become known, with a real collector: thousands at once, ahead of a new cycle, blocked, unreadable, and on a board
+ * that is full. */
 #include "base/clock.h"
 #include "base/cycle.h"
 #include "integration/collector_stage.h"

@@ -11,9 +11,9 @@
 #include "sink/sink.h"
 
 /*
- * Sets a limit of tokens > 0, blocks (0), or clears both (TKR_LIMIT_NONE); cycle 0 is the standing one. A limit that is there stays
- * under a block, for readers that know no block; who dies between the limit and the end of a block leaves the block.
- * 0; 1: there was none to clear; -1 with the reason.
+ * Sets a limit of tokens > 0, blocks (0), or clears both (TKR_LIMIT_NONE); cycle 0 is the standing one. A limit that is there
+ * stays under a block, for readers that know no block; who dies between the limit and the end of a block leaves the block. 0;
+ * 1: there was none to clear; -1 with the reason.
  */
 int tkr_redis_limit_set(redisContext *context, const struct tkr_usage_row *account, int64_t tokens, tkr_message *ret_message);
 

@@ -8,19 +8,20 @@
 #include "sink/sink.h"
 
 /*
- * The limit in a column of `tokens`: 0 blocks; what is below 0, or NULL, is none. SQLite keeps what a column of integers cannot hold
- * as it is: a text or a float is read as sink/limit.h has it, and shown in ret_text where it cannot be.
+ * The limit in a column of `tokens`: 0 blocks; what is below 0, or NULL, is none. SQLite keeps what a column of integers cannot
+ * hold as it is: a text or a float is read as sink/limit.h has it, and shown in ret_text where it cannot be.
  */
 int64_t tkr_ledger_limit(sqlite3_stmt *row, int column, char ret_text[TKR_LIMIT_TEXT_BYTES]);
 
 /*
- * Sets a limit of tokens >= 0, where 0 blocks, or clears it (TKR_LIMIT_NONE); cycle 0 is the standing one. 0; 1: there was none to
- * clear; -1 with the reason.
+ * Sets a limit of tokens >= 0, where 0 blocks, or clears it (TKR_LIMIT_NONE); cycle 0 is the standing one. 0; 1: there was none
+ * to clear; -1 with the reason.
  */
 int tkr_ledger_limit_set(const char *path, int timeout_ms, const struct tkr_usage_row *account, int64_t tokens,
                          tkr_message *ret_message);
 
-/* Visits all limits, those that cannot be read too, ordered by kind, account and cycle. 0, the visitor's number, or -1 with the reason. */
+/* Visits all limits, those that cannot be read too, ordered by kind, account and cycle. 0, the visitor's number, or -1 with the
+ * reason. */
 int tkr_ledger_limits(const char *path, int timeout_ms, const struct tkr_give_up *give_up, tkr_usage_visit *visit, void *arg,
                       tkr_message *ret_message);
 

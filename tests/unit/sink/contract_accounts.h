@@ -75,7 +75,8 @@ static int see_limit(const struct tkr_usage_row *row, void *arg)
     return row->limit == 42 ? 9 : 0;
 }
 
-/* A limit of 0, of the cycle and standing: it holds, stays in a reset, is visited, and goes with a limit or when it is cleared. */
+/* A limit of 0, of the cycle and standing: it holds, stays in a reset, is visited, and goes with a limit or when it is cleared.
+ * */
 static void test_contract_limit_of_zero_blocks(void **state)
 {
     tkr_sink *sink = contract_sink(state);
