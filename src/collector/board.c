@@ -74,8 +74,8 @@ static int make_part(int directory, struct part *part)
 }
 
 /*
- * The board that is there is replaced: its readers look for the next one. Somebody else's file there is none, and harms nobody. false:
- * there was none.
+ * The board that is there is replaced: its readers look for the next one. Somebody else's file there is none, and harms nobody.
+ * false: there was none.
  */
 static bool retire_last(int directory)
 {

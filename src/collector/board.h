@@ -14,8 +14,8 @@
 #include "limit/board.h"
 
 /*
- * Makes a board for so many accounts in the runtime directory. It waits (its header) if it takes the place of another, on which calls
- * may hold something. 0; -1 with the reason: then no gateway finds one.
+ * Makes a board for so many accounts in the runtime directory. It waits (its header) if it takes the place of another, on which
+ * calls may hold something. 0; -1 with the reason: then no gateway finds one.
  */
 int tkr_board_make(int runtime, uint32_t accounts_max, struct tkr_board *ret_board, tkr_message *ret_message);
 

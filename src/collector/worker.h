@@ -37,12 +37,12 @@ struct tkr_worker {
     uint32_t stride;
     enum tkr_orphan_policy orphans;
     const atomic_bool *stop;
-    struct tkr_notices *notices; /* of all workers; NULL: nobody wants them */
+    struct tkr_notices *notices;                        /* of all workers; NULL: nobody wants them */
     const _Atomic(struct tkr_limit_services *) *limits; /* NULL in it: there is no board, perhaps later */
-    struct tkr_keeper *keeper;                           /* of them, as the worker has found it; NULL: none */
-    struct tkr_reaper *reaper;                           /* the same */
-    struct tkr_meter *meter;     /* its own; NULL: nobody wants it */
-    struct tkr_pulse *pulse;     /* that it moves; may be NULL */
+    struct tkr_keeper *keeper;                          /* of them, as the worker has found it; NULL: none */
+    struct tkr_reaper *reaper;                          /* the same */
+    struct tkr_meter *meter;                            /* its own; NULL: nobody wants it */
+    struct tkr_pulse *pulse;                            /* that it moves; may be NULL */
     struct tkr_drain drain;
 };
 

@@ -65,8 +65,8 @@ static int allocate_part(int fd, char *base, uint64_t offset, uint64_t bytes)
 }
 
 /*
- * Allocates the pages of a range of the file that is mapped at base, all or none. In small parts: before Linux 6 a signal made tmpfs
- * undo a whole call, and a host with a profiling timer would wait for ever for a large one.
+ * Allocates the pages of a range of the file that is mapped at base, all or none. In small parts: before Linux 6 a signal made
+ * tmpfs undo a whole call, and a host with a profiling timer would wait for ever for a large one.
  */
 static int allocate(int fd, void *base, uint64_t offset, uint64_t bytes)
 {
