@@ -225,12 +225,12 @@ TKR_API TKR_MUST_CHECK int tkr_detailed_token_callback(const tkr_callback_option
  * A limit handler: when a call starts, holds the reserve of the context's start, or, where it has none, the estimate of the
  * prompt (as tkr_detailed_token_callback has it), at least 1 token, against the limits of the accounts: of all, or of none. Where
  * one has no room the call is refused, which tkr_callback_refusal tells; the handler has not failed, and the other handlers of a
- * composite run all the same. When the call ends, well or not, or its process dies, it is given back: once the collector has counted
- * what the handlers of the same composite recorded of the call, in whatever order they stand; without a composite, what was recorded
- * by the same thread before this handler's end. What an asynchronous handler records may come later, so that a limit may be exceeded
- * by what is under way there: make the composite asynchronous as a whole, or the token handlers not. Accounts that are not known
- * hold nothing, or refuse, as the producer's TKR_LIMIT_CLOSED has it. It counts nothing: token handlers do, and those hold
- * nothing. A handler that is asynchronous, or a member of one that is, refuses nobody in time.
+ * composite run all the same. When the call ends, well or not, or its process dies, it is given back: once the collector has
+ * counted what the handlers of the same composite recorded of the call, in whatever order they stand; without a composite, what
+ * was recorded by the same thread before this handler's end. What an asynchronous handler records may come later, so that a
+ * limit may be exceeded by what is under way there: make the composite asynchronous as a whole, or the token handlers not.
+ * Accounts that are not known hold nothing, or refuse, as the producer's TKR_LIMIT_CLOSED has it. It counts nothing: token
+ * handlers do, and those hold nothing. A handler that is asynchronous, or a member of one that is, refuses nobody in time.
  * Results: as tkr_token_callback.
  */
 TKR_API TKR_MUST_CHECK int tkr_limit_callback(const tkr_callback_options *options, tkr_callback **ret_callback);

@@ -250,10 +250,10 @@ TKR_API void tkr_close(tkr_producer *producer);
  * If the process dies first, the collector settles the call from the prompt estimate and the progress told.
  * With a reserve above 0 it is also held against the limits of all accounts, or of none: where one has no room for it, the call
  * is not begun and TKR_ELIMIT answered (tkr_limit_check has the figures). Accounts that are not known hold nothing, or, with
- * TKR_LIMIT_CLOSED, refuse. The end of the call gives it back, however it ends, but for what the call used, which stays held until
- * the collector has counted it: so calls that use at most what they reserve never exceed a limit on one host, also when gateways and
- * the collector are killed. If the process dies, the collector gives it back when it has settled the call, within a second or so.
- * Two calls that together have no room may both be refused; never are both let through.
+ * TKR_LIMIT_CLOSED, refuse. The end of the call gives it back, however it ends, but for what the call used, which stays held
+ * until the collector has counted it: so calls that use at most what they reserve never exceed a limit on one host, also when
+ * gateways and the collector are killed. If the process dies, the collector gives it back when it has settled the call, within a
+ * second or so. Two calls that together have no room may both be refused; never are both let through.
  * Results: 0; TKR_EINVAL, TKR_ESIZE, TKR_EACCOUNT, TKR_EKIND, TKR_ECYCLE, TKR_ERANGE, TKR_ETEXT; TKR_ECALLS; TKR_ENOSPC;
  * TKR_ELIMIT. Threads: any. Progress: lock-free; system calls only when slots are first used, a child re-opens after a fork, or,
  * with a reserve, as tkr_limit_check.

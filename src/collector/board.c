@@ -75,8 +75,8 @@ static int make_part(int directory, struct part *part)
 }
 
 /*
- * The board that is there is replaced: its readers look for the next one. Somebody else's file there is none, and harms nobody. false:
- * there was none.
+ * The board that is there is replaced: its readers look for the next one. Somebody else's file there is none, and harms nobody.
+ * false: there was none.
  */
 static bool retire_last(int directory)
 {
@@ -131,17 +131,33 @@ static void drop_files(int directory, const struct part part[2])
     }
 }
 
-uint32_t tkr_board_accounts_fit(const struct tkr_tmpfs *tmpfs, uint32_t wanted)
+static uint64_t bytes_of(uint32_t accounts)
 {
-    uint64_t most = tmpfs->bytes == 0 ? UINT64_MAX : tmpfs->bytes / TMPFS_PART;
-    uint32_t accounts = wanted;
+    uint32_t places = tkr_board_places(accounts);
 
-    if (most > tmpfs->available / 2)
-        most = tmpfs->available / 2;
-    while (accounts > TKR_BOARD_ACCOUNTS_MIN &&
-           tkr_board_bytes(tkr_board_places(accounts)) + tkr_reservations_bytes(tkr_board_places(accounts)) > most)
+    return tkr_board_bytes(places) + tkr_reservations_bytes(places);
+}
+
+/* As many accounts as fit so many bytes. */
+static uint32_t fit(uint32_t accounts, uint64_t bytes)
+{
+    while (accounts > TKR_BOARD_ACCOUNTS_MIN && bytes_of(accounts) > bytes)
         accounts /= 2;
     return accounts < TKR_BOARD_ACCOUNTS_MIN ? TKR_BOARD_ACCOUNTS_MIN : accounts;
+}
+
+uint32_t tkr_board_accounts_fit(int runtime, const struct tkr_tmpfs *tmpfs, uint32_t wanted)
+{
+    uint32_t accounts = fit(wanted, tmpfs->bytes == 0 ? UINT64_MAX : tmpfs->bytes / TMPFS_PART);
+    struct stat status;
+
+    if (fstatat(runtime, TKR_BOARD_NAME, &status, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(status.st_mode)) {
+        for (uint32_t there = accounts; there >= TKR_BOARD_ACCOUNTS_MIN; there /= 2) {
+            if ((uint64_t)status.st_size == tkr_board_bytes(tkr_board_places(there)))
+                return there;
+        }
+    }
+    return fit(accounts, tmpfs->available / 2);
 }
 
 static void describe(uint32_t accounts_max, struct part ret_part[2])

@@ -15,14 +15,15 @@
 #include "limit/board.h"
 
 /*
- * How many accounts a board may have that lies in a directory on this tmpfs: as many as wanted, or half, and half again, until board
- * and reservations take no more than an eighth of it, and half of what is free; TKR_BOARD_ACCOUNTS_MIN at least.
+ * How many accounts the board of this runtime directory is to have, of as many as are wanted: half of them, and half again, until board
+ * and reservations take at most an eighth of the tmpfs. A board of such a size that is there keeps its size, so that it can be taken
+ * over; another takes at most half of what is free. TKR_BOARD_ACCOUNTS_MIN at least.
  */
-uint32_t tkr_board_accounts_fit(const struct tkr_tmpfs *tmpfs, uint32_t wanted);
+uint32_t tkr_board_accounts_fit(int runtime, const struct tkr_tmpfs *tmpfs, uint32_t wanted);
 
 /*
- * Makes a board for so many accounts in the runtime directory. It waits (its header) if it takes the place of another, on which calls
- * may hold something. 0; -1 with the reason: then no gateway finds one.
+ * Makes a board for so many accounts in the runtime directory. It waits (its header) if it takes the place of another, on which
+ * calls may hold something. 0; -1 with the reason: then no gateway finds one.
  */
 int tkr_board_make(int runtime, uint32_t accounts_max, struct tkr_board *ret_board, tkr_message *ret_message);
 

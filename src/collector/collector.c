@@ -98,7 +98,7 @@ static void fit_board(struct tkr_collector *collector)
         return;
     if (recommended < TKR_TMPFS_RECOMMENDED_BYTES)
         recommended = TKR_TMPFS_RECOMMENDED_BYTES;
-    collector->config.board_accounts = tkr_board_accounts_fit(&tmpfs, wanted);
+    collector->config.board_accounts = tkr_board_accounts_fit(collector->home.runtime, &tmpfs, wanted);
     if (tmpfs.bytes != 0 && tmpfs.bytes < recommended)
         tkr_log(TKR_LOG_WARNING,
                 "%s is on a tmpfs of %" PRIu64 " MiB, of which %" PRIu64 " are free; %" PRIu64 " MiB are recommended (mount -o "

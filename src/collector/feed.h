@@ -12,7 +12,8 @@
  * Adoption and each arrow is a batch of its own. A kill between GONE and FREE leaves a file that may be there still; opening
  * finishes it. Folding into the law happens in the batch that says GONE: exactly once.
  *
- * Threads: discovery makes and frees feeds; between, a feed is its shard's worker's alone, except the atomics and discovery's marks.
+ * Threads: discovery makes and frees feeds; between, a feed is its shard's worker's alone, except the atomics and discovery's
+ * marks.
  */
 #ifndef TKR_COLLECTOR_FEED_H
 #define TKR_COLLECTOR_FEED_H
@@ -92,7 +93,8 @@ static inline void tkr_feed_obeyed(struct tkr_feed *feed, uint32_t lane, uint64_
     atomic_store_explicit(&feed->obeyed[lane], position, memory_order_release); /* counting and obeying before it */
 }
 
-/* Discovery: marks where the producers of a region stand now; what they published later, slots that were looked at before vouch for. */
+/* Discovery: marks where the producers of a region stand now; what they published later, slots that were looked at before vouch
+ * for. */
 void tkr_feed_mark(struct tkr_feed *feed);
 
 /* Discovery: is all up to the marks counted, and its releases obeyed? */

@@ -44,8 +44,8 @@ int tkr_reaper_open(struct tkr_guarded_board *guarded, uint32_t accounts_max, st
                     tkr_message *ret_message);
 
 /*
- * Before the rounds: if the board waits, since it has taken the place of another, nothing is published on it until a round finds that
- * no slot names another board, and the workers have counted what ended before that; or for a minute.
+ * Before the rounds: if the board waits, since it has taken the place of another, nothing is published on it until a round finds
+ * that no slot names another board, and the workers have counted what ended before that; or for a minute.
  */
 void tkr_reaper_wait(struct tkr_reaper *reaper);
 

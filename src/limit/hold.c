@@ -301,8 +301,8 @@ bool tkr_sweep_note(const struct tkr_board *board, struct tkr_sweep *sweep, uint
 }
 
 /*
- * What a cell has beyond what slots held in it is drift, whoever left it since (I5). It may have less than that, too: some of those
- * have left; if it did not change, somebody wrote nonsense into it. 1: it was made that.
+ * What a cell has beyond what slots held in it is drift, whoever left it since (I5). It may have less than that, too: some of
+ * those have left; if it did not change, somebody wrote nonsense into it. 1: it was made that.
  */
 static uint32_t end_one(_Atomic int64_t *cell, const struct tkr_sweep_entry *entry)
 {

@@ -14,8 +14,8 @@
  *
  * The end of a call that used something takes off only what it had reserved beyond that. The rest stays in the cells until the
  * collector has counted it: a release goes with the usage frame (event/frame.h), and the worker takes off what it says after it
- * has raised `counted`. So what a call reserved and then used is seen as reserved or as used at any moment, perhaps as both (board
- * P5). What could not be published is given back by its process at once.
+ * has raised `counted`. So what a call reserved and then used is seen as reserved or as used at any moment, perhaps as both
+ * (board P5). What could not be published is given back by its process at once.
  *
  * Who writes: the slot, its process, and the collector when that is dead; cells, all processes by atomic additions, and the
  * collector.
@@ -35,9 +35,9 @@
  *
  * What a kill leaves: NONE, nothing. HELD, what the collector takes off when it has settled the calls of the dead process: once,
  * since it clears the slot before. JOINING and LEAVING: some of the cells have it and others do not; nothing is taken off for the
- * slot, so that a cell may be too high, and never too low: this is drift, as is what came late (I3, I4), what a killed collector had
- * counted and not taken off, and what its process left to the collector. It is mended once the entry's epoch has moved on: what the
- * old cell has beyond what slots held there is nobody's (I5; tkr_sweep_*).
+ * slot, so that a cell may be too high, and never too low: this is drift, as is what came late (I3, I4), what a killed collector
+ * had counted and not taken off, and what its process left to the collector. It is mended once the entry's epoch has moved on:
+ * what the old cell has beyond what slots held there is nobody's (I5; tkr_sweep_*).
  *
  * A board that was replaced: its tag is not that of the slot or the release, and what was held goes with it.
  */
@@ -99,8 +99,8 @@ enum tkr_hold_result {
 enum tkr_hold_result tkr_hold_take(const struct tkr_board *board, struct tkr_hold_slot slot, const struct tkr_hold_claim *claim,
                                    uint32_t count, int64_t tokens);
 
-/* Gives back what a slot holds, if it is of this board, which may have been replaced or be NULL; the slot is NONE then. Its process
- * alone. */
+/* Gives back what a slot holds, if it is of this board, which may have been replaced or be NULL; the slot is NONE then. Its
+ * process alone. */
 void tkr_hold_give(const struct tkr_board *board, struct tkr_hold_slot slot, int64_t tokens);
 
 /*
@@ -119,14 +119,15 @@ static inline uint64_t tkr_hold_leave(struct tkr_hold_slot slot)
 /* The second: gives back those tokens of what it held that the release does not have. */
 void tkr_hold_left(const struct tkr_board *board, struct tkr_hold_slot slot, int64_t tokens);
 
-/* Collector: takes off what a release says after what its call used was counted, or what a slot of the dead held that was cleared. */
+/* Collector: takes off what a release says after what its call used was counted, or what a slot of the dead held that was
+ * cleared. */
 void tkr_hold_release(const struct tkr_board *board, uint64_t word, uint64_t more, int64_t tokens);
 
 /* --- mending, by one thread of the collector --- */
 
 /*
- * What it keeps of an entry. A round drains a cell that is not for new calls: notes what slots hold there and, when the workers have
- * obeyed all releases that lanes had after that, takes off what is in the cell beyond it (I5).
+ * What it keeps of an entry. A round drains a cell that is not for new calls: notes what slots hold there and, when the workers
+ * have obeyed all releases that lanes had after that, takes off what is in the cell beyond it (I5).
  */
 struct tkr_sweep_entry {
     int64_t before;

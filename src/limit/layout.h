@@ -18,11 +18,11 @@
  * most is its reach, so that none that left need be remembered.
  *
  * Both are allocated whole before they are renamed into place, reservations first, and are never cut or written over by their
- * maker. A collector that starts takes over the board that is there, if it is whole, of this boot, this layout and the size that is
- * asked for: what calls hold stays, and all accounts are unknown until it has looked them up. Else it makes both anew, marks the
- * board that is there as retired, and renames; then all accounts are unknown until the calls have ended, and are counted, that hold on
- * the one before, for a minute at most: those that are open for longer hold nothing any more. What belongs together carries the same
- * generation.
+ * maker. A collector that starts takes over the board that is there, if it is whole, of this boot, this layout and the size that
+ * is asked for: what calls hold stays, and all accounts are unknown until it has looked them up. Else it makes both anew, marks
+ * the board that is there as retired, and renames; then all accounts are unknown until the calls have ended, and are counted,
+ * that hold on the one before, for a minute at most: those that are open for longer hold nothing any more. What belongs together
+ * carries the same generation.
  *
  * Who writes: header, bits, key and figures of entries: the collector's keeper (one thread); `counted`: its workers (atomic
  * additions); `epoch`: its main thread; cells: any gateway, and the collector's workers and main thread; `asked_s`: any gateway.
@@ -37,7 +37,8 @@
  *   I3  An entry changes hands only while both its cells are 0.
  *   I5  No account that is on the board is farther from its home than the home's reach: it is raised before the account's seq is
  *       even, and lowered after it is odd.
- *   I4  What a cell that is not of the entry's epoch has beyond what slots and releases in lanes vouch for is drift (limit/hold.h I5).
+ *   I4  What a cell that is not of the entry's epoch has beyond what slots and releases in lanes vouch for is drift
+ *       (limit/hold.h I5).
  *
  * Barrier pairs
  *   P1  key, then seq (release); a reader loads seq (acquire), key (acquire), seq: as table/layout.h P1.
@@ -50,16 +51,16 @@
  *       loads cells (acquire, and more), then base, then counted. So what a call held and then used is in one of them at least.
  *   P6  seq raised by two and fresh_ns made 0, by a keeper that takes a board over, then all that its collector does to counted
  *       and cells; a reader finds an entry, reads, and then looks at seq: what is of the new collector it takes for nothing.
- *   P7  retired, then slots looked at for those that name another board, with a fence between; a gateway writes its slot, adds, with
- *       the addition as its fence, and then looks at retired. One of the two sees the other: so the collector knows when the last
- *       call has ended that holds on the board before.
+ *   P7  retired, then slots looked at for those that name another board, with a fence between; a gateway writes its slot, adds,
+ *       with the addition as its fence, and then looks at retired. One of the two sees the other: so the collector knows when the
+ *       last call has ended that holds on the board before.
  *   P4  epoch changed, then slots looked at, with a fence between; a gateway writes its slot, adds, and then looks at epoch again,
  *       with the addition as its fence: a slot that was not seen carries the new epoch.
  *
- * What a kill of the collector leaves: files under temporary names, which the next one removes; a board that grows old, with at most
- * one entry that is changing hands, a count of accounts that may be off by one and reaches that may be too far (tkr_board_resume);
- * or one that is retired: then accounts are unknown until the next collector has made one. What it had counted and not taken off
- * the cells, and what a kill of a gateway leaves: limit/hold.h.
+ * What a kill of the collector leaves: files under temporary names, which the next one removes; a board that grows old, with at
+ * most one entry that is changing hands, a count of accounts that may be off by one and reaches that may be too far
+ * (tkr_board_resume); or one that is retired: then accounts are unknown until the next collector has made one. What it had
+ * counted and not taken off the cells, and what a kill of a gateway leaves: limit/hold.h.
  *
  * Not promised: whoever may write the reservations can write nonsense to cells, and cut the file, which ends gateways that touch
  * it; the collector then gives the board up, and goes on.

@@ -230,8 +230,8 @@ static inline void copy_head(unsigned char *frame, const unsigned char *head, si
         memcpy(frame + at, head + at, 16);
 }
 
-/* Publishes the end of a claimed call whose usage is plain, if there is room in the thread's own lane, and what it releases, if not
- * NULL, at once with it. */
+/* Publishes the end of a claimed call whose usage is plain, if there is room in the thread's own lane, and what it releases, if
+ * not NULL, at once with it. */
 static inline __attribute__((always_inline)) bool end_plain(struct tkr_channel *channel, struct tkr_call_slot *slot,
                                                             const tkr_usage *usage, const struct tkr_frame_release *release)
 {

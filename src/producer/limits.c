@@ -436,8 +436,8 @@ int tkr_limits_reserve(struct tkr_producer *producer, const tkr_start *start, st
     return result == TKR_OK ? TKR_OK : tkr_producer_refuse(producer, result);
 }
 
-/* Publishes a release, if the thread's lane has room: nothing waits or grows for it. false: it has none, or what the thread recorded
- * before may lie in another. */
+/* Publishes a release, if the thread's lane has room: nothing waits or grows for it. false: it has none, or what the thread
+ * recorded before may lie in another. */
 static bool put_release(struct tkr_channel *channel, const struct tkr_frame_release *release)
 {
     unsigned char *frame;

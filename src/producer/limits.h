@@ -18,8 +18,8 @@ bool tkr_limits_hold(struct tkr_producer *producer, struct tkr_channel *channel,
                      const tkr_start *start, uint32_t cycle, int64_t now_ns);
 
 /*
- * The end of a call that holds, whose slot the caller has claimed, in two steps (limit/hold.h): before its usage is published, with
- * the release at once; and after, which gives back tokens of what it held, of a call that is not published all.
+ * The end of a call that holds, whose slot the caller has claimed, in two steps (limit/hold.h): before its usage is published,
+ * with the release at once; and after, which gives back tokens of what it held, of a call that is not published all.
  */
 void tkr_limits_leave(struct tkr_call_slot *slot, int64_t used, struct tkr_frame_release *ret_release);
 void tkr_limits_left(struct tkr_producer *producer, struct tkr_call_slot *slot, int64_t tokens);

@@ -12,9 +12,9 @@
  * Lock: the owner holds an OFD write lock on byte 0 through its mapping; the kernel drops it when the process ends. A file
  * whose lock is free is that of a dead process.
  * Memory: the file has its full size from the start, but pages are allocated (MADV_POPULATE_WRITE, where the kernel lacks it
- * fallocate) before they are first touched, in this order: header and directory, first lane; slots and further lanes when they are
- * first handed out. So a full tmpfs is an error code, never a SIGBUS. They are small pages (MADV_NOHUGEPAGE), whatever the tmpfs
- * gives others: of a region little is used, here and there.
+ * fallocate) before they are first touched, in this order: header and directory, first lane; slots and further lanes when they
+ * are first handed out. So a full tmpfs is an error code, never a SIGBUS. They are small pages (MADV_NOHUGEPAGE), whatever the
+ * tmpfs gives others: of a region little is used, here and there.
  *
  * The moments of its making, each of which a kill may leave:
  *   .region-X absent | empty, not locked | empty, locked | sized, not initialised | initialised, magic unset |

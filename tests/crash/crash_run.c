@@ -522,8 +522,8 @@ static int crash_making_board(struct run *run)
 }
 
 /*
- * The first board is made, and then one of another size that takes the place of the first: limits are not known before the calls have
- * ended that hold on that one.
+ * The first board is made, and then one of another size that takes the place of the first: limits are not known before the calls
+ * have ended that hold on that one.
  */
 static int crash_board(struct run *run)
 {
@@ -558,7 +558,8 @@ static int crash_taking_over(struct run *run)
     return look_at_reservations(run, 0, 2, settled_ms());
 }
 
-/* A collector dies while it takes off what calls held that have ended, or a gateway that it has seen die; the next one mends it. */
+/* A collector dies while it takes off what calls held that have ended, or a gateway that it has seen die; the next one mends it.
+ * */
 static int crash_releasing(struct run *run)
 {
     bool of_the_dead = strcmp(run->point->name, "HOLD_CLEARED") == 0;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Honest reserves on one host: gateways whose calls use at most what they reserve, with limits closed, of which one is killed again
- * and again, and the collector too. What is used in the end is not a token beyond the limit; and nothing stays reserved, so that the
- * limit can be used to its last token.
+ * Honest reserves on one host: gateways whose calls use at most what they reserve, with limits closed, of which one is killed
+ * again and again, and the collector too. What is used in the end is not a token beyond the limit; and nothing stays reserved,
+ * so that the limit can be used to its last token.
  *
  * TOKENRING_TEST_HONEST_RUNS: how many times, in each sink; 3.
  */

@@ -17,8 +17,8 @@
  *
  * Each call holds 1 and uses 1, also if it is settled, and the limit is 1: one call may use it, and all others are refused.
  *
- * Claims: what is held and what was used is never more than the limit; the cells and what is counted are together never below that
- * (I1); the cells are never below 0; when all have ended or died, a few sweeps later both cells are 0.
+ * Claims: what is held and what was used is never more than the limit; the cells and what is counted are together never below
+ * that (I1); the cells are never below 0; when all have ended or died, a few sweeps later both cells are 0.
  *
  * Broken on purpose: LOOKED_FIRST (a check, then an addition), SLOT_AFTER_ADDITION, ADDITION_NO_FENCE, EPOCH_NOT_LOOKED_AT_AGAIN,
  * PARITY_LOOKED_AT (an epoch that has moved on by two is taken for the same),

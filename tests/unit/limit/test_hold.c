@@ -501,8 +501,8 @@ static void test_drift_is_mended_beside_calls_that_go_on_in_both_cells(void **st
     }
 }
 
-/* What joins or leaves while a round goes on is no drift, and what came late is; what somebody claims to hold beyond what there is
- * changes nothing. */
+/* What joins or leaves while a round goes on is no drift, and what came late is; what somebody claims to hold beyond what there
+ * is changes nothing. */
 static void test_round_takes_off_only_what_no_slot_vouches_for(void **state)
 {
     struct fixture *f = *state;
