@@ -125,9 +125,34 @@ static void test_board_is_taken_over_as_it_is_or_not_at_all(void **state)
     assert_int_equal(atomic_load(&f->guarded.board.header->waits), 1); /* calls may hold on the one before */
 }
 
+/* Sizes fit the tmpfs; but a board that is there keeps its size, or it could not be taken over, whatever is free now. */
+static void test_board_fits_its_tmpfs_and_keeps_the_size_that_it_has(void **state)
+{
+    const struct tkr_tmpfs large = {.bytes = UINT64_C(12) << 30, .available = UINT64_C(12) << 30};
+    const struct tkr_tmpfs unbounded = {.bytes = 0, .available = UINT64_MAX};
+    const struct tkr_tmpfs small = {.bytes = 64 << 20, .available = 64 << 20};
+    const struct tkr_tmpfs full = {.bytes = 64 << 20, .available = 0};
+    struct fixture *f = *state;
+    int elsewhere = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC); /* there is no board */
+    tkr_message message = {""};
+
+    assert_int_equal(tkr_board_accounts_fit(elsewhere, &large, 65536), 65536);
+    assert_int_equal(tkr_board_accounts_fit(elsewhere, &unbounded, TKR_BOARD_ACCOUNTS_MAX), TKR_BOARD_ACCOUNTS_MAX);
+    assert_int_equal(tkr_board_accounts_fit(elsewhere, &small, 65536), 8192);
+    assert_int_equal(tkr_board_accounts_fit(elsewhere, &small, 2000), 2000);
+    assert_int_equal(tkr_board_accounts_fit(elsewhere, &full, 65536), TKR_BOARD_ACCOUNTS_MIN);
+    assert_int_equal(tkr_board_accounts_fit(f->directory, &full, 65536), TKR_BOARD_ACCOUNTS_MIN); /* as it is */
+    tkr_board_unmap(&f->guarded.board);
+    assert_int_equal(tkr_board_make(f->directory, 8192, &f->guarded.board, &message), 0);
+    assert_int_equal(tkr_board_accounts_fit(f->directory, &full, 65536), 8192);
+    assert_int_equal(tkr_board_accounts_fit(f->directory, &small, 4096), 4096); /* another is asked for */
+    assert_int_equal(close(elsewhere), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_board_fits_its_tmpfs_and_keeps_the_size_that_it_has, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_whole_board_is_touched_and_stays, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_board_found_cut_by_a_call_is_retired_and_touched_no_more, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_board_found_cut_by_a_look_is_retired_and_touched_no_more, set_up, tear_down),
