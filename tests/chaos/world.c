@@ -10,7 +10,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define DEADLINE_MS 30000
+#define DEADLINE_MS PROCESS_PATIENCE_MS
 #define LEAVE_MS 15000 /* its own last flush takes up to 10 s */
 #define TICK_MS 3
 #define PATH_BYTES 128

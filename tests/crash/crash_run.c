@@ -48,7 +48,7 @@
 #define VICTIM 1     /* of the gateways, killed by us */
 #define CALLS "1200" /* at least */
 #define CALLS_OF_A_BATCH 300
-#define DEADLINE_MS 30000
+#define DEADLINE_MS PROCESS_PATIENCE_MS
 #define LIMIT_TOKENS INT64_C(1000000000) /* of each account: calls of a run do not come near it */
 #define SWEEPS_MS 600                    /* the collector looks four times a second for what nobody holds */
 #define BOARD_FOUND_MS 500               /* gateways look for a new board ten times a second */

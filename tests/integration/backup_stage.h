@@ -10,7 +10,7 @@
 
 #include "integration/stage_calls.h"
 
-#define SETTLE_MS 30000
+#define SETTLE_MS PROCESS_PATIENCE_MS
 #define MODELS 4
 #define NOTE_TEAM 0   /* in stage_truth.note: prompt tokens of the team */
 #define NOTE_MODELS 1 /* and of its models */

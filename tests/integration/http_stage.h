@@ -10,7 +10,7 @@
 #include "integration/collector_stage.h"
 
 #define SERVED "metrics and health are served on "
-#define WAIT_MS 60000
+#define WAIT_MS PROCESS_PATIENCE_MS
 #define WHERE_BYTES 64
 
 /* Does the program run, and end well, with such arguments? */

@@ -12,7 +12,7 @@ import time
 
 import pyte
 
-DEADLINE_S = 30
+DEADLINE_S = 180  # far beyond what a loaded machine needs
 
 
 class Failed(Exception):
@@ -65,7 +65,8 @@ class Terminal:
         """Until the screen is so, and nothing comes any more for a moment."""
         end = time.monotonic() + DEADLINE_S
         while time.monotonic() < end:
-            while self.take(0.05):
+            quiet = time.monotonic() + 1  # or what is shown then: on a loaded machine there may be no quiet moment
+            while time.monotonic() < quiet and self.take(0.05):
                 pass
             if condition(self.lines()):
                 return self.lines()

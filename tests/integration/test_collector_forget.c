@@ -9,7 +9,7 @@
 
 #define USERS 400
 #define ROUNDS 3
-#define SETTLE_MS 30000
+#define SETTLE_MS PROCESS_PATIENCE_MS
 
 static int record_round(struct stage *stage, int number)
 {

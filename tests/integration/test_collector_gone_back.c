@@ -8,7 +8,7 @@
 #include "integration/stage_calls.h"
 
 #define CALLS 2000
-#define SETTLE_MS 30000
+#define SETTLE_MS PROCESS_PATIENCE_MS
 
 static int record_calls(struct stage *stage, int number)
 {

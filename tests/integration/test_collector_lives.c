@@ -10,7 +10,7 @@
 #include "region/layout.h"
 
 #define CALLS_EACH 10
-#define SETTLE_MS 60000
+#define SETTLE_MS PROCESS_PATIENCE_MS
 #define DAY_NS (UINT64_C(86400) * 1000000000)
 
 static int set_up_ledger(void **state)

@@ -9,7 +9,7 @@
 #include "tokenring/repository.h"
 
 #define SCRIPT TEST_SOURCE_DIR "/tests/integration/compatibility.py"
-#define SETTLE_MS 60000
+#define SETTLE_MS PROCESS_PATIENCE_MS
 #define ROUNDS "1500"
 #define PRODUCERS 3
 #define PYTHONS 2

@@ -10,7 +10,7 @@
 #include "integration/stage_calls.h"
 
 #define CALLS 800
-#define SETTLE_MS 30000
+#define SETTLE_MS PROCESS_PATIENCE_MS
 #define USER 3
 
 static int record_calls(struct stage *stage, int number)

@@ -8,7 +8,7 @@
 #include "integration/collector_stage.h"
 
 #define CALLS 1000
-#define SETTLE_MS 30000
+#define SETTLE_MS PROCESS_PATIENCE_MS
 #define WAIT "2" /* seconds: several of the looks that a collector takes */
 
 /* --- the stage's further means --- */

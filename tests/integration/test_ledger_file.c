@@ -13,7 +13,7 @@
 #include "integration/stage_calls.h"
 
 #define CALLS 1000
-#define SETTLE_MS 60000
+#define SETTLE_MS PROCESS_PATIENCE_MS
 
 static int record_calls(struct stage *stage, int number)
 {

@@ -5,7 +5,7 @@
 #include "integration/collector_stage.h"
 #include "support/sink.h"
 
-#define DEADLINE_MS 30000
+#define DEADLINE_MS PROCESS_PATIENCE_MS
 
 /* Runs `tokenring` and gives its exit status; *ret_text, freed by the caller, is all that it wrote, results first. */
 static int run(struct stage *stage, const char *const arg[12], char **ret_text)

@@ -11,7 +11,7 @@
 #include "support/procfs.h"
 #include "support/random.h"
 
-#define WAIT_MS 60000
+#define WAIT_MS PROCESS_PATIENCE_MS
 #define GATEWAYS 12
 #define LIMIT 60000
 #define RESERVE_MIN 20

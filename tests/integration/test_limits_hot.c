@@ -4,7 +4,7 @@
 #include "support/procfs.h"
 #include "support/sink.h"
 
-#define WAIT_MS 15000
+#define WAIT_MS PROCESS_PATIENCE_MS
 #define GATEWAYS 16
 #define CALLS_EACH 63
 #define RESERVE 1000

@@ -6,7 +6,7 @@
 #include "integration/collector_stage.h"
 #include "support/sink.h"
 
-#define WAIT_MS 30000
+#define WAIT_MS PROCESS_PATIENCE_MS
 #define MANY 5000
 #define TURNING 300
 #define BOARD "1024"

@@ -10,7 +10,7 @@
 
 #define LOG_PATH_BYTES (STAGE_PATH_BYTES + 16)
 #define PRODUCERS 3
-#define WAIT_MS 20000
+#define WAIT_MS PROCESS_PATIENCE_MS
 #define MARK "SECRET" /* in each id of the accounts that are redacted */
 
 static void log_path(const struct stage *stage, int rotation, char ret_path[LOG_PATH_BYTES])

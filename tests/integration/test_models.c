@@ -9,7 +9,7 @@
 
 #define CALLS 1500
 #define USERS 8
-#define SETTLE_MS 30000
+#define SETTLE_MS PROCESS_PATIENCE_MS
 #define ROWS_MAX 512
 #define MODELS_NOTE 0 /* in stage_truth.note: how many models calls are of */
 

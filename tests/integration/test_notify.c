@@ -5,7 +5,7 @@
 
 #include "integration/collector_stage.h"
 
-#define WAIT_MS 20000
+#define WAIT_MS PROCESS_PATIENCE_MS
 
 struct manager {
     int fd;

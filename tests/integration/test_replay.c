@@ -30,7 +30,7 @@
 #define AZURE_TOTAL 44756405
 #define ROWS 6000
 #define ROW_USERS 40
-#define DEADLINE_MS 60000
+#define DEADLINE_MS PROCESS_PATIENCE_MS
 #define ENV_MAX 5
 #define ENV_BYTES 160
 #define SETTLED 20 /* looks at a process that should be gone */

@@ -3,7 +3,7 @@
 #include "integration/collector_stage.h"
 #include "tokenring/repository.h"
 
-#define SETTLE_MS 30000
+#define SETTLE_MS PROCESS_PATIENCE_MS
 #define ROUNDS 500
 #define GATEWAYS 3
 

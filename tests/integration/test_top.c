@@ -3,7 +3,7 @@
 #include "integration/view_files.h"
 
 #define SCRIPT TEST_SOURCE_DIR "/tests/integration/top_terminal.py"
-#define TERMINAL_MS 240000
+#define TERMINAL_MS 800000
 #define USERS 25
 
 static const char *python; /* one that has pyte */

@@ -8,7 +8,7 @@
 #include "integration/collector_stage.h"
 
 #define VIEW_COMMAND TEST_BIN_DIR "/tokenring"
-#define VIEW_DEADLINE_MS 60000
+#define VIEW_DEADLINE_MS PROCESS_PATIENCE_MS
 #define VIEW_CALLS 300
 #define VIEW_OPEN 3
 #define VIEW_PATH_BYTES (STAGE_PATH_BYTES + 256)

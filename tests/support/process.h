@@ -16,6 +16,9 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+#define PROCESS_PATIENCE_MS \
+    180000 /* the longest that a test waits for what must happen: far beyond what a loaded machine needs */
+
 enum process_stream { PROCESS_STDOUT, PROCESS_STDERR, PROCESS_STREAM_COUNT };
 
 struct process {

@@ -21,7 +21,7 @@
 #include "support/tempdir.h"
 #include "support/test.h"
 
-#define DEADLINE_MS 30000
+#define DEADLINE_MS PROCESS_PATIENCE_MS
 #define PATH_BYTES (TEMPDIR_BYTES + 16)
 #define THREADS 4
 #define TEXT_MAX (32u << 20)

@@ -20,7 +20,7 @@
 #include "support/process.h"
 #include "unit/callback/fixture.h"
 
-#define WAIT_MS 60000
+#define WAIT_MS PROCESS_PATIENCE_MS
 #define CALLS 100
 
 static bool no_threads;

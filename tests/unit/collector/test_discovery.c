@@ -5,7 +5,7 @@
 #include "support/process.h"
 #include "unit/collector/bench.h"
 
-#define LIMIT_MS 30000
+#define LIMIT_MS PROCESS_PATIENCE_MS
 #define STRANGER 65534
 #define USER "a"
 

@@ -10,7 +10,7 @@
 #define SHARDS 2
 #define USERS 350 /* several chunks */
 #define ID_BYTES 24
-#define LIMIT_MS 30000
+#define LIMIT_MS PROCESS_PATIENCE_MS
 #define FINISH_MS 10000
 _Static_assert(CYCLE == SINK_TEST_CYCLE, "the sink's helpers look at the same cycle");
 

@@ -9,7 +9,7 @@
 
 #define COMMAND TEST_BIN_DIR "/tokenring"
 #define ARGS_MAX 6
-#define DEADLINE_MS 20000
+#define DEADLINE_MS PROCESS_PATIENCE_MS
 
 struct run {
     const char *arg[ARGS_MAX]; /* after the program's name */

@@ -14,7 +14,7 @@
 #include "unit/producer/fixture.h"
 
 #define CHILDREN_MAX 64
-#define WAIT_MS 60000
+#define WAIT_MS PROCESS_PATIENCE_MS
 
 /* What the processes of a test did, in memory that they share. */
 static struct done *shared;

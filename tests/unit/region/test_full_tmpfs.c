@@ -12,7 +12,7 @@
 #include "unit/producer/fixture.h"
 
 #define LANE 16384u
-#define DEADLINE_MS 20000
+#define DEADLINE_MS PROCESS_PATIENCE_MS
 
 static char base[TEMPDIR_BYTES];
 

@@ -14,7 +14,7 @@
 #define DROPS 20000u
 #define WINDOW_NS (10 * TKR_NS_PER_MS) /* in which a size is asked for once */
 #define SIZES 16                       /* lanes are asked for in halves, 16 KiB..64 MiB, and slots */
-#define DEADLINE_MS 20000
+#define DEADLINE_MS PROCESS_PATIENCE_MS
 
 static bool full;
 static uint64_t asked;

@@ -15,7 +15,7 @@
 #include "unit/producer/drain.h"
 #include "unit/producer/fixture.h"
 
-#define WAIT_MS 10000
+#define WAIT_MS PROCESS_PATIENCE_MS
 
 static int directory;
 
