@@ -151,7 +151,7 @@ static uint64_t address_space(pid_t pid)
     return kib * 1024;
 }
 
-static void limit(pid_t pid, int resource, uint64_t value)
+static void limit(pid_t pid, enum __rlimit_resource resource, uint64_t value)
 {
     struct rlimit limits;
 

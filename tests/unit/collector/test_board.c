@@ -106,7 +106,7 @@ static void test_board_found_cut_by_a_look_is_retired_and_touched_no_more(void *
 static void test_board_is_taken_over_as_it_is_or_not_at_all(void **state)
 {
     struct fixture *f = *state;
-    struct tkr_board other = {NULL};
+    struct tkr_board other = {.header = NULL};
     tkr_message message;
 
     atomic_store(&f->guarded.board.cells[7].cell[0], 33);

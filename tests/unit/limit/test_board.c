@@ -200,7 +200,9 @@ static void test_board_that_is_taken_over_keeps_its_accounts_and_knows_nothing_o
     uint64_t seq;
     uint64_t seq_now;
 
-    assert_true(take(f, "stays", &stays) && take(f, "leaving", &leaving) && take(f, "coming", &coming));
+    assert_true(take(f, "stays", &stays));
+    assert_true(take(f, "leaving", &leaving));
+    assert_true(take(f, "coming", &coming));
     tkr_board_publish(&f->board, stays, 1000, 400, 5);
     tkr_board_publish(&f->board, leaving, 1000, 400, 5);
     (void)atomic_fetch_add(&f->board.entry[stays].counted, 7);
