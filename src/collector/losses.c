@@ -11,7 +11,7 @@
 #define SAY_NS (10 * TKR_NS_PER_S)     /* between sentences of one kind */
 
 static const char *const cause[TKR_DROP_COUNT] = {
-#define TKR_DROP(symbol, key, help) [TKR_DROP_##symbol] = help,
+#define TKR_DROP(symbol, key, help) [TKR_DROP_##symbol] = (help),
 #include "base/drops.def"
 #undef TKR_DROP
 };
