@@ -16,8 +16,8 @@
 
 /*
  * How many accounts the board of this runtime directory is to have, of as many as are wanted: half of them, and half again, until board
- * and reservations take at most an eighth of the tmpfs. A board of such a size that is there keeps its size, so that it can be taken
- * over; another takes at most half of what is free. TKR_BOARD_ACCOUNTS_MIN at least.
+ * and reservations take at most an eighth of the tmpfs, and half of what is free. A board that is there and was made when more was
+ * free keeps its size, so that it can be taken over. TKR_BOARD_ACCOUNTS_MIN at least.
  */
 uint32_t tkr_board_accounts_fit(int runtime, const struct tkr_tmpfs *tmpfs, uint32_t wanted);
 
