@@ -14,11 +14,12 @@
 #include <unistd.h>
 
 #include "crash/calls.h"
+#include "support/light.h"
+#include "support/process.h"
 #include "tokenring/tokenring.h"
 
-#define CALLS_BETWEEN_NAPS 10
+#define CALLS_BETWEEN_NAPS (TEST_COLLECTOR_IS_SLOW ? 1 : 10)
 #define NAP_NS 500000
-#define SYNC_MS 30000
 
 static struct crash_truth *truth;
 static tkr_producer *producer;
@@ -123,7 +124,7 @@ static void *run(void *argument)
         uint64_t last = i + (holds ? CRASH_HELD : 1);
         make_calls(thread, i, last);
         if (holds) {
-            require(tkr_sync(producer, SYNC_MS), last);
+            require(tkr_sync(producer, PROCESS_PATIENCE_MS), last);
             obey(thread, CRASH_REST);
         }
         if (i % CALLS_BETWEEN_NAPS == 0)

@@ -508,17 +508,21 @@ static int start_gateways_of(struct run *run, const char *workers, const char *c
     return 0;
 }
 
+/* The next collector: once it collects, what the one before said of limits is not known, however fresh it was. */
+static int go_on_collecting(struct run *run)
+{
+    if (start_collector(run, "TOKENRING_WORKERS=1", NULL) != 0 ||
+        process_wait_text(&run->collector, PROCESS_STDERR, "collecting in", DEADLINE_MS) != 0)
+        return fail(run, "cannot start");
+    return 0;
+}
+
 /* A collector dies there, and another one goes on. */
 static int crash_making_board(struct run *run)
 {
     if (start_collector(run, "TOKENRING_WORKERS=1", run->env_crash) != 0 || wait_killed(run, &run->collector) != 0)
         return fail(run, "cannot make a board");
-    if (look_at_the_dead(run) != 0)
-        return -1;
-    if (start_collector(run, "TOKENRING_WORKERS=1", NULL) != 0 ||
-        process_wait_text(&run->collector, PROCESS_STDERR, "collecting in", DEADLINE_MS) != 0)
-        return fail(run, "cannot start"); /* from then on what the last board says is not known, however fresh it was */
-    return 0;
+    return look_at_the_dead(run) != 0 ? -1 : go_on_collecting(run);
 }
 
 /*
@@ -570,8 +574,8 @@ static int crash_releasing(struct run *run)
     if (wait_killed(run, &run->collector) != 0 || look_at_the_dead(run) != 0)
         return -1;
     process_signal(&run->gateway[VICTIM], SIGKILL);
-    if (start_collector(run, "TOKENRING_WORKERS=1", NULL) != 0 || watch_accounts(run) != 0)
-        return fail(run, "cannot start");
+    if (go_on_collecting(run) != 0 || watch_accounts(run) != 0)
+        return -1;
     return look_at_reservations(run, 0, 2, settled_ms());
 }
 

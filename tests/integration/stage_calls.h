@@ -4,6 +4,7 @@
 #define TESTS_INTEGRATION_STAGE_CALLS_H
 
 #include "integration/collector_stage.h"
+#include "support/light.h"
 
 #define STAGE_CALLS 200
 
@@ -48,7 +49,7 @@ static inline int stage_record_on(struct stage *stage, int number)
     for (int i = 0; !atomic_load(&stage->truth->stop); i++) {
         if (stage_record(stage, producer, (number + i) % STAGE_USERS, 1 + i % 1000, number) != TKR_OK)
             return 2;
-        if (i % 20 == 0)
+        if (i % (TEST_COLLECTOR_IS_SLOW ? 2 : 20) == 0)
             process_sleep_ms(1);
     }
     tkr_close(producer);

@@ -177,7 +177,7 @@ static void test_accounts_beyond_a_full_board_stay_unknown_and_that_is_said(void
 /* Options by which a cycle begins with the next whole minute that is some seconds away, and the name of that cycle. */
 static int64_t turn_soon(tkr_options *options, uint32_t *ret_next)
 {
-    int64_t turn_s = (tkr_clock_unix_ns() / TKR_NS_PER_S + 8) / 60 * 60 + 60;
+    int64_t turn_s = (tkr_clock_unix_ns() / TKR_NS_PER_S + 20) / 60 * 60 + 60;
 
     options->utc_offset_minutes =
         (int32_t)(turn_s / 60 % 1440) > 720 ? 1440 - (int32_t)(turn_s / 60 % 1440) : -(int32_t)(turn_s / 60 % 1440);
@@ -237,7 +237,7 @@ static void test_limits_hold_from_the_first_check_of_a_new_cycle(void **state)
             unknown += limit.verdict == TKR_LIMIT_UNKNOWN;
             assert_int_equal(limit.cycle_end_ns, turn_ns);
         }
-        if (tkr_clock_unix_ns() > turn_ns - TKR_NS_PER_S)
+        if (unknown > 0 && tkr_clock_unix_ns() > turn_ns - TKR_NS_PER_S)
             fail_msg("%d accounts are not known before the turn", unknown);
         process_sleep_ms(20);
     }
