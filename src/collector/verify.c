@@ -9,6 +9,7 @@
 #include "base/crash.h"
 #include "collector/folder.h"
 #include "collector/home.h"
+#include "collector/siblings.h"
 #include "sink/contribution.h"
 #include "table/reader.h"
 #include "tokenring/tokenring.h"
@@ -21,6 +22,8 @@ struct verification {
     tkr_sink *sink;
     bool alone;  /* no collector runs here */
     bool repair; /* this chunk: see may_repair */
+    struct tkr_reader *reader[TKR_WORKERS_MAX];
+    uint32_t number; /* of the shard that is verified */
     struct tkr_chunk chunk;
     uint64_t acknowledged; /* the shard's last chunk that was: below it, the sink has gone back */
     struct tkr_entry_copy *copy;
@@ -175,10 +178,16 @@ static int take_repair(struct verification *v, const struct tkr_repair *missing,
 static int repair_missing(struct verification *v, bool in_order, tkr_message *ret_message)
 {
     const struct tkr_repair_terms terms = {.choice = v->options->choice, .lost = !in_order, .dry_run = !v->repair};
+    struct tkr_repair_sibling *siblings;
+    int rc;
 
     if (v->missing_count == 0)
         return 0;
-    if (v->sink->ops->repair(v->sink, v->chunk.source, &terms, v->missing, v->missing_count, ret_message) != 0)
+    if (tkr_siblings_find(v->reader, v->report->shards, v->number, v->missing, v->missing_count, &siblings, ret_message) != 0)
+        return -1;
+    rc = v->sink->ops->repair(v->sink, v->chunk.source, &terms, v->missing, v->missing_count, ret_message);
+    free(siblings);
+    if (rc != 0)
         return -1;
     for (uint32_t i = 0; i < v->missing_count; i++) {
         if (take_repair(v, &v->missing[i], &v->copy[v->missing_copy[i]], ret_message) != 0)
@@ -214,13 +223,15 @@ static bool is_asked(const struct tkr_usage_query *query, const struct tkr_entry
            (query->id == NULL || (query->id_len == copy->id_len && memcmp(query->id, copy->id, copy->id_len) == 0));
 }
 
-static int verify_shard(struct verification *v, struct tkr_reader *reader, tkr_message *ret_message)
+static int verify_shard(struct verification *v, tkr_message *ret_message)
 {
+    struct tkr_reader *reader = v->reader[v->number];
     const struct tkr_shard_header *header = tkr_reader_header(reader);
     struct tkr_entry_copy copy;
 
     (void)snprintf(v->chunk.source, sizeof(v->chunk.source), "%016" PRIx64 ".%u", header->name, header->number);
     v->acknowledged = atomic_load_explicit(&header->seen, memory_order_relaxed); /* a hint, as everywhere */
+    tkr_reader_rewind(reader);
     while (tkr_reader_next(reader, &copy)) {
         struct tkr_record counted = {copy.life, copy.counts};
         if (!is_asked(&v->options->query, &copy))
@@ -233,21 +244,25 @@ static int verify_shard(struct verification *v, struct tkr_reader *reader, tkr_m
     return verify_chunk(v, ret_message);
 }
 
-static int verify_shards(struct verification *v, int folder, tkr_message *ret_message)
+static int open_shards(struct verification *v, int folder, tkr_message *ret_message)
 {
-    struct tkr_reader *reader;
-    int opened;
+    int opened = 1;
 
-    while ((opened = tkr_reader_open(folder, v->report->shards, &reader, ret_message)) == 1) {
-        int result = verify_shard(v, reader, ret_message);
-        tkr_reader_close(reader);
-        if (result != 0)
-            return -1;
+    while (v->report->shards < TKR_WORKERS_MAX &&
+           (opened = tkr_reader_open(folder, v->report->shards, &v->reader[v->report->shards], ret_message)) == 1)
         v->report->shards++;
-    }
     if (opened == 0 && v->report->shards == 0)
         return tkr_message_set(ret_message, "no collector has ever worked here: there is nothing to verify");
-    return opened;
+    return opened < 0 ? -1 : 0;
+}
+
+static int verify_shards(struct verification *v, int folder, tkr_message *ret_message)
+{
+    int result = open_shards(v, folder, ret_message);
+
+    for (v->number = 0; result == 0 && v->number < v->report->shards; v->number++)
+        result = verify_shard(v, ret_message);
+    return result;
 }
 
 static int open_verification(struct verification *v, const struct tkr_sink_config *config, tkr_message *ret_message)
@@ -278,6 +293,8 @@ int tkr_verify(const struct tkr_verify_options *options, const struct tkr_sink_c
     }
     if (v.sink != NULL)
         v.sink->ops->close(v.sink);
+    for (uint32_t i = 0; i < ret_report->shards; i++)
+        tkr_reader_close(v.reader[i]);
     free(v.chunk.item);
     free(v.copy);
     free(v.missing);

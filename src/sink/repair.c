@@ -6,6 +6,8 @@
 
 #include "sink/restore.h"
 
+static const char too_much[] = "its figures come to more than 2^63-1";
+
 static void unreadable(struct tkr_repair *repair, const char *why)
 {
     repair->verdict = TKR_REPAIR_UNREADABLE;
@@ -67,14 +69,34 @@ static bool is_newer(const struct tkr_repair *repair, const struct tkr_holdings 
     return holdings->restored != 0 && life < TKR_LIFE_TIMED_END && life + TKR_RESTORE_SLACK_NS > holdings->restored;
 }
 
+/* What the source and those of its siblings that miss their records have, too. false: it does not fit. */
+static bool add_siblings(const struct tkr_repair *repair, const struct tkr_holding *holding, tkr_counts *ret_known,
+                         tkr_counts *ret_now)
+{
+    bool fits = true;
+
+    *ret_known = repair->item->known.counts;
+    *ret_now = repair->item->now.counts;
+    for (uint32_t i = 0; i < repair->sibling_count && fits; i++) {
+        const struct tkr_repair_sibling *sibling = &repair->sibling[i];
+        if (tkr_holding_record(holding, sibling->source) == NULL)
+            fits = tkr_counts_add(ret_known, &sibling->known) && tkr_counts_add(ret_now, &sibling->now);
+    }
+    return fits;
+}
+
 static void decide(struct tkr_repair *repair, const struct tkr_repair_terms *terms, const struct tkr_holdings *holdings,
-                   bool never_falls)
+                   const struct tkr_holding *holding, bool never_falls)
 {
     const struct tkr_contribution *item = repair->item;
+    tkr_counts known;
+    tkr_counts now;
 
-    if (same(&repair->unexplained, &item->known.counts))
+    if (!add_siblings(repair, holding, &known, &now))
+        unreadable(repair, too_much);
+    else if (same(&repair->unexplained, &known))
         conclude(repair, TKR_REPAIR_COUNTED, &item->known.counts);
-    else if (same(&repair->unexplained, &item->now.counts))
+    else if (same(&repair->unexplained, &now))
         conclude(repair, TKR_REPAIR_COUNTED, &item->now.counts);
     else if (tkr_counts_zero(&repair->unexplained) || (terms->lost && is_newer(repair, holdings)) ||
              (never_falls && !tkr_counts_nowhere_above(&item->known.counts, &repair->unexplained)))
@@ -89,7 +111,7 @@ void tkr_repair_decide(struct tkr_repair *repair, const char *source, const stru
     static const struct tkr_holding nothing;
     const struct tkr_holding *holding;
 
-    *repair = (struct tkr_repair){.item = repair->item};
+    *repair = (struct tkr_repair){.item = repair->item, .sibling = repair->sibling, .sibling_count = repair->sibling_count};
     if (holdings == NULL) {
         unreadable(repair, why);
         return;
@@ -102,7 +124,7 @@ void tkr_repair_decide(struct tkr_repair *repair, const char *source, const stru
     else if (holdings->forgotten)
         repair->verdict = TKR_REPAIR_FORGOTTEN;
     else if (!take_figures(repair, holding, taken_off))
-        unreadable(repair, "its figures come to more than 2^63-1");
+        unreadable(repair, too_much);
     else
-        decide(repair, terms, holdings, taken_off != NULL);
+        decide(repair, terms, holdings, holding, taken_off != NULL);
 }

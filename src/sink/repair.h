@@ -8,6 +8,9 @@
  *     R  what the records of all other    N  what the source has counted in that life, K <= N
  *        sources come to                  U  = T - R, what no other record explains
  *
+ * The host's other sources may miss their records of the same account, too: who deletes records deletes those of all. As long as
+ * they are missing, what the sink acknowledged of them, or what they have counted, is in U as well, and counts with K or with N:
+ *
  *     U == K, or U == N, in every counter   COUNTED: the total has it. The record is written anew, nothing is added
  *     U == 0 in every counter               LACKING: the total has nothing of it. All of it is added
  *     anything else                         UNKNOWN: older lives, removed records (collector/retire.h), programs without records
@@ -59,15 +62,24 @@ struct tkr_repair_terms {
     bool dry_run; /* only decides */
 };
 
+/* What another source of the same host has contributed to the same account, cycle and model. */
+struct tkr_repair_sibling {
+    char source[TKR_SOURCE_BYTES];
+    tkr_counts known; /* as the sink acknowledged it */
+    tkr_counts now;   /* counted */
+};
+
 /* One record that is missing. */
 struct tkr_repair {
-    const struct tkr_contribution *item; /* whose; `now` is N and `known` is K, of the same life. Borrowed */
-    enum tkr_repair_verdict verdict;     /* out, as are all that follow */
-    bool chosen;                         /* COUNTED or LACKING only because it was chosen */
-    tkr_counts total;                    /* T; may be below 0 where somebody else wrote */
-    tkr_counts others;                   /* R */
-    tkr_counts unexplained;              /* U */
-    struct tkr_record record;            /* COUNTED, LACKING: what was written; in a dry run, would be */
+    const struct tkr_contribution *item; /* whose; `now` is N and `known` is K, of the same life. Borrowed, as are siblings */
+    const struct tkr_repair_sibling *sibling; /* whether their records are missing, too, or not */
+    uint32_t sibling_count;
+    enum tkr_repair_verdict verdict; /* out, as are all that follow */
+    bool chosen;                     /* COUNTED or LACKING only because it was chosen */
+    tkr_counts total;                /* T; may be below 0 where somebody else wrote */
+    tkr_counts others;               /* R */
+    tkr_counts unexplained;          /* U */
+    struct tkr_record record;        /* COUNTED, LACKING: what was written; in a dry run, would be */
     char why[TKR_REASON_BYTES];
 };
 

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * chaos_gateway CONTROL_FILE TRUTH_FILE NUMBER: a gateway whose threads do the steps of chaos/calls.h as CONTROL_FILE allows
- * them and note in TRUTH_FILE, before and after each, how far they are. Exit status 1 if the library refuses anything.
+ * them and note in TRUTH_FILE, before and after each, how far they are. A step for which there is no room is done again. Exit status 1 if
+ * the library refuses anything else.
  */
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -17,7 +19,8 @@
 #define NS_PER_MS INT64_C(1000000)
 #define WAIT_NS 300000
 #define NAP_NS 1000 /* and what the kernel adds */
-#define MODELS 4    /* more than the collector tells apart */
+#define NO_ROOM_NS 1000000
+#define MODELS 4 /* more than the collector tells apart */
 #define MODEL_BYTES 16
 
 static struct chaos_control *control;
@@ -75,6 +78,15 @@ static void tell(const struct chaos_call *call, struct telling *ret_telling)
     ret_telling->usage = usage;
 }
 
+/* The tmpfs is full: nothing was begun, or what was is dropped. */
+static bool found_no_room(int result)
+{
+    if (result != TKR_EFULL && result != TKR_ENOSPC)
+        return false;
+    nap(NO_ROOM_NS);
+    return true;
+}
+
 static int begin_to_end(const struct chaos_call *call, const struct telling *telling)
 {
     tkr_call open;
@@ -100,9 +112,31 @@ static int make_short(const struct chaos_call *call)
     tell(call, &telling);
     if (call->nap == CHAOS_NAP_BEFORE)
         nap(NAP_NS);
-    result = call->one_shot ? tkr_record(producer, &telling.start, &telling.usage) : begin_to_end(call, &telling);
+    do {
+        result = call->one_shot ? tkr_record(producer, &telling.start, &telling.usage) : begin_to_end(call, &telling);
+    } while (found_no_room(result));
     if (call->nap == CHAOS_NAP_AFTER)
         nap(NAP_NS);
+    return result;
+}
+
+static int begin_long(const struct telling *telling, tkr_call *ret_open)
+{
+    int result;
+
+    do {
+        result = tkr_call_begin(producer, &telling->start, ret_open);
+    } while (found_no_room(result));
+    return result;
+}
+
+/* What was dropped at its end is told once more, from begin to end. */
+static int end_long(tkr_call open, const struct telling *telling)
+{
+    int result = tkr_call_end(producer, open, &telling->usage);
+
+    while (found_no_room(result))
+        result = tkr_record(producer, &telling->start, &telling->usage);
     return result;
 }
 
@@ -116,12 +150,12 @@ static int do_step(struct worker *worker, uint64_t i)
     case CHAOS_LONG_BEGIN:
         worker->long_call = chaos_call_make(number, worker->index, step.call);
         tell(&worker->long_call, &telling);
-        return tkr_call_begin(producer, &telling.start, &worker->long_open);
+        return begin_long(&telling, &worker->long_open);
     case CHAOS_LONG_TELL:
         return tkr_call_progress(producer, worker->long_open, step.told);
     case CHAOS_LONG_END:
         tell(&worker->long_call, &telling);
-        return tkr_call_end(producer, worker->long_open, &telling.usage);
+        return end_long(worker->long_open, &telling);
     default:
         call = chaos_call_make(number, worker->index, step.call);
         return make_short(&call);
@@ -189,7 +223,8 @@ int main(int argc, char **argv)
     truth = map(argv[2], sizeof(*truth));
     number = (uint32_t)atol(argv[3]);
     options.lane_bytes = 16384; /* lanes grow on the way */
-    result = tkr_open(&options, &producer);
+    while ((result = tkr_open(&options, &producer)) == TKR_ETMPFS || result == TKR_ENOSPC)
+        nap(NO_ROOM_NS);
     if (result != TKR_OK) {
         (void)fprintf(stderr, "chaos_gateway %u: %s\n", number, tkr_strerror(result));
         return 1;

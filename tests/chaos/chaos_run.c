@@ -36,6 +36,7 @@ struct run {
     FILE *log;
     bool hold;
     bool quiet;
+    bool apart; /* place_enter went well */
     long begun_ms;
     struct faults faults;
     struct world world;
@@ -63,7 +64,7 @@ static int fail(struct run *run, const char *why)
 {
     (void)fprintf(stderr, "%s\n", why);
     if (run->hold) {
-        (void)printf("held: runtime %s, primary %s\n", run->world.runtime,
+        (void)printf("held: runtime %s, primary %s\n", run->world.place.runtime,
                      run->world.servers.server[run->world.servers.primary].socket);
         (void)fflush(stdout);
         process_sleep_ms(HOLD_MS);
@@ -260,11 +261,11 @@ static int do_run(struct run *run)
     run->begun_ms = process_now_ms();
     run->faults.world = &run->world;
     run->faults.random.state = run->seed;
-    result = world_start(&run->world, run->bin_dir, gateways_max, run->log);
+    result = world_start(&run->world, run->bin_dir, run->apart, gateways_max, run->log);
     for (int i = 0; i < SERVERS; i++)
         cleaner_note(run->world.servers.server[i].dir);
     cleaner_note(run->world.servers.dir);
-    cleaner_note(run->world.runtime);
+    cleaner_note(run->world.place.runtime);
     cleaner_note(run->world.state);
     if (result == 0)
         result = do_faults(run);
@@ -401,9 +402,12 @@ int main(int argc, char **argv)
     (void)signal(SIGPIPE, SIG_IGN);
     (void)setvbuf(stdout, NULL, _IOLBF, 0);
     redis_server_require();
-    if (cleaner_start() != 0) {
+    if (cleaner_start() != 0) { /* it sees no file systems of our own, and removes what they lie on */
         perror("chaos_run");
         return 1;
     }
+    run.apart = place_enter() == 0;
+    if (!run.apart)
+        (void)printf("no tmpfs is filled and no resolver silenced: namespaces are not allowed here: %s\n", strerror(errno));
     return do_run(&run);
 }

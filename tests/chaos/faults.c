@@ -5,6 +5,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "chaos/operator.h"
+
 #define TRIES_MAX 200
 #define WEIGHT_FIRST 30
 #define WORKERS_MAX 4
@@ -19,6 +21,13 @@
 #define TEAR_BYTES 3000
 #define CUT_BYTES 20000 /* some chunks */
 #define REPLICATION_LAG_MS 2500
+#define FULL_MS 1500
+#define CALM_MS 5000
+#define CALM_STEP_MS 20
+#define LEFT_BYTES_LOG2_MAX 22 /* what a full tmpfs has left: as often pages as megabytes */
+#define NS_PER_S INT64_C(1000000000)
+#define DAY_S 86400u
+#define YEAR_DAYS 400u
 
 static uint32_t below(struct faults *faults, uint32_t n)
 {
@@ -324,6 +333,102 @@ static bool do_refuse(struct faults *faults, char *ret_detail)
     proxy_refuse(faults->world->servers.proxy, ms);
     proxy_cut(faults->world->servers.proxy, PROXY_COLLECTOR, PROXY_UP, 1);
     return told(ret_detail, "for %d ms", ms);
+}
+
+/* --- the place --- */
+
+static bool do_fill_tmpfs(struct faults *faults, char *ret_detail)
+{
+    int64_t left = (int64_t)below(faults, 1u << below(faults, LEFT_BYTES_LOG2_MAX + 1));
+    int ms = some_ms(faults, FULL_MS);
+
+    if (!faults->world->place.apart || world_fill(faults->world, left, ms) != 0)
+        return false;
+    (void)atomic_fetch_add(&faults->world->control->allowed, BURST_STEPS);
+    return told(ret_detail, "but for %lld bytes, for %d ms", (long long)left, ms);
+}
+
+static bool do_silence_names(struct faults *faults, char *ret_detail)
+{
+    int ms = silent_ms(faults);
+
+    if (!faults->world->place.apart)
+        return false;
+    world_silence(faults->world, ms);
+    return told(ret_detail, "for %d ms", ms);
+}
+
+/* As often seconds as days, and back to the true time. */
+static bool do_step_clock(struct faults *faults, char *ret_detail)
+{
+    static const uint32_t most_s[] = {1, 1, 5, 3600, DAY_S, 40 * DAY_S, YEAR_DAYS * DAY_S};
+    enum place_clock clock = below(faults, 2) == 0 ? PLACE_COLLECTOR : PLACE_GATEWAYS;
+    int64_t s = (int64_t)below(faults, most_s[below(faults, sizeof(most_s) / sizeof(most_s[0]))]);
+    int64_t ns = s * NS_PER_S + (s > 0 ? (int64_t)below(faults, NS_PER_S) : 0);
+
+    if (below(faults, 2) == 0)
+        ns = -ns;
+    place_step(&faults->world->place, clock, ns);
+    return told(ret_detail, "the %s: %.3f s off", clock == PLACE_COLLECTOR ? "collector's" : "gateways'",
+                (double)ns / (double)NS_PER_S);
+}
+
+/* --- by hand --- */
+
+/* What goes on before the operator sees what he did. */
+static const char *go_on(struct faults *faults)
+{
+    switch (below(faults, 3)) {
+    case 0:
+        work_first(faults, BURST_REDIS_NS);
+        return "its gateways went on";
+    case 1:
+        world_collector_kill(faults->world, faults->world->workers, some_ms(faults, AWAY_MS));
+        return "the collector was killed";
+    default:
+        return "nothing went on";
+    }
+}
+
+/* What a total has is known of accounts of which all is counted and acknowledged. */
+static bool is_calm(struct faults *faults)
+{
+    struct world *world = faults->world;
+    long until = process_now_ms() + CALM_MS;
+
+    if (world_heal(world) != 0)
+        return false;
+    while (world_settled(world, false) != 1) {
+        if (process_now_ms() > until || world_wait(world, CALM_STEP_MS) != 0)
+            return false;
+    }
+    return primary_answers(faults) && world->standing == COLLECTOR_UP && !world->collector_stopped;
+}
+
+/* Deletes records of an account that Redis has all of, and mends it. */
+static bool do_delete_record(struct faults *faults, char *ret_detail)
+{
+    struct world *world = faults->world;
+    uint32_t accounts = CHAOS_SHARED + world->gateways * CHAOS_THREADS;
+    struct operator_account account = {below(faults, 4) == 0 ? below(faults, accounts) : below(faults, CHAOS_SHARED),
+                                       below(faults, CHAOS_CYCLES)};
+    uint32_t which = below(faults, 3);
+    char key[TRUTH_KEY_BYTES];
+    const char *meanwhile;
+    bool chosen;
+    int deleted = 0;
+
+    if (!is_calm(faults) || !operator_agrees(world, account))
+        return false;
+    for (int of_models = 0; of_models < 2; of_models++)
+        deleted += which != (of_models == 0 ? 1u : 0u) && operator_delete(world, account, of_models != 0) == 1;
+    if (deleted == 0)
+        return false;
+    meanwhile = go_on(faults);
+    (void)truth_key(account.account, account.cycle, key);
+    if (operator_repair(world, account, &chosen) != 0)
+        return told(ret_detail, "%s cannot be repaired", key);
+    return told(ret_detail, "%s: %d, %s; repaired%s", key, deleted, meanwhile, chosen ? " by choice" : "");
 }
 
 /* --- the choice --- */

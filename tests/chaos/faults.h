@@ -30,7 +30,11 @@
     FAULT(hold_request, 5)     \
     FAULT(hold_reply, 5)       \
     FAULT(delay, 4)            \
-    FAULT(refuse, 2)
+    FAULT(refuse, 2)           \
+    FAULT(fill_tmpfs, 8)       \
+    FAULT(silence_names, 5)    \
+    FAULT(step_clock, 6)       \
+    FAULT(delete_record, 8)
 
 #define FAULT_ENUM(name, weight) FAULT_##name,
 enum fault { FAULT_LIST(FAULT_ENUM) FAULT_KINDS };

@@ -57,7 +57,7 @@ struct proxy {
     pthread_mutex_t mutex;
     int wake;
     int listener[PROXY_SIDES];
-    int port;
+    int port[PROXY_SIDES];
     bool end;
     char target[REDIS_SERVER_PATH_BYTES];
     struct rule rule[PROXY_SIDES];
@@ -416,17 +416,6 @@ uint64_t proxy_passed(struct proxy *proxy, enum proxy_side side, enum proxy_way 
 
 /* --- life --- */
 
-static int listen_unix(const char *path)
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-
-    (void)snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
-    if (fd >= 0 && (bind(fd, (struct sockaddr *)&address, sizeof(address)) != 0 || listen(fd, PAIRS_MAX) != 0))
-        close_fd(&fd);
-    return fd;
-}
-
 static int listen_tcp(int *ret_port)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -440,7 +429,7 @@ static int listen_tcp(int *ret_port)
     return fd;
 }
 
-int proxy_start(const char *path, const char *target, struct proxy **ret_proxy)
+int proxy_start(const char *target, struct proxy **ret_proxy)
 {
     struct proxy *proxy = calloc(1, sizeof(*proxy));
 
@@ -450,8 +439,8 @@ int proxy_start(const char *path, const char *target, struct proxy **ret_proxy)
         rule_clear(&proxy->rule[side]);
     (void)snprintf(proxy->target, sizeof(proxy->target), "%s", target);
     proxy->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    proxy->listener[PROXY_COLLECTOR] = listen_unix(path);
-    proxy->listener[PROXY_REPLICA] = listen_tcp(&proxy->port);
+    for (int side = 0; side < PROXY_SIDES; side++)
+        proxy->listener[side] = listen_tcp(&proxy->port[side]);
     if (proxy->wake < 0 || proxy->listener[PROXY_COLLECTOR] < 0 || proxy->listener[PROXY_REPLICA] < 0 ||
         pthread_mutex_init(&proxy->mutex, NULL) != 0 || pthread_create(&proxy->thread, NULL, run, proxy) != 0) {
         close_fd(&proxy->wake);
@@ -483,7 +472,7 @@ void proxy_end(struct proxy *proxy)
     free(proxy);
 }
 
-int proxy_port(const struct proxy *proxy)
+int proxy_port(const struct proxy *proxy, enum proxy_side side)
 {
-    return proxy->port;
+    return proxy->port[side];
 }

@@ -3,9 +3,9 @@
  * What lies between the collector and Redis, and between a replica and its primary: a thread that forwards bytes, and on
  * command cuts, delays and holds them back at any byte.
  *
- *     collector --> Unix socket --+                         PROXY_COLLECTOR
- *                                 +--> Unix socket of the server that is the target
- *     replica --> TCP, loopback --+                         PROXY_REPLICA (Redis replicates over TCP only)
+ *     collector --> TCP, loopback --+                         PROXY_COLLECTOR
+ *                                   +--> Unix socket of the server that is the target
+ *     replica ----> TCP, loopback --+                         PROXY_REPLICA
  *
  * As a network does, it delivers what a side sent before it went away, also after it is gone: a request that was held back
  * lands when the collector that sent it is long dead.
@@ -24,14 +24,14 @@ struct proxy;
 enum proxy_side { PROXY_COLLECTOR, PROXY_REPLICA, PROXY_SIDES };
 enum proxy_way { PROXY_UP, PROXY_DOWN, PROXY_WAYS }; /* towards the server, and from it */
 
-/* Listens at path and on a TCP port of its own choice; target is a server's Unix socket. 0, or -1 with errno. */
-int proxy_start(const char *path, const char *target, struct proxy **ret_proxy);
+/* Listens on TCP ports of its own choice; target is a server's Unix socket. 0, or -1 with errno. */
+int proxy_start(const char *target, struct proxy **ret_proxy);
 
 /* Ends the thread and all connections; NULL is allowed. */
 void proxy_end(struct proxy *proxy);
 
-/* The TCP port for replicas. */
-int proxy_port(const struct proxy *proxy);
+/* The TCP port of a side. */
+int proxy_port(const struct proxy *proxy, enum proxy_side side);
 
 /* Connections go to another server from now on. Those that stand are cut; the collector's, when late_ms is not negative,
  * only at the collector's side, and what it had sent lands at the old server after late_ms. */

@@ -58,7 +58,8 @@ int servers_command(struct servers *servers, const char *command)
 
 int servers_follow(struct servers *servers, int i)
 {
-    return take_reply(redis_server_command(&servers->server[i], "REPLICAOF 127.0.0.1 %d", proxy_port(servers->proxy)));
+    return take_reply(
+        redis_server_command(&servers->server[i], "REPLICAOF 127.0.0.1 %d", proxy_port(servers->proxy, PROXY_REPLICA)));
 }
 
 int servers_reset(struct servers *servers, const char *key, size_t len)
@@ -250,7 +251,7 @@ int servers_promote(struct servers *servers, int late_ms)
 
 /* --- life --- */
 
-int servers_start(struct servers *ret_servers, const char *path)
+int servers_start(struct servers *ret_servers)
 {
     struct servers *servers = ret_servers;
 
@@ -262,7 +263,7 @@ int servers_start(struct servers *ret_servers, const char *path)
             return complain("redis-server", "does not start");
         servers->up[i] = true;
     }
-    if (proxy_start(path, servers->server[0].socket, &servers->proxy) != 0)
+    if (proxy_start(servers->server[0].socket, &servers->proxy) != 0)
         return complain("proxy", strerror(errno));
     return servers_follow(servers, 1);
 }

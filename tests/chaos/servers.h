@@ -28,8 +28,8 @@ struct servers {
     int snapshots;           /* taken so far; the last SNAPSHOTS are kept */
 };
 
-/* Starts both, and the proxy, which listens at `path`. */
-int servers_start(struct servers *ret_servers, const char *path);
+/* Starts both, and the proxy. */
+int servers_start(struct servers *ret_servers);
 
 /* Ends all and removes the directories; accepts a zeroed structure. */
 void servers_end(struct servers *servers);

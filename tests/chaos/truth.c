@@ -173,6 +173,7 @@ static int find_ways(uint32_t g, uint32_t thread, uint64_t finished, bool begun,
         way_settle_long(&ret_way[n++], g, thread, finished + 1);
     } else if (step.kind == CHAOS_LONG_END) {
         way_whole(&ret_way[n++], step.call);
+        n++; /* it was dropped, and not told once more yet */
     } else {
         for (int outcome = 0; outcome < (call.one_shot ? 1 : 3); outcome++, n++) {
             way_settle_long(&ret_way[n], g, thread, finished);

@@ -34,6 +34,12 @@ static bool is_due(long at_ms)
     return at_ms != WORLD_NEVER && process_now_ms() >= at_ms;
 }
 
+static void make_due(long *at_ms)
+{
+    if (*at_ms != WORLD_NEVER)
+        *at_ms = 1;
+}
+
 /* --- gateways --- */
 
 static void *map_new(const char *path, size_t size)
@@ -48,20 +54,29 @@ static void *map_new(const char *path, size_t size)
     return bytes == MAP_FAILED ? NULL : bytes;
 }
 
+/* Settings by which a program has a wall clock of the place. */
+static void tell_clock(const struct world *world, enum place_clock clock, char ret_setting[2][PATH_BYTES * 4])
+{
+    (void)snprintf(ret_setting[0], PATH_BYTES * 4, "LD_PRELOAD=%s/../tests/libchaos_clock.so", world->bin_dir);
+    (void)snprintf(ret_setting[1], PATH_BYTES * 4, "CHAOS_CLOCK=%d:%s", (int)clock, world->place.clocks_path);
+}
+
 static int start_gateway(struct world *world, struct world_seat *seat)
 {
     char runtime[PATH_BYTES];
     char program[PATH_BYTES * 4];
     char truth[PATH_BYTES];
     char number[16];
+    char shim[2][PATH_BYTES * 4];
     const char *argv[] = {program, world->control_path, truth, number, NULL};
-    const char *env[] = {runtime, NULL};
+    const char *env[] = {runtime, shim[0], shim[1], NULL};
     struct truth_gateway *gateway = &world->gateway[world->gateways];
 
     if (world->gateways == world->gateways_max)
         return fail(world, "there are more gateways than there can be");
-    (void)snprintf(runtime, sizeof(runtime), "TOKENRING_RUNTIME_DIR=%s", world->runtime);
+    (void)snprintf(runtime, sizeof(runtime), "TOKENRING_RUNTIME_DIR=%s", world->place.runtime);
     (void)snprintf(program, sizeof(program), "%s/../tests/chaos_gateway", world->bin_dir);
+    tell_clock(world, PLACE_GATEWAYS, shim);
     (void)snprintf(truth, sizeof(truth), "%s/truth-%u", world->state, world->gateways);
     (void)snprintf(number, sizeof(number), "%u", world->gateways);
     process_end(&seat->process);
@@ -113,6 +128,7 @@ int world_pause(struct world *world)
 {
     long until = process_now_ms() + DEADLINE_MS;
 
+    make_due(&world->room_at_ms); /* a gateway that finds no room for a step does not come to its end */
     atomic_store(&world->control->pause, ++world->pauses);
     while (!all_paused(world)) {
         if (process_now_ms() > until)
@@ -160,22 +176,28 @@ static void collector_forget(struct world *world)
 static int start_collector(struct world *world)
 {
     char program[PATH_BYTES * 4];
-    char setting[4][PATH_BYTES];
+    char setting[5][PATH_BYTES];
+    char shim[2][PATH_BYTES * 4];
     const char *argv[] = {program, NULL};
     const char *env[] = {setting[0],
                          setting[1],
                          setting[2],
                          setting[3],
+                         setting[4],
+                         shim[0],
+                         shim[1],
                          "TOKENRING_FLUSH_INTERVAL_MS=20",
                          "TOKENRING_MAX_ACCOUNTS=100000",
                          "TOKENRING_MODELS=2",
                          NULL};
 
     (void)snprintf(program, sizeof(program), "%s/tokenringd", world->bin_dir);
-    (void)snprintf(setting[0], PATH_BYTES, "TOKENRING_RUNTIME_DIR=%s", world->runtime);
+    (void)snprintf(setting[0], PATH_BYTES, "TOKENRING_RUNTIME_DIR=%s", world->place.runtime);
     (void)snprintf(setting[1], PATH_BYTES, "TOKENRING_STATE_DIR=%s", world->state);
-    (void)snprintf(setting[2], PATH_BYTES, "REDIS_SOCKET=%s", world->proxy_path);
-    (void)snprintf(setting[3], PATH_BYTES, "TOKENRING_WORKERS=%d", world->workers);
+    (void)snprintf(setting[2], PATH_BYTES, "REDIS_HOST=%s", world->place.apart ? PLACE_NAME : "127.0.0.1");
+    (void)snprintf(setting[3], PATH_BYTES, "REDIS_PORT=%d", proxy_port(world->servers.proxy, PROXY_COLLECTOR));
+    (void)snprintf(setting[4], PATH_BYTES, "TOKENRING_WORKERS=%d", world->workers);
+    tell_clock(world, PLACE_COLLECTOR, shim);
     collector_forget(world);
     if (process_start(&world->collector, argv, env) != 0)
         return fail(world, "cannot start the collector");
@@ -274,10 +296,38 @@ static int tick_server(struct world *world, int i)
     return 0;
 }
 
+/* --- the place --- */
+
+int world_fill(struct world *world, int64_t left_bytes, int for_ms)
+{
+    world->room_at_ms = process_now_ms() + for_ms;
+    return place_fill(&world->place, left_bytes);
+}
+
+void world_silence(struct world *world, int for_ms)
+{
+    world->names_at_ms = process_now_ms() + for_ms;
+    place_silence(&world->place, true);
+    proxy_cut(world->servers.proxy, PROXY_COLLECTOR, PROXY_UP, 1);
+}
+
+static void tick_place(struct world *world)
+{
+    if (is_due(world->room_at_ms)) {
+        place_empty(&world->place);
+        world->room_at_ms = WORLD_NEVER;
+    }
+    if (is_due(world->names_at_ms)) {
+        place_silence(&world->place, false);
+        world->names_at_ms = WORLD_NEVER;
+    }
+}
+
 /* --- all of it --- */
 
 int world_tick(struct world *world)
 {
+    tick_place(world);
     if (tick_gateways(world) != 0 || tick_collector(world) != 0)
         return -1;
     for (int i = 0; i < SERVERS; i++) {
@@ -299,15 +349,11 @@ int world_wait(struct world *world, int ms)
     return 0;
 }
 
-static void make_due(long *at_ms)
-{
-    if (*at_ms != WORLD_NEVER)
-        *at_ms = 1;
-}
-
 int world_heal(struct world *world)
 {
     proxy_heal(world->servers.proxy);
+    make_due(&world->room_at_ms);
+    make_due(&world->names_at_ms);
     for (int i = 0; i < WORLD_SEATS; i++)
         make_due(&world->seat[i].again_ms);
     if (world->standing != COLLECTOR_LEAVING)
@@ -320,17 +366,18 @@ int world_heal(struct world *world)
     return world_tick(world);
 }
 
-static int start_all(struct world *world)
+static int start_all(struct world *world, bool apart)
 {
-    if (tempdir_make(world->runtime) != 0 || tempdir_make(world->state) != 0)
-        return fail(world, "cannot make a directory under /dev/shm");
-    (void)snprintf(world->proxy_path, sizeof(world->proxy_path), "%s/proxy.sock", world->state);
+    if (tempdir_make(world->state) != 0 || place_start(&world->place, apart, world->state) != 0) {
+        perror("the run's own place");
+        return -1;
+    }
     (void)snprintf(world->control_path, sizeof(world->control_path), "%s/control", world->state);
     world->control = map_new(world->control_path, sizeof(*world->control));
     world->gateway = calloc(world->gateways_max, sizeof(*world->gateway));
     if (world->control == NULL || world->gateway == NULL)
         return fail(world, "no memory");
-    if (servers_start(&world->servers, world->proxy_path) != 0 || start_collector(world) != 0)
+    if (servers_start(&world->servers) != 0 || start_collector(world) != 0)
         return -1;
     for (int i = 0; i < WORLD_SEATS; i++) {
         if (start_gateway(world, &world->seat[i]) != 0)
@@ -339,14 +386,14 @@ static int start_all(struct world *world)
     return 0;
 }
 
-int world_start(struct world *ret_world, const char *bin_dir, uint32_t gateways_max, FILE *log)
+int world_start(struct world *ret_world, const char *bin_dir, bool apart, uint32_t gateways_max, FILE *log)
 {
     memset(ret_world, 0, sizeof(*ret_world));
     ret_world->bin_dir = bin_dir;
     ret_world->log = log;
     ret_world->workers = 2;
     ret_world->gateways_max = gateways_max;
-    return start_all(ret_world);
+    return start_all(ret_world, apart);
 }
 
 void world_end(struct world *world)
@@ -360,7 +407,7 @@ void world_end(struct world *world)
     if (world->control != NULL)
         (void)munmap(world->control, sizeof(*world->control));
     free(world->gateway);
-    tempdir_remove(world->runtime);
+    place_end(&world->place);
     tempdir_remove(world->state);
     memset(world, 0, sizeof(*world));
 }
@@ -400,7 +447,7 @@ int world_settled(struct world *world, bool gone)
     int result = -1;
 
     (void)snprintf(program, sizeof(program), "%s/tokenring", world->bin_dir);
-    (void)snprintf(runtime, sizeof(runtime), "TOKENRING_RUNTIME_DIR=%s", world->runtime);
+    (void)snprintf(runtime, sizeof(runtime), "TOKENRING_RUNTIME_DIR=%s", world->place.runtime);
     if (process_run(&stat, argv, env, DEADLINE_MS) != 0) {
         process_end(&stat);
         return fail(world, "tokenring stat does not end");

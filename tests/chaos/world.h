@@ -14,6 +14,7 @@
 #include <stdio.h>
 
 #include "chaos/calls.h"
+#include "chaos/place.h"
 #include "chaos/servers.h"
 #include "chaos/truth.h"
 #include "support/process.h"
@@ -35,9 +36,8 @@ struct world_seat {
 struct world {
     const char *bin_dir;
     FILE *log; /* what collectors say; NULL: nowhere */
-    char runtime[TEMPDIR_BYTES];
+    struct place place;
     char state[TEMPDIR_BYTES];
-    char proxy_path[TEMPDIR_BYTES + 16];
     char control_path[TEMPDIR_BYTES + 16];
     struct chaos_control *control;
     uint32_t pauses;
@@ -54,10 +54,12 @@ struct world {
     long server_again_ms[SERVERS];
     long server_continue_ms[SERVERS];
     long server_dies_ms[SERVERS]; /* an old primary that was left alive */
+    long room_at_ms;              /* the tmpfs is emptied */
+    long names_at_ms;             /* names are answered again */
 };
 
-/* Starts everything. gateways_max: how many may ever be started. */
-int world_start(struct world *ret_world, const char *bin_dir, uint32_t gateways_max, FILE *log);
+/* Starts everything. apart: place_enter went well. gateways_max: how many may ever be started. */
+int world_start(struct world *ret_world, const char *bin_dir, bool apart, uint32_t gateways_max, FILE *log);
 
 /* Kills everything that runs and removes all files; accepts a zeroed structure. */
 void world_end(struct world *world);
@@ -82,6 +84,12 @@ int world_gateways_end(struct world *world);
 
 void world_collector_kill(struct world *world, int workers, int again_ms);
 void world_collector_stop(struct world *world, int for_ms);
+
+/* The tmpfs has so many bytes left, for so long. 0; -1: it has no more already. */
+int world_fill(struct world *world, int64_t left_bytes, int for_ms);
+
+/* No name is resolved, and the collector has to resolve one, for so long. */
+void world_silence(struct world *world, int for_ms);
 
 /* SIGTERM; when it has left, one with so many workers follows. */
 void world_collector_leave(struct world *world, int workers);

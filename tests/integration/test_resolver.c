@@ -41,7 +41,7 @@ static int set_up(void **state)
     stage_env(stage, "CALLBACK_RETRY_DELAY", "10");
     stage_env(stage, "CALLBACK_RETRY_ATTEMPTS", "1");
     name_server = network_name_server_start(-1);
-    return name_server != NULL && network_set_hosts("") == 0 && network_use_name_server() == 0 ? 0 : -1;
+    return name_server != NULL && network_set_hosts("") == 0 && network_use_name_server(30) == 0 ? 0 : -1;
 }
 
 static int tear_down(void **state)

@@ -127,6 +127,29 @@ static void test_repair_of_a_record_adds_what_was_counted_since(void **state)
     assert_whole(stage);
 }
 
+/* The records of all workers that counted the account are deleted at once; some count more of it before the repair. */
+static void test_repair_of_records_of_several_workers_adds_nothing(void **state)
+{
+    struct stage *stage = *state;
+    redisReply *reply;
+
+    stage_env(stage, "TOKENRING_PARKED_RETRY_MS", "100");
+    stage_collector_start(stage, "3");
+    for (int i = 1; i <= 6; i++)
+        record(stage, i);
+    wait_exact(stage);
+    reply = redis_server_command(&stage->server, "HLEN " RECORD);
+    assert_non_null(reply);
+    assert_true(reply->integer > 1);
+    freeReplyObject(reply);
+    redis_do(stage, "DEL " RECORD " " MODELS_RECORD);
+    EXPECT(stage, 1, "the total has it", "verify");
+    record(stage, 7);
+    wait_said(stage, LOST);
+    EXPECT(stage, 0, "0 forgotten, 0 ahead", "verify", "--repair");
+    assert_whole(stage);
+}
+
 static void test_repair_without_a_collector_is_exact(void **state)
 {
     struct stage *stage = *state;
@@ -377,6 +400,7 @@ int main(void)
         IN_REDIS(test_forgotten_account_stays_gone_without_traffic),
         IN_REDIS(test_repair_of_a_record_whose_total_is_there_adds_nothing),
         IN_REDIS(test_repair_of_a_record_adds_what_was_counted_since),
+        IN_REDIS(test_repair_of_records_of_several_workers_adds_nothing),
         IN_REDIS(test_repair_without_a_collector_is_exact),
         IN_REDIS(test_record_and_total_that_are_both_deleted_are_sent_again),
         IN_LEDGER(test_deleted_row_of_a_ledger_is_sent_again),

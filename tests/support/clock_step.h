@@ -8,21 +8,15 @@
 #ifndef TESTS_SUPPORT_CLOCK_STEP_H
 #define TESTS_SUPPORT_CLOCK_STEP_H
 
-#include <stdatomic.h>
-#include <stdint.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "support/clock_state.h"
+
 #define CLOCK_STEP_NS_PER_S INT64_C(1000000000)
 #define CLOCK_STEP_DAY_NS (86400 * CLOCK_STEP_NS_PER_S)
-
-struct clock_step {
-    _Atomic int64_t ahead_ns;         /* of the true time; below 0: behind */
-    _Atomic int64_t stands_ns;        /* not 0: the wall clock stands at this Unix time */
-    _Atomic int64_t coarse_behind_ns; /* by which the coarse clock and time() are behind the precise one, beside what they are */
-};
 
 static struct clock_step clock_step_own;
 static struct clock_step *clock_step = &clock_step_own;

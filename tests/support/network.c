@@ -92,9 +92,14 @@ static bool own_names(void)
     return own;
 }
 
+bool network_enter(void)
+{
+    return enter() && raise_loopback() && own_names();
+}
+
 void network_require(void)
 {
-    if (enter() && raise_loopback() && own_names())
+    if (network_enter())
         return;
     (void)printf("skipped: no network and files of one's own are allowed here: %s\n", strerror(errno));
     exit(TEST_SKIPPED);
@@ -105,9 +110,12 @@ int network_set_hosts(const char *text)
     return write_file("/etc/hosts", text);
 }
 
-int network_use_name_server(void)
+int network_use_name_server(int timeout_s)
 {
-    return write_file("/etc/resolv.conf", "nameserver " NETWORK_NAME_SERVER "\noptions timeout:30 attempts:2\n");
+    char text[128];
+
+    (void)snprintf(text, sizeof(text), "nameserver " NETWORK_NAME_SERVER "\noptions timeout:%d attempts:2\n", timeout_s);
+    return write_file("/etc/resolv.conf", text);
 }
 
 /* --- a name server (RFC 1035) --- */
@@ -122,7 +130,7 @@ struct question {
 /* In memory that the test and the server, a process of its own, share: only the test's thread is in the test's process. */
 struct network_name_server {
     int fd;
-    int delay_ms;
+    _Atomic int delay_ms;
     pid_t pid;
     _Atomic uint64_t questions;
     size_t waiting;
@@ -170,16 +178,18 @@ static void take_question(struct network_name_server *server)
 {
     struct question *question = &server->question[server->waiting];
     socklen_t len = sizeof(question->from);
+    int delay_ms;
     ssize_t n =
         recvfrom(server->fd, question->bytes, sizeof(question->bytes), MSG_DONTWAIT, (struct sockaddr *)&question->from, &len);
 
     if (n < DNS_HEAD_BYTES)
         return;
     question->len = (size_t)n;
-    question->due_ms = process_now_ms() + server->delay_ms;
+    delay_ms = atomic_load(&server->delay_ms);
+    question->due_ms = process_now_ms() + delay_ms;
     if (type_at(question) != 0 && number_at(question->bytes + type_at(question)) == 1)
         atomic_fetch_add(&server->questions, 1);
-    if (server->delay_ms >= 0 && server->waiting + 1 < WAITING_MAX)
+    if (delay_ms >= 0 && server->waiting + 1 < WAITING_MAX)
         server->waiting++;
 }
 
@@ -230,11 +240,16 @@ struct network_name_server *network_name_server_start(int delay_ms)
 
     if (server == MAP_FAILED)
         return NULL;
-    server->delay_ms = delay_ms;
+    atomic_store(&server->delay_ms, delay_ms);
     if (start_serving(server))
         return server;
     network_name_server_stop(server);
     return NULL;
+}
+
+void network_name_server_delay(struct network_name_server *server, int delay_ms)
+{
+    atomic_store(&server->delay_ms, delay_ms);
 }
 
 uint64_t network_name_server_questions(const struct network_name_server *server)

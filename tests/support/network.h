@@ -13,16 +13,19 @@
 #define NETWORK_NAME_SERVER "127.0.0.53"
 
 /*
- * Enters it. Where that is not permitted, ends the test program with 77 and "skipped: " with the reason. Call it first in main,
- * before there are threads. Names are then resolved by an empty hosts file and nobody.
+ * Enters it. Call it first in main, before there are threads. Names are then resolved by an empty hosts file and nobody. false: it
+ * is not permitted; with errno.
  */
+bool network_enter(void);
+
+/* The same, or ends the test program with 77 and "skipped: " with the reason. */
 void network_require(void);
 
 /* Replaces /etc/hosts, in this namespace alone. 0, or -1 with errno. */
 int network_set_hosts(const char *text);
 
-/* Names that are not in /etc/hosts are asked of NETWORK_NAME_SERVER, which is waited for 30 s, twice. 0, or -1 with errno. */
-int network_use_name_server(void);
+/* Names that are not in /etc/hosts are asked of NETWORK_NAME_SERVER, which is waited for so long, twice. 0, or -1 with errno. */
+int network_use_name_server(int timeout_s);
 
 /* A name server: a process and its socket. */
 struct network_name_server;
@@ -32,6 +35,9 @@ struct network_name_server;
  * NULL: with errno.
  */
 struct network_name_server *network_name_server_start(int delay_ms);
+
+/* From now on questions are answered so long after they come, or never (-1). */
+void network_name_server_delay(struct network_name_server *server, int delay_ms);
 
 /* Questions for an IPv4 address that came. */
 uint64_t network_name_server_questions(const struct network_name_server *server);

@@ -118,7 +118,7 @@ static void start_name_server(int delay_ms)
     name_server = network_name_server_start(delay_ms);
     assert_non_null(name_server);
     assert_int_equal(network_set_hosts(""), 0);
-    assert_int_equal(network_use_name_server(), 0);
+    assert_int_equal(network_use_name_server(30), 0);
 }
 
 static void start_redis(const char *address)

@@ -85,6 +85,26 @@ static void test_total_tells_whether_it_has_it(void **state)
     assert_false(f->repair.chosen);
 }
 
+/* The host's other sources that miss their records, too, are in what is unexplained; one that has its record is not. */
+static void test_total_has_what_siblings_miss_too(void **state)
+{
+    struct fixture *f = *state;
+    struct tkr_record there = test_record(2, 1000, 50);
+    struct tkr_repair_sibling sibling[] = {{"me.1", test_record(2, 70, 7).counts, test_record(2, 75, 8).counts},
+                                           {"me.2", there.counts, there.counts}};
+
+    f->repair.sibling = sibling;
+    f->repair.sibling_count = 2;
+    assert_true(tkr_holding_add(&f->holdings.holding[0], "me.2", 4, &there));
+    assert_int_equal(decide(f, sum(sum(there.counts, K), sibling[0].known), REFUSE, NULL), TKR_REPAIR_COUNTED);
+    assert_true(same(&f->repair.record.counts, K));
+    assert_int_equal(decide(f, sum(sum(there.counts, N), sibling[0].now), REFUSE, NULL), TKR_REPAIR_COUNTED);
+    assert_true(same(&f->repair.record.counts, N));
+    assert_int_equal(decide(f, sum(there.counts, K), REFUSE, NULL), TKR_REPAIR_UNKNOWN);
+    assert_int_equal(decide(f, sum(sum(there.counts, K), sibling[0].now), REFUSE, NULL), TKR_REPAIR_UNKNOWN);
+    assert_int_equal(decide(f, there.counts, REFUSE, NULL), TKR_REPAIR_LACKING);
+}
+
 /* One counter that does not fit, by one, and it is not known. */
 static void test_any_counter_that_does_not_fit_makes_it_unknown(void **state)
 {
@@ -193,6 +213,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         T(test_total_tells_whether_it_has_it),
+        T(test_total_has_what_siblings_miss_too),
         T(test_any_counter_that_does_not_fit_makes_it_unknown),
         T(test_total_of_rows_that_is_below_lacks_it),
         T(test_choice_is_only_for_what_is_unknown),
