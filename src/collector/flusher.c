@@ -440,13 +440,8 @@ static void *run(void *argument)
 
 static void open_outlets(struct tkr_flusher *flusher, const struct tkr_post *posts)
 {
-    for (uint32_t i = 0; i < flusher->delivery.outlet_count; i++) {
-        struct tkr_outlet *outlet = &flusher->delivery.outlet[i];
-        const struct tkr_shard_header *header = posts[i].shard->header;
-        outlet->shard = posts[i].shard;
-        (void)snprintf(outlet->source, sizeof(outlet->source), "%016" PRIx64 ".%u", header->name, header->number);
-        outlet->seen_sent = outlet->seen_expected = atomic_load_explicit(&header->seen, memory_order_relaxed);
-    }
+    for (uint32_t i = 0; i < flusher->delivery.outlet_count; i++)
+        tkr_outlet_open(&flusher->delivery.outlet[i], posts[i].shard);
 }
 
 /* Others are told nothing, where the folder has no room for it. */

@@ -1,8 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "collector/outlet.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+void tkr_outlet_open(struct tkr_outlet *outlet, struct tkr_shard *shard)
+{
+    const struct tkr_shard_header *header = shard->header;
+    uint64_t sent = atomic_load_explicit(&header->sent, memory_order_relaxed); /* the flusher's own words */
+
+    outlet->shard = shard;
+    (void)snprintf(outlet->source, sizeof(outlet->source), "%016" PRIx64 ".%u", header->name, header->number);
+    outlet->seen_expected = atomic_load_explicit(&header->seen, memory_order_relaxed);
+    outlet->seen_sent = sent > outlet->seen_expected ? sent : outlet->seen_expected;
+}
 
 static bool queue_room(struct tkr_outlet_queue *queue, size_t more)
 {

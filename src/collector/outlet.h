@@ -55,6 +55,9 @@ struct tkr_outlet {
     uint64_t scrub_at;  /* where in the arena to look on for records that were deleted */
 };
 
+/* Of a shard, as the collector before left it. Zeroed before. */
+void tkr_outlet_open(struct tkr_outlet *outlet, struct tkr_shard *shard);
+
 /* Adds at the end of one of its queues. false: no memory. */
 bool tkr_outlet_push(struct tkr_outlet_queue *queue, struct tkr_outlet_item item);
 

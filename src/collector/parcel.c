@@ -135,7 +135,10 @@ void tkr_parcel_fill_removal(struct tkr_parcel *parcel, struct tkr_outlet *outle
     }
 }
 
-/* Grows from chunk to chunk, over restarts too: a number that the sink was left with by one past is never that of another. */
+/*
+ * Grows from chunk to chunk, over restarts too, whatever the wall clock does and the sink loses: a number that the sink was left with
+ * by one past is never that of another, nor above one that it was given later.
+ */
 static uint64_t next_seen(const struct tkr_parcel *parcel)
 {
     struct tkr_outlet *outlet = parcel->outlet;
@@ -147,6 +150,8 @@ static uint64_t next_seen(const struct tkr_parcel *parcel)
             above = life;
     }
     outlet->seen_sent = (above > outlet->seen_sent ? above : outlet->seen_sent) + 1;
+    atomic_store_explicit(&outlet->shard->header->sent, outlet->seen_sent,
+                          memory_order_release); /* before it is sent, for a kill */
     return outlet->seen_sent;
 }
 

@@ -131,6 +131,7 @@ static void carry_header(const struct tkr_shard_header *older, uint64_t used, st
     atomic_store_explicit(&header->committed, get(&older->committed), memory_order_relaxed);
     atomic_store_explicit(&header->cursors_used, get(&older->cursors_used), memory_order_relaxed);
     atomic_store_explicit(&header->seen, get(&older->seen), memory_order_relaxed);
+    atomic_store_explicit(&header->sent, get(&older->sent), memory_order_relaxed);
     atomic_store_explicit(&header->marks, get(&older->marks), memory_order_relaxed); /* of a minor before 2.1: none */
     memcpy(header->mark_boot_s, older->mark_boot_s, sizeof(header->mark_boot_s));
     memcpy(header->mark_batch, older->mark_batch, sizeof(header->mark_batch));

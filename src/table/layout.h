@@ -59,7 +59,7 @@
 
 #define TKR_SHARD_MAGIC UINT64_C(0x3144524148535254) /* "TRSHARD1" */
 #define TKR_SHARD_MAJOR 2u                           /* 2: entries of models; one of major 1 is one of 2 that has none */
-#define TKR_SHARD_MINOR 1u        /* 2.1: marks by a clock that does not step; calls with bad times; recheck_seen */
+#define TKR_SHARD_MINOR 1u        /* 2.1: marks by a clock that does not step; calls with bad times; recheck_seen; sent */
 #define TKR_SHARD_MAJOR_OLDEST 1u /* that is still read, and carried over (table/carry.h) */
 #define TKR_SHARD_HEADER_BYTES 4096u
 #define TKR_SHARDS_MAX 64u /* of a collector */
@@ -121,7 +121,8 @@ struct tkr_shard_header {
     _Atomic uint64_t mark_boot_s[TKR_MARKS]; /* when, CLOCK_BOOTTIME: the file is of one boot */
     _Atomic uint64_t mark_batch[TKR_MARKS];  /* the batch committed last by then: stamps up to it are older */
     _Atomic uint64_t
-        recheck_seen; /* the flusher's: the number that the sink had gone back to (sink/sink.h); 0: none, or unknown */
+        recheck_seen;      /* the flusher's: the number that the sink had gone back to (sink/sink.h); 0: none, or unknown */
+    _Atomic uint64_t sent; /* the flusher's: the highest number that a chunk was given; 0: none, or in a minor before 2.1 */
 };
 _Static_assert(sizeof(struct tkr_shard_header) <= TKR_SHARD_HEADER_BYTES, "the header fits its page");
 

@@ -240,8 +240,7 @@ static void source_open(struct source *source, int number)
         fail_msg("%s", message.text);
     assert_true(tkr_delivery_open(&source->delivery, lossy_open(), 1));
     source->delivery.parking.retry_ns = 1;
-    source->delivery.outlet[0].shard = source->shard;
-    (void)snprintf(source->delivery.outlet[0].source, TKR_SOURCE_BYTES, "%016" PRIx64 ".0", options.name);
+    tkr_outlet_open(&source->delivery.outlet[0], source->shard);
 }
 
 static void source_close(struct source *source)

@@ -59,6 +59,7 @@ static void put_header(struct tkr_dump *dump, const struct tkr_shard_header *hea
     tkr_dump_set(object, "accounts_max", header->accounts_max);
     tkr_dump_set(object, "committed", get(&header->committed));
     tkr_dump_set(object, "seen", get(&header->seen));
+    tkr_dump_set(object, "sent", get(&header->sent));
     tkr_dump_set(object, "recheck_at", get(&header->recheck_at));
     tkr_dump_set(object, "recheck_end", get(&header->recheck_end));
     tkr_dump_set(object, "recheck_seen", get(&header->recheck_seen));
