@@ -12,7 +12,8 @@
 #include "sink/repair.h"
 
 #define UNPARK_MAX 500                      /* of a shard in a pass: fresh usage queues behind them */
-#define RECHECK_SHARE 9                     /* a recheck leaves the sink alone so many times as long as it took */
+#define RECHECK_SHARE 9                     /* a recheck leaves the sink alone so many times as long as it took, */
+#define RECHECK_REST_MAX_NS TKR_NS_PER_S    /* but no longer: a sink that was silent once keeps nobody waiting for minutes */
 #define SCRUB_NS TKR_NS_PER_S               /* between looks at idle entries, */
 #define SCRUB_ENTRIES 1000                  /* of so many, or a chunk's, */
 #define ROUND_NS (10 * TKR_NS_PER_S)        /* and from the beginning again no sooner than so */
@@ -267,6 +268,7 @@ static int recheck(struct tkr_delivery *delivery, struct tkr_outlet *outlet, tkr
     struct tkr_parcel *parcel = &delivery->parcel[0];
     int64_t begun_ns = tkr_clock_monotonic_ns();
     uint64_t rechecks = outlet->rechecks;
+    int64_t rest_ns;
     uint64_t healed;
     uint64_t next;
     int rc;
@@ -283,7 +285,8 @@ static int recheck(struct tkr_delivery *delivery, struct tkr_outlet *outlet, tkr
         return -1;
     if (rc == 0 && outlet->rechecks == rechecks) /* else it has gone back once more, and all begins again */
         note_rechecked(delivery, outlet, healed, next);
-    delivery->recheck_ns = tkr_clock_monotonic_ns() + RECHECK_SHARE * (tkr_clock_monotonic_ns() - begun_ns);
+    rest_ns = RECHECK_SHARE * (tkr_clock_monotonic_ns() - begun_ns);
+    delivery->recheck_ns = tkr_clock_monotonic_ns() + (rest_ns < RECHECK_REST_MAX_NS ? rest_ns : RECHECK_REST_MAX_NS);
     return 0;
 }
 
