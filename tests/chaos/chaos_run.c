@@ -16,10 +16,12 @@
 
 #include "chaos/cleaner.h"
 #include "chaos/faults.h"
+#include "chaos/operator.h"
 
 #define CHECK_EVERY_DEFAULT 100
 #define COME_TRUE_MS 100000 /* what is parked is tried again after 30 s */
-#define STAY_TRUE_MS 1300   /* beyond the collector's look at whether Redis went back */
+#define LOOK_AFTER_MS 10000
+#define STAY_TRUE_MS 1300 /* beyond the collector's look at whether Redis went back */
 #define SNAPSHOT_EVERY 8
 #define MS_PER_FAULT 2000 /* the most that a whole run takes, and */
 #define MS_PER_CHECK 30000
@@ -41,6 +43,7 @@ struct run {
     struct faults faults;
     struct world world;
     struct truth_report report;
+    uint64_t resent; /* contributions that were sent because the operator said so */
 };
 
 static const char help[] =
@@ -100,13 +103,27 @@ static int compare(struct run *run, bool gone, bool verbose)
     return world_settled(&run->world, gone);
 }
 
+/* What a collector waits for somebody to say. */
+static void look_after(struct run *run)
+{
+    const struct servers *servers = &run->world.servers;
+    int resent = servers_answers(servers, servers->primary) ? operator_resend(&run->world) : 0;
+
+    run->resent += resent > 0 ? (uint64_t)resent : 0;
+}
+
 /* Waits until all is as it must be. */
 static int come_true(struct run *run, bool gone)
 {
     long until = process_now_ms() + COME_TRUE_MS;
+    long look_ms = process_now_ms() + LOOK_AFTER_MS;
     int result;
 
     while ((result = compare(run, gone, false)) == 0) {
+        if (process_now_ms() > look_ms) {
+            look_after(run);
+            look_ms = process_now_ms() + LOOK_AFTER_MS;
+        }
         if (process_now_ms() > until) {
             (void)compare(run, gone, true);
             world_complain(&run->world, "what the collector says:");
@@ -245,9 +262,9 @@ static void print_result(const struct run *run, bool exact)
                  ", \"interrupted_not_counted\": %" PRIu64 ", \"accounts\": %" PRIu64,
                  total, report->calls, report->settled, report->interrupted, report->wholly, report->partly, report->nothing,
                  report->accounts);
-    (void)printf(", \"lost\": %" PRId64 ", \"doubled\": %" PRId64 ", \"negative\": %" PRIu64 ", \"differences\": %" PRIu64
-                 ", \"seconds\": %ld}\n",
-                 report->lost, report->doubled, report->negative, report->differences + report->strangers,
+    (void)printf(", \"resent_by_choice\": %" PRIu64 ", \"lost\": %" PRId64 ", \"doubled\": %" PRId64 ", \"negative\": %" PRIu64
+                 ", \"differences\": %" PRIu64 ", \"seconds\": %ld}\n",
+                 run->resent, report->lost, report->doubled, report->negative, report->differences + report->strangers,
                  (process_now_ms() - run->begun_ms) / 1000);
 }
 

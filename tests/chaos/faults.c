@@ -251,10 +251,12 @@ static bool do_reset_account(struct faults *faults, char *ret_detail)
 {
     char key[TRUTH_KEY_BYTES];
     uint32_t accounts = CHAOS_SHARED + faults->world->gateways * CHAOS_THREADS;
-    uint32_t account = below(faults, 4) == 0 ? below(faults, accounts) : below(faults, CHAOS_SHARED);
-    size_t len = truth_key(account, below(faults, CHAOS_CYCLES), key);
+    struct operator_account account = {below(faults, 4) == 0 ? below(faults, accounts) : below(faults, CHAOS_SHARED),
+                                       below(faults, CHAOS_CYCLES)};
+    size_t len = truth_key(account.account, account.cycle, key);
 
-    if (!primary_answers(faults) || servers_reset(&faults->world->servers, key, len) != 0)
+    if (!primary_answers(faults) || !operator_misses_nothing(faults->world, account) ||
+        servers_reset(&faults->world->servers, key, len) != 0)
         return false;
     return told(ret_detail, "%s", key);
 }

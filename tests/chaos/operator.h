@@ -14,6 +14,15 @@ struct operator_account {
 /* Does `tokenring verify` say that Redis has all that was counted of it, and was it never reset? Then what its total has is known. */
 bool operator_agrees(struct world *world, struct operator_account account);
 
+/* Is no record of it missing? Who resets an account while the sink lacks some of it leaves nobody a way to know what its total had. */
+bool operator_misses_nothing(struct world *world, struct operator_account account);
+
+/*
+ * Where the sink lost an account that was reset before, a collector cannot know whether its total has what is missing, and waits.
+ * Here it never has: tells the collector so (--repair=resend). How many there were; -1.
+ */
+int operator_resend(struct world *world);
+
 /* Deletes its records, or those of its models; the totals stay. 1; 0: it has none. -1: Redis does not answer. */
 int operator_delete(struct world *world, struct operator_account account, bool of_models);
 
