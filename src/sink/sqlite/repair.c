@@ -41,6 +41,9 @@ static const char sql_put_model[] = "INSERT INTO model_contribution (kind, accou
 static const char sql_reset[] = "SELECT kind"
 #include "base/counters.def"
                                 " FROM contribution WHERE kind=?1 AND account=?2 AND cycle=?3 AND source='reset'";
+#undef TKR_COUNTER
+
+#define TKR_COUNTER(symbol, name, letter, help) ", " #name
 static const char sql_reset_model[] =
     "SELECT kind"
 #include "base/counters.def"

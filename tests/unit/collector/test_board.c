@@ -145,7 +145,7 @@ static void test_board_fits_its_tmpfs_and_keeps_the_size_that_it_has(void **stat
     tkr_board_unmap(&f->guarded.board);
     assert_int_equal(tkr_board_make(f->directory, 8192, &f->guarded.board, &message), 0);
     assert_int_equal(tkr_board_accounts_fit(f->directory, &full, 65536), 8192);
-    assert_int_equal(tkr_board_accounts_fit(f->directory, &small, 4096), 4096); /* another is asked for */
+    assert_int_equal(tkr_board_accounts_fit(f->directory, &small, 4096), 4096);   /* another is asked for */
     assert_int_equal(tkr_board_accounts_fit(f->directory, &large, 65536), 65536); /* there is room for it */
     assert_int_equal(close(elsewhere), 0);
 }
