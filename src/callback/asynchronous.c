@@ -249,7 +249,7 @@ static struct line *line_published(const struct asynchronous *self)
     return line->generation == tkr_process_generation() ? line : NULL;
 }
 
-/* A child's first event. NULL: no line can be made for now. */
+/* A child's first event. NULL: no line can be made at present. */
 static __attribute__((noinline)) struct line *line_renew(struct asynchronous *self)
 {
     struct line *line;

@@ -257,7 +257,7 @@ static struct lookout *lookout_published(const struct alerts *alerts)
     return lookout->generation == tkr_process_generation() ? lookout : NULL;
 }
 
-/* A child's first call. NULL: none can be made for now. */
+/* A child's first call. NULL: none can be made at present. */
 static struct lookout *lookout_renew(struct alerts *alerts)
 {
     struct lookout *lookout;
