@@ -364,6 +364,7 @@ static void write_limits(const struct page *page)
     count_one(page, BOARD_ACCOUNTS, page->snapshot->board_accounts);
     count_one(page, BOARD_MAX, page->snapshot->config->board_accounts);
     count_one(page, BOARD_NO_ROOM, atomic_load_explicit(&page->snapshot->monitor->limits.no_room, memory_order_relaxed));
+    count_one(page, BOARD_PASSED_OVER, atomic_load_explicit(&page->snapshot->monitor->limits.backlog, memory_order_relaxed));
     count_one(page, LIMITS_UNREADABLE, atomic_load_explicit(&page->snapshot->monitor->limits.unreadable, memory_order_relaxed));
 }
 

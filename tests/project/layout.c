@@ -116,6 +116,7 @@ static void print_shard(void)
     FIELD(tkr_shard_header, mark_boot_s);
     FIELD(tkr_shard_header, mark_batch);
     FIELD(tkr_shard_header, recheck_seen);
+    FIELD(tkr_shard_header, sent);
 }
 
 static void print_law(void)

@@ -190,6 +190,28 @@ int tkr_redis_command(redisContext *context, const char *const args[], redisRepl
     return 0;
 }
 
+int tkr_redis_misunderstood(tkr_message *ret_message)
+{
+    return tkr_message_set(ret_message, "Redis answered something that the script does not return");
+}
+
+int tkr_redis_flag(redisContext *context, bool *ret_done, tkr_message *ret_message)
+{
+    redisReply *reply;
+    int rc = 0;
+
+    if (tkr_redis_reply(context, &reply, ret_message) != 0)
+        return -1;
+    if (reply->type == REDIS_REPLY_ERROR)
+        rc = tkr_redis_refused(reply, ret_message);
+    else if (reply->type != REDIS_REPLY_INTEGER)
+        rc = tkr_redis_misunderstood(ret_message);
+    else
+        *ret_done = reply->integer != 0;
+    freeReplyObject(reply);
+    return rc;
+}
+
 int tkr_redis_script_load(redisContext *context, const char *script, char ret_sha[TKR_REDIS_SHA_BYTES], tkr_message *ret_message)
 {
     const char *const args[] = {"SCRIPT", "LOAD", script, NULL};

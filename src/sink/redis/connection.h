@@ -34,6 +34,12 @@ int tkr_redis_command(redisContext *context, const char *const args[], redisRepl
 /* Loads a script. ret_sha: what it is called by. */
 int tkr_redis_script_load(redisContext *context, const char *script, char ret_sha[TKR_REDIS_SHA_BYTES], tkr_message *ret_message);
 
+/* The next reply, of a script that answers 1 or, where it did nothing, 0. */
+int tkr_redis_flag(redisContext *context, bool *ret_done, tkr_message *ret_message);
+
+/* A script answered what it never returns. Always -1. */
+int tkr_redis_misunderstood(tkr_message *ret_message);
+
 /* What an error reply means, and what it says, up to where it repeats a key of ours. Always -1. */
 int tkr_redis_refused_text(const char *error, tkr_message *ret_message);
 int tkr_redis_refused(const redisReply *reply, tkr_message *ret_message);

@@ -230,7 +230,7 @@ static int redis_submit(tkr_sink *sink, struct tkr_chunk *chunk, tkr_message *re
 
 static int unexpected(tkr_message *ret_message)
 {
-    return tkr_message_set(ret_message, "Redis answered something that the script does not return");
+    return tkr_redis_misunderstood(ret_message);
 }
 
 static int take_seen(const redisReply *reply, uint64_t *ret_seen, tkr_message *ret_message)

@@ -146,22 +146,15 @@ static int take_reads(struct repairing *r)
 /* Those that were another one by now are pending again. */
 static int take_writes(struct repairing *r)
 {
-    redisReply *reply;
-    int rc = 0;
-
     r->pending_count = 0;
-    for (uint32_t i = 0; i < r->writing_count && rc == 0; i++) {
-        if (tkr_redis_reply(r->context, &reply, r->message) != 0)
+    for (uint32_t i = 0; i < r->writing_count; i++) {
+        bool done = false;
+        if (tkr_redis_flag(r->context, &done, r->message) != 0)
             return -1;
-        if (reply->type == REDIS_REPLY_ERROR)
-            rc = tkr_redis_refused(reply, r->message);
-        else if (reply->type != REDIS_REPLY_INTEGER)
-            rc = tkr_message_set(r->message, "Redis answered something that the script does not return");
-        else if (reply->integer == 0)
+        if (!done)
             r->pending[r->pending_count++] = r->writing[i];
-        freeReplyObject(reply);
     }
-    return rc;
+    return 0;
 }
 
 static int repair_all(struct repairing *r)

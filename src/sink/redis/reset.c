@@ -45,7 +45,7 @@ static int take_before(const redisReply *reply, tkr_counts *ret_before, tkr_mess
     if (reply->type == REDIS_REPLY_ERROR)
         return tkr_redis_refused(reply, ret_message);
     if (reply->type != REDIS_REPLY_ARRAY || reply->elements != TKR_COUNTER_COUNT)
-        return tkr_message_set(ret_message, "Redis answered something that the script does not return");
+        return tkr_redis_misunderstood(ret_message);
     for (int i = 0; i < TKR_COUNTER_COUNT; i++) {
         const redisReply *value = reply->element[i];
 

@@ -214,7 +214,7 @@ static int take_hash(struct taking *t, int which, const redisReply *hash)
         return unreadable(t, name[which], hash->str + 1);
     }
     if (hash->type != REDIS_REPLY_ARRAY)
-        return tkr_message_set(t->message, "Redis answered something that the script does not return");
+        return tkr_redis_misunderstood(t->message);
     t->snapshot->there[which] = hash->elements > 0;
     for (size_t i = 0; rc == 0 && i + 1 < hash->elements; i += 2) {
         const redisReply *field = hash->element[i];
@@ -255,7 +255,7 @@ int tkr_redis_snapshot_take(const redisReply *reply, const struct tkr_usage_row 
     if (reply->type != REDIS_REPLY_ARRAY || reply->elements != DIGEST + 1 ||
         reply->element[FORGOTTEN]->type != REDIS_REPLY_INTEGER || reply->element[DIGEST]->type != REDIS_REPLY_STRING ||
         reply->element[DIGEST]->len >= sizeof(snapshot->digest))
-        return tkr_message_set(ret_message, "Redis answered something that the script does not return");
+        return tkr_redis_misunderstood(ret_message);
     if (!tkr_holdings_begin(&snapshot->holdings, account->kind, account->id, account->id_len, account->cycle))
         return no_memory(&t);
     memset(snapshot->there, 0, sizeof(snapshot->there));
