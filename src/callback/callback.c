@@ -84,7 +84,7 @@ int tkr_callback_stat_read(tkr_callback *callback, tkr_callback_stat *ret_stat)
     stat.dropped_thread = tkr_callback_counted(callback, TKR_CALLBACK_DROPPED_THREAD);
     stat.unmatched = tkr_callback_counted(callback, TKR_CALLBACK_UNMATCHED);
 #define TKR_CONTRADICTION(symbol, key, text) \
-    stat.key = tkr_callback_counted(callback, TKR_CALLBACK_CONTRADICTORY + TKR_CONTRADICTION_##symbol);
+    stat.key = tkr_callback_counted(callback, TKR_CALLBACK_CONTRADICTORY + (unsigned)TKR_CONTRADICTION_##symbol);
 #include "event/contradictions.def"
 #undef TKR_CONTRADICTION
     memcpy(ret_stat, &stat, ret_stat->size < sizeof(stat) ? ret_stat->size : sizeof(stat));
