@@ -140,7 +140,7 @@ int operator_delete(struct world *world, struct operator_account account, bool o
 int operator_repair(struct world *world, struct operator_account account, bool *ret_chosen)
 {
     const char *repair = "--repair";
-    struct verdict verdict;
+    struct verdict verdict = {0};
 
     *ret_chosen = false;
     for (int tries = 0; tries < TRIES; tries++) {
