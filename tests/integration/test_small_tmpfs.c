@@ -14,7 +14,7 @@
 #define GATEWAYS 3
 #define KNOWN 10 /* users whose accounts are there before the tmpfs is full; the rest are new */
 
-enum { NOTE_READY, NOTE_GO, NOTE_DONE, NOTE_END, NOTE_DROPPED, NOTE_FILLED };
+enum { NOTE_READY, NOTE_GO, NOTE_DONE, NOTE_END, NOTE_DROPPED, NOTE_FILLED, NOTE_OPEN };
 
 static int set_up(void **state)
 {
@@ -141,6 +141,8 @@ static int record_until_it_is_full(struct stage *stage, int number)
     tkr_producer *producer = stage_producer(stage);
     uint64_t recorded = 0;
 
+    set_note(stage, NOTE_OPEN);
+    wait_note(stage, NOTE_OPEN, GATEWAYS); /* who comes later finds no room to open */
     for (int refused = 0; producer != NULL && refused < 100; recorded++)
         refused += stage_record(stage, producer, (number * 7 + (int)recorded) % STAGE_USERS, 3, 1) != TKR_OK;
     set_note(stage, NOTE_READY);
