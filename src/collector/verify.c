@@ -16,6 +16,10 @@
 
 #define REPAIRS_MAX 8 /* tries to get ahead of a collector that flushes the same account */
 
+struct origin {
+    const struct tkr_entry *entry;
+};
+
 /* A verification under way: a chunk of copies and what is asked about them. */
 struct verification {
     const struct tkr_verify_options *options;
@@ -27,6 +31,7 @@ struct verification {
     struct tkr_chunk chunk;
     uint64_t acknowledged; /* the shard's last chunk that was: below it, the sink has gone back */
     struct tkr_entry_copy *copy;
+    struct origin *origin;      /* of each */
     struct tkr_repair *missing; /* records of which it is to be asked what the total has */
     uint32_t *missing_copy;     /* whose */
     uint32_t missing_count;
@@ -79,6 +84,28 @@ static int send(struct verification *v, const struct tkr_entry_copy *copy, struc
     return 0;
 }
 
+/* Has the sink more than was counted when the copy was made? */
+static bool is_ahead(const struct tkr_contribution *item, const struct tkr_entry_copy *copy)
+{
+    return item->found.life > copy->life ||
+           (item->found.life == copy->life && !tkr_counts_nowhere_above(&item->found.counts, &copy->counts));
+}
+
+/* What was counted and flushed since the copy was made is in it, too: the collector counts before it flushes. What it knew of the
+ * sink stays what it was: no later than the answer. */
+static void catch_up(const struct verification *v, uint32_t i)
+{
+    struct tkr_entry_copy *copy = &v->copy[i];
+    struct tkr_entry_copy now;
+
+    if (!tkr_entry_copy_read(tkr_reader_header(v->reader[v->number]), v->origin[i].entry, &now) || now.life < copy->life ||
+        now.kind != copy->kind || now.cycle != copy->cycle || now.id_len != copy->id_len || now.model_len != copy->model_len ||
+        memcmp(now.id, copy->id, now.id_len) != 0 || memcmp(now.model, copy->model, now.model_len) != 0)
+        return; /* forgotten meanwhile, and perhaps another's by now */
+    copy->life = now.life;
+    copy->counts = now.counts;
+}
+
 enum finding { FINE, UNFLUSHED, MISSING };
 
 /* Sorts one answer into the report. */
@@ -94,11 +121,12 @@ static enum finding sort(const struct tkr_contribution *item, const struct tkr_e
         report->poison++;
         return FINE;
     }
-    if (item->outcome == TKR_OUTCOME_APPLIED) {
+    if (item->outcome == TKR_OUTCOME_APPLIED ||
+        (same_life && memcmp(&item->found.counts, &copy->counts, sizeof(copy->counts)) == 0)) {
         report->agree++;
         return FINE;
     }
-    if (item->found.life > copy->life || (same_life && !tkr_counts_nowhere_above(&item->found.counts, &copy->counts))) {
+    if (is_ahead(item, copy)) {
         report->ahead++;
         return FINE;
     }
@@ -131,9 +159,12 @@ static int take_answer(struct verification *v, uint32_t i, bool in_order, tkr_me
 {
     struct tkr_contribution *item = &v->chunk.item[i];
     const struct tkr_entry_copy *copy = &v->copy[i];
-    enum finding finding = sort(item, copy, in_order, v->report);
+    enum finding finding;
     bool sent = false;
 
+    if (item->outcome == TKR_OUTCOME_FOUND && is_ahead(item, copy))
+        catch_up(v, i);
+    finding = sort(item, copy, in_order, v->report);
     if (finding == FINE || (finding == UNFLUSHED && !(v->repair && v->alone)))
         return 0;
     if (finding == MISSING && item->found.life == 0 && (in_order || !tkr_seen_before(v->chunk.seen_found, copy->life))) {
@@ -227,15 +258,18 @@ static int verify_shard(struct verification *v, tkr_message *ret_message)
 {
     struct tkr_reader *reader = v->reader[v->number];
     const struct tkr_shard_header *header = tkr_reader_header(reader);
+    const struct tkr_entry *entry;
     struct tkr_entry_copy copy;
 
     (void)snprintf(v->chunk.source, sizeof(v->chunk.source), "%016" PRIx64 ".%u", header->name, header->number);
     v->acknowledged = atomic_load_explicit(&header->seen, memory_order_relaxed); /* a hint, as everywhere */
     tkr_reader_rewind(reader);
-    while (tkr_reader_next(reader, &copy)) {
-        struct tkr_record counted = {copy.life, copy.counts};
-        if (!is_asked(&v->options->query, &copy))
+    while ((entry = tkr_reader_step(reader)) != NULL) {
+        struct tkr_record counted;
+        if (!tkr_entry_copy_read(header, entry, &copy) || copy.life == 0 || !is_asked(&v->options->query, &copy))
             continue;
+        counted = (struct tkr_record){copy.life, copy.counts};
+        v->origin[v->chunk.count].entry = entry;
         v->copy[v->chunk.count] = copy;
         ask(&v->chunk.item[v->chunk.count], &v->copy[v->chunk.count], &counted);
         if (++v->chunk.count == v->chunk.count_max && verify_chunk(v, ret_message) != 0)
@@ -272,9 +306,10 @@ static int open_verification(struct verification *v, const struct tkr_sink_confi
     v->chunk.count_max = v->sink->chunk_items_max;
     v->chunk.item = calloc(v->chunk.count_max, sizeof(*v->chunk.item));
     v->copy = calloc(v->chunk.count_max, sizeof(*v->copy));
+    v->origin = calloc(v->chunk.count_max, sizeof(*v->origin));
     v->missing = calloc(v->chunk.count_max, sizeof(*v->missing));
     v->missing_copy = calloc(v->chunk.count_max, sizeof(*v->missing_copy));
-    if (v->chunk.item == NULL || v->copy == NULL || v->missing == NULL || v->missing_copy == NULL)
+    if (v->chunk.item == NULL || v->copy == NULL || v->origin == NULL || v->missing == NULL || v->missing_copy == NULL)
         return tkr_message_set(ret_message, "no memory to verify");
     return v->sink->ops->connect(v->sink, ret_message);
 }
@@ -297,6 +332,7 @@ int tkr_verify(const struct tkr_verify_options *options, const struct tkr_sink_c
         tkr_reader_close(v.reader[i]);
     free(v.chunk.item);
     free(v.copy);
+    free(v.origin);
     free(v.missing);
     free(v.missing_copy);
     tkr_folder_close(&at);

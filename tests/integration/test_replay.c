@@ -433,7 +433,7 @@ static void wait_reclaimed(struct stage *stage)
 static void test_simulate_knows_what_producers_made_that_it_kills(void **state)
 {
     struct stage *stage = *state;
-    const char *argv[] = {COMMAND,  "simulate", "--calls=400000", "--producers=4", "--users=20", "--kill=3", "--rate=200000",
+    const char *argv[] = {COMMAND,  "simulate", "--calls=400000", "--producers=4", "--users=20", "--kill=3", "--rate=30000",
                           "--json", NULL};
     json_t *offered;
     json_t *users;

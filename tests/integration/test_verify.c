@@ -133,10 +133,21 @@ static void test_repair_of_records_of_several_workers_adds_nothing(void **state)
     struct stage *stage = *state;
     redisReply *reply;
 
+    tkr_producer *producer[6];
+
     stage_env(stage, "TOKENRING_PARKED_RETRY_MS", "100");
     stage_collector_start(stage, "3");
-    for (int i = 1; i <= 6; i++)
-        record(stage, i);
+    for (int i = 0; i < 6; i++) { /* all there at once: each worker has some */
+        producer[i] = stage_producer(stage);
+        assert_non_null(producer[i]);
+    }
+    for (int i = 0; i < 6; i++) {
+        assert_int_equal(record_call(stage, producer[i], USER, 100 + i, 7), 0);
+        assert_int_equal(tkr_sync(producer[i], SETTLE_MS), TKR_OK);
+    }
+    for (int i = 0; i < 6; i++)
+        tkr_close(producer[i]);
+    record(stage, 1);
     wait_exact(stage);
     reply = redis_server_command(&stage->server, "HLEN " RECORD);
     assert_non_null(reply);
@@ -369,6 +380,24 @@ static void test_records_of_others_are_taken_off_the_total(void **state)
 
 /* --- at work --- */
 
+/* What a collector counts and flushes while it is looked at is no difference. */
+static void test_verify_beside_a_busy_collector_finds_nothing(void **state)
+{
+    struct stage *stage = *state;
+    pid_t gateway[2];
+
+    start(stage);
+    for (int i = 0; i < 2; i++)
+        gateway[i] = stage_fork(stage, record_on, 10 + i);
+    for (int i = 0; i < 40; i++)
+        EXPECT(stage, 0, "0 missing, 0 forgotten, 0 ahead", "verify");
+    atomic_store(&stage->truth->stop, true);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(stage_exit_code(gateway[i]), 0);
+    atomic_store(&stage->truth->stop, false);
+    wait_exact(stage);
+}
+
 static void test_repairs_under_load_end_exact(void **state)
 {
     struct stage *stage = *state;
@@ -413,6 +442,7 @@ int main(void)
         IN_REDIS(test_field_that_is_missing_makes_it_unknown),
         IN_BOTH(test_retired_collector_that_comes_back_is_repaired),
         IN_REDIS(test_records_of_others_are_taken_off_the_total),
+        IN_BOTH(test_verify_beside_a_busy_collector_finds_nothing),
         IN_REDIS(test_repairs_under_load_end_exact),
     };
 
