@@ -146,22 +146,24 @@ static uint32_t fit(uint32_t accounts, uint64_t bytes)
     return accounts < TKR_BOARD_ACCOUNTS_MIN ? TKR_BOARD_ACCOUNTS_MIN : accounts;
 }
 
-/* Is there a board for so many accounts? */
-static bool is_there(int runtime, uint32_t accounts)
+/* Of the board that is there; 0: there is none. */
+static uint64_t bytes_there(int runtime)
 {
     struct stat status;
 
-    return fstatat(runtime, TKR_BOARD_NAME, &status, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(status.st_mode) &&
-           (uint64_t)status.st_size == tkr_board_bytes(tkr_board_places(accounts));
+    return fstatat(runtime, TKR_BOARD_NAME, &status, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(status.st_mode)
+               ? (uint64_t)status.st_size
+               : 0;
 }
 
 uint32_t tkr_board_accounts_fit(int runtime, const struct tkr_tmpfs *tmpfs, uint32_t wanted)
 {
     uint32_t most = fit(wanted, tmpfs->bytes == 0 ? UINT64_MAX : tmpfs->bytes / TMPFS_PART);
     uint32_t made = fit(most, tmpfs->available / 2);
+    uint64_t bytes = bytes_there(runtime);
 
     for (uint32_t there = most; there > made; there /= 2) {
-        if (is_there(runtime, there))
+        if (bytes == tkr_board_bytes(tkr_board_places(there)))
             return there;
     }
     return made;

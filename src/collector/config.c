@@ -9,6 +9,7 @@
 #include "limit/layout.h"
 #include "table/shard.h"
 #include "tokenring/tokenring.h"
+#include "table/layout.h"
 
 #define PROCESSORS_PER_WORKER 4
 #define ACCOUNTS_DEFAULT 1000000
@@ -73,7 +74,7 @@ int tkr_collector_config_read(struct tkr_collector_config *ret_config, tkr_messa
     if (state != NULL &&
         (size_t)snprintf(config->state_path, sizeof(config->state_path), "%s", state) >= sizeof(config->state_path))
         return tkr_message_set(ret_message, "TOKENRING_STATE_DIR is longer than a path may be");
-    if (read_number("TOKENRING_WORKERS", 1, TKR_WORKERS_MAX, workers_default(), &config->workers, ret_message) != 0 ||
+    if (read_number("TOKENRING_WORKERS", 1, TKR_SHARDS_MAX, workers_default(), &config->workers, ret_message) != 0 ||
         read_number("TOKENRING_MAX_ACCOUNTS", 1000, 10000000, ACCOUNTS_DEFAULT, &config->accounts_max, ret_message) != 0 ||
         read_number("TOKENRING_MODELS", 0, TKR_MODELS_MAX, MODELS_DEFAULT, &config->models_max, ret_message) != 0 ||
         read_number("TOKENRING_METRICS_USERS", 0, TKR_RANKING_SHOWN_MAX, USERS_SHOWN_DEFAULT, &config->users_shown,

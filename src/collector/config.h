@@ -8,8 +8,6 @@
 #include "base/host.h"
 #include "sink/sink.h"
 
-#define TKR_WORKERS_MAX 64 /* and shards */
-
 /* How a call is counted whose process died before it ended. */
 enum tkr_orphan_policy {
     TKR_ORPHAN_STREAMED, /* the prompt's estimate and the tokens streamed so far */

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "collector/outlet.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "sink/holdings.h"
 
 void tkr_outlet_open(struct tkr_outlet *outlet, struct tkr_shard *shard)
 {
@@ -12,7 +12,7 @@ void tkr_outlet_open(struct tkr_outlet *outlet, struct tkr_shard *shard)
     uint64_t sent = atomic_load_explicit(&header->sent, memory_order_relaxed); /* the flusher's own words */
 
     outlet->shard = shard;
-    (void)snprintf(outlet->source, sizeof(outlet->source), "%016" PRIx64 ".%u", header->name, header->number);
+    tkr_source_name(header->name, header->number, outlet->source);
     outlet->seen_expected = atomic_load_explicit(&header->seen, memory_order_relaxed);
     outlet->seen_sent = sent > outlet->seen_expected ? sent : outlet->seen_expected;
 }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "collector/siblings.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "sink/holdings.h"
 
 /* A repair with room for as many siblings as there are other shards. */
 struct place {
@@ -60,7 +60,7 @@ static void read_shard(struct tkr_reader *reader, const struct place *place, uin
         if (at == NULL)
             continue;
         sibling = &at->room[at->repair->sibling_count++];
-        (void)snprintf(sibling->source, sizeof(sibling->source), "%016" PRIx64 ".%u", header->name, header->number);
+        tkr_source_name(header->name, header->number, sibling->source);
         sibling->known = copy.known;
         sibling->now = copy.counts;
     }

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "collector/verify.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,6 +9,7 @@
 #include "collector/home.h"
 #include "collector/siblings.h"
 #include "sink/contribution.h"
+#include "sink/holdings.h"
 #include "table/reader.h"
 #include "tokenring/tokenring.h"
 
@@ -26,7 +25,7 @@ struct verification {
     tkr_sink *sink;
     bool alone;  /* no collector runs here */
     bool repair; /* this chunk: see may_repair */
-    struct tkr_reader *reader[TKR_WORKERS_MAX];
+    struct tkr_reader *reader[TKR_SHARDS_MAX];
     uint32_t number; /* of the shard that is verified */
     struct tkr_chunk chunk;
     uint64_t acknowledged; /* the shard's last chunk that was: below it, the sink has gone back */
@@ -261,7 +260,7 @@ static int verify_shard(struct verification *v, tkr_message *ret_message)
     const struct tkr_entry *entry;
     struct tkr_entry_copy copy;
 
-    (void)snprintf(v->chunk.source, sizeof(v->chunk.source), "%016" PRIx64 ".%u", header->name, header->number);
+    tkr_source_name(header->name, header->number, v->chunk.source);
     v->acknowledged = atomic_load_explicit(&header->seen, memory_order_relaxed); /* a hint, as everywhere */
     tkr_reader_rewind(reader);
     while ((entry = tkr_reader_step(reader)) != NULL) {
@@ -282,7 +281,7 @@ static int open_shards(struct verification *v, int folder, tkr_message *ret_mess
 {
     int opened = 1;
 
-    while (v->report->shards < TKR_WORKERS_MAX &&
+    while (v->report->shards < TKR_SHARDS_MAX &&
            (opened = tkr_reader_open(folder, v->report->shards, &v->reader[v->report->shards], ret_message)) == 1)
         v->report->shards++;
     if (opened == 0 && v->report->shards == 0)

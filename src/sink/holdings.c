@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "sink/holdings.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,6 +31,11 @@ bool tkr_counts_zero(const tkr_counts *counts)
             return false;
     }
     return true;
+}
+
+void tkr_source_name(uint64_t collector, uint32_t shard, char ret_source[TKR_SOURCE_BYTES])
+{
+    (void)snprintf(ret_source, TKR_SOURCE_BYTES, "%016" PRIx64 ".%u", collector, shard);
 }
 
 bool tkr_source_valid(const char *text, size_t len)

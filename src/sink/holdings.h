@@ -59,6 +59,9 @@ struct tkr_holdings {
     struct tkr_holding *holding; /* the first is the account's own; the others by model, once finished */
 };
 
+/* What a collector's shard is named as a source: the collector's name, and the shard's number. */
+void tkr_source_name(uint64_t collector, uint32_t shard, char ret_source[TKR_SOURCE_BYTES]);
+
 /* Is this what a source is named: 1..23 bytes from '!' to '~' without a ':', and no mark? */
 bool tkr_source_valid(const char *text, size_t len);
 

@@ -130,7 +130,7 @@ static int begin_long(const struct telling *telling, tkr_call *ret_open)
     return result;
 }
 
-/* What was dropped at its end is told once more, from begin to end. */
+/* A call that was dropped at its end is recorded once more, whole. */
 static int end_long(tkr_call open, const struct telling *telling)
 {
     int result = tkr_call_end(producer, open, &telling->usage);

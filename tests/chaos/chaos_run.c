@@ -103,7 +103,7 @@ static int compare(struct run *run, bool gone, bool verbose)
     return world_settled(&run->world, gone);
 }
 
-/* What a collector waits for somebody to say. */
+/* Where a collector waits for the decision of an operator, makes it. */
 static void look_after(struct run *run)
 {
     const struct servers *servers = &run->world.servers;

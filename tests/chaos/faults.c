@@ -247,12 +247,19 @@ static bool do_forget_scripts(struct faults *faults, char *ret_detail)
     return told(ret_detail, "done");
 }
 
+/* Mostly one that all gateways charge. */
+static struct operator_account some_account(struct faults *faults)
+{
+    uint32_t accounts = below(faults, 4) == 0 ? CHAOS_SHARED + faults->world->gateways * CHAOS_THREADS : CHAOS_SHARED;
+    uint32_t account = below(faults, accounts);
+
+    return (struct operator_account){account, below(faults, CHAOS_CYCLES)};
+}
+
 static bool do_reset_account(struct faults *faults, char *ret_detail)
 {
     char key[TRUTH_KEY_BYTES];
-    uint32_t accounts = CHAOS_SHARED + faults->world->gateways * CHAOS_THREADS;
-    struct operator_account account = {below(faults, 4) == 0 ? below(faults, accounts) : below(faults, CHAOS_SHARED),
-                                       below(faults, CHAOS_CYCLES)};
+    struct operator_account account = some_account(faults);
     size_t len = truth_key(account.account, account.cycle, key);
 
     if (!primary_answers(faults) || !operator_misses_nothing(faults->world, account) ||
@@ -411,9 +418,7 @@ static bool is_calm(struct faults *faults)
 static bool do_delete_record(struct faults *faults, char *ret_detail)
 {
     struct world *world = faults->world;
-    uint32_t accounts = CHAOS_SHARED + world->gateways * CHAOS_THREADS;
-    struct operator_account account = {below(faults, 4) == 0 ? below(faults, accounts) : below(faults, CHAOS_SHARED),
-                                       below(faults, CHAOS_CYCLES)};
+    struct operator_account account = some_account(faults);
     uint32_t which = below(faults, 3);
     char key[TRUTH_KEY_BYTES];
     const char *meanwhile;

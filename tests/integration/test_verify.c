@@ -380,32 +380,42 @@ static void test_records_of_others_are_taken_off_the_total(void **state)
 
 /* --- at work --- */
 
+#define BUSY 2 /* gateways that record on */
+
+static void begin_load(struct stage *stage, pid_t ret_gateway[BUSY])
+{
+    start(stage);
+    for (int i = 0; i < BUSY; i++)
+        ret_gateway[i] = stage_fork(stage, record_on, 10 + i);
+}
+
+static void end_load(struct stage *stage, const pid_t gateway[BUSY])
+{
+    atomic_store(&stage->truth->stop, true);
+    for (int i = 0; i < BUSY; i++)
+        assert_int_equal(stage_exit_code(gateway[i]), 0);
+    atomic_store(&stage->truth->stop, false);
+}
+
 /* What a collector counts and flushes while it is looked at is no difference. */
 static void test_verify_beside_a_busy_collector_finds_nothing(void **state)
 {
     struct stage *stage = *state;
-    pid_t gateway[2];
+    pid_t gateway[BUSY];
 
-    start(stage);
-    for (int i = 0; i < 2; i++)
-        gateway[i] = stage_fork(stage, record_on, 10 + i);
+    begin_load(stage, gateway);
     for (int i = 0; i < 40; i++)
         EXPECT(stage, 0, "0 missing, 0 forgotten, 0 ahead", "verify");
-    atomic_store(&stage->truth->stop, true);
-    for (int i = 0; i < 2; i++)
-        assert_int_equal(stage_exit_code(gateway[i]), 0);
-    atomic_store(&stage->truth->stop, false);
+    end_load(stage, gateway);
     wait_exact(stage);
 }
 
 static void test_repairs_under_load_end_exact(void **state)
 {
     struct stage *stage = *state;
-    pid_t gateway[2];
+    pid_t gateway[BUSY];
 
-    start(stage);
-    for (int i = 0; i < 2; i++)
-        gateway[i] = stage_fork(stage, record_on, 10 + i);
+    begin_load(stage, gateway);
     for (int i = 0; i < 30; i++) {
         char delete[128];
 
@@ -413,10 +423,7 @@ static void test_repairs_under_load_end_exact(void **state)
         redis_do(stage, delete);
         (void)run_command(stage, (const char *const[]){"verify", "--repair", NULL}, (char[SAID_BYTES]){""});
     }
-    atomic_store(&stage->truth->stop, true);
-    for (int i = 0; i < 2; i++)
-        assert_int_equal(stage_exit_code(gateway[i]), 0);
-    atomic_store(&stage->truth->stop, false);
+    end_load(stage, gateway);
     /* What the command sent of what was not flushed, the collector did not know of when its record was deleted. */
     EXPECT(stage, 0, "repaired", "verify", "--repair=unexplained");
     assert_whole(stage);

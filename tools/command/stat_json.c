@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "command/stat_json.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "command/handlers.h"
@@ -10,13 +8,14 @@
 #include "command/limit_board.h"
 #include "command/sink_health.h"
 #include "command/text.h"
+#include "sink/holdings.h"
 
 static json_t *shard_json(const struct tkr_balance_shard *shard)
 {
     json_t *object = tkr_command_balance_json(&shard->balance);
     char source[32];
 
-    (void)snprintf(source, sizeof(source), "%016" PRIx64 ".%u", shard->name, shard->number);
+    tkr_source_name(shard->name, shard->number, source);
     (void)json_object_set_new(object, "source", json_string(source));
     (void)json_object_set_new(object, "accounts", json_integer((json_int_t)shard->accounts));
     (void)json_object_set_new(object, "unflushed_accounts", json_integer((json_int_t)shard->unflushed));

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The numbers of chunks, by which it is told whether the sink has gone back: they grow, whatever the clock does. */
+/* Chunk numbers, which show a collector that the sink has gone back, grow, whatever the clock does. */
 #include "collector/parcel.h"
 #include "support/clock_step.h"
 #include "unit/table/fixture.h"

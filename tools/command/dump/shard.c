@@ -9,6 +9,7 @@
 #include "command/dump/file.h"
 #include "command/moment.h"
 #include "command/text.h"
+#include "sink/holdings.h"
 #include "table/layout.h"
 #include "table/undo.h"
 
@@ -39,7 +40,7 @@ static void put_header(struct tkr_dump *dump, const struct tkr_shard_header *hea
     uint64_t marks = get(&header->marks);
     char when[TKR_COMMAND_MOMENT_BYTES] = "never";
 
-    (void)snprintf(source, sizeof(source), "%016" PRIx64 ".%u", header->name, header->number);
+    tkr_source_name(header->name, header->number, source);
     if (marks > 0)
         (void)snprintf(when, sizeof(when), "%" PRIu64 " s after the boot", get(&header->mark_boot_s[(marks - 1) % TKR_MARKS]));
     tkr_dump_set_layout(object, header->major, header->minor);
